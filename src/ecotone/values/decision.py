@@ -1,0 +1,121 @@
+"""The values that go into a decision and come out of it; a ledger entry holds them all (invariant 9)."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from ecotone.values.request import Mode, Place, Wish
+
+
+class Egress(enum.StrEnum):
+    """What policy lets a request do at one target."""
+
+    FREE = "free"
+    PSEUDONYMISE = "pseudonymise"
+    NEVER = "never"
+
+
+class Limit(msgspec.Struct, frozen=True, gc=False):
+    """Policy's word on one target; `rule` names what decided, for the ledger and for `explain`."""
+
+    egress: Egress
+    rule: str
+
+
+class Estimate(msgspec.Struct, frozen=True, gc=False):
+    """What one target is predicted to do with one request. None = nothing measured yet.
+
+    Attributes:
+        wait_s: Seconds in the target's queue before work starts.
+        ttft_s_p50, ttft_s_p95: Seconds from sending to the first token, queue included.
+        total_s_p50, total_s_p95: Seconds from sending to the last token, queue included.
+        price_usd: Predicted price of the whole answer.
+        output_tokens: Predicted length of the answer.
+    """
+
+    wait_s: float = 0.0
+    ttft_s_p50: float | None = None
+    ttft_s_p95: float | None = None
+    total_s_p50: float | None = None
+    total_s_p95: float | None = None
+    price_usd: float = 0.0
+    output_tokens: int = 0
+
+
+class Condition(msgspec.Struct, frozen=True, gc=False):
+    """A target's state now, exactly as its breaker and queue keep it.
+
+    Attributes:
+        breaker: `closed`, `half_open` or `open`.
+        retry_in_s: Seconds until an open breaker lets a probe through.
+        in_flight: Requests being served.
+        waiting: Requests waiting for a slot.
+    """
+
+    breaker: str = "closed"
+    retry_in_s: float = 0.0
+    in_flight: int = 0
+    waiting: int = 0
+
+
+class Candidate(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """All that `placement.decide` knows of one target for one request, in the order of the model name's list."""
+
+    target: str
+    at: Place
+    limit: Limit
+    estimate: Estimate
+    condition: Condition
+    lacks: tuple[str, ...] = ()
+    serves_endpoint: bool = True
+    context_tokens: int | None = None
+    slots: int = 1024
+    queue_max: int = 0
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What the request and the site demand of any target.
+
+    Attributes:
+        remaining_s: Seconds until the deadline; None without one.
+        budget_usd_left, budget_bytes_left: What is left of today's cloud budgets; None = no budget.
+        body_bytes: Size of the request body.
+        prompt_tokens, output_tokens: Estimated tokens in, and the caller's limit on tokens out (0 = none given).
+        is_cloud_off: `ECOTONE_NO_CLOUD=1`.
+        seed: For choices that draw (none yet: propensity is 1).
+    """
+
+    mode: Mode
+    wish: Wish
+    prompt_tokens: int
+    output_tokens: int
+    body_bytes: int
+    remaining_s: float | None = None
+    budget_usd_left: float | None = None
+    budget_bytes_left: int | None = None
+    is_cloud_off: bool = False
+    seed: int = 0
+
+
+class Loss(msgspec.Struct, frozen=True, gc=False):
+    """Why a target is not in the order: a word of `reasons.OBSTACLES` and the figures behind it."""
+
+    target: str
+    obstacle: str
+    detail: str
+
+
+class Placement(msgspec.Struct, frozen=True, gc=False):
+    """Targets to try, in order, and why each other one lost. An empty order is a refusal.
+
+    Attributes:
+        reason: A code of `reasons.REASONS`, or `refused.<obstacle>`.
+        propensity: Probability with which this order was drawn, for later off-policy estimates.
+    """
+
+    order: tuple[str, ...]
+    reason: str
+    lost: tuple[Loss, ...] = ()
+    propensity: float = 1.0

@@ -1,0 +1,81 @@
+"""What the site must be able to prove: permits, receipts and outcomes. None of them holds content."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Permit(msgspec.Struct, frozen=True, gc=False):
+    """Leave for exactly these bytes to go to exactly this target. Minted by `policy.Mint` alone.
+
+    Attributes:
+        request: Id of the request.
+        target: Name of the target.
+        origin: `scheme://host:port` that the bytes may go to.
+        digest: SHA-256 of the exact request body, hex.
+        transform: What was done to the body: `none`, later `pseudonymise`.
+        rule: The policy rule that let it pass.
+        seal: HMAC over all of the above under a key that only the mint holds.
+    """
+
+    request: str
+    target: str
+    origin: str
+    digest: str
+    transform: str
+    rule: str
+    seal: bytes
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """Proof that the ledger entry for a permit is durable; egress demands it.
+
+    Attributes:
+        seq: Position of the entry in the ledger.
+        seal: The seal of the permit that the entry records.
+    """
+
+    seq: int
+    seal: bytes
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One try at one target, as the outcome entry and the debug header give it."""
+
+    target: str
+    failure: str
+    took_s: float
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request ended: exactly one per request (invariant 4, 5).
+
+    Attributes:
+        ending: A word of `reasons.ENDINGS`.
+        failure: A failure class, obstacle or error code where it did not end well, else `''`.
+        ttft_s: Seconds from arrival to the first byte of the answer; None where none came.
+        total_s: Seconds from arrival to the end.
+        cost_usd: Price of all billed attempts, partial streams included.
+        egress_bytes: Bytes of request bodies handed to cloud targets.
+    """
+
+    request: str
+    model: str
+    endpoint: str
+    key: str
+    ending: str
+    reason: str
+    status: int
+    target: str = ""
+    at: str = ""
+    failure: str = ""
+    is_stream: bool = False
+    ttft_s: float | None = None
+    total_s: float = 0.0
+    overhead_s: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    egress_bytes: int = 0
+    answer_bytes: int = 0
+    attempts: tuple[Attempt, ...] = ()

@@ -1,0 +1,93 @@
+"""The stable words of a decision: reason codes, obstacles and failure classes.
+
+They stand in headers, metrics and the ledger, so a word is never reused for another meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+EDGE_PRIVATE: Final = "edge.private"
+EDGE_PINNED: Final = "edge.pinned"
+EDGE_OFFLINE: Final = "edge.offline"
+EDGE_FASTER: Final = "edge.faster"
+EDGE_CHEAPER: Final = "edge.cheaper"
+EDGE_GOOD_ENOUGH: Final = "edge.good_enough"
+EDGE_BUDGET: Final = "edge.budget"
+CLOUD_BETTER: Final = "cloud.better"
+CLOUD_FASTER: Final = "cloud.faster"
+CLOUD_CAPACITY: Final = "cloud.capacity"
+CLOUD_CAPABILITY: Final = "cloud.capability"
+CLOUD_PINNED: Final = "cloud.pinned"
+
+REASONS: Final[dict[str, str]] = {
+    EDGE_PRIVATE: "policy keeps this request at the site",
+    EDGE_PINNED: "the caller, the model name's mode, ECOTONE_NO_CLOUD or a lack of alternatives asks for the edge",
+    EDGE_OFFLINE: "the cloud target that would go first is not reachable now",
+    EDGE_FASTER: "the cloud target that would go first cannot keep the deadline",
+    EDGE_CHEAPER: "the edge goes first and costs less than the cloud",
+    EDGE_GOOD_ENOUGH: "the edge goes first and nothing speaks against it",
+    EDGE_BUDGET: "the cloud budget (money or bytes) is used up",
+    CLOUD_BETTER: "the model name's mode or target order puts the cloud first",
+    CLOUD_FASTER: "the edge target that would go first cannot keep the deadline",
+    CLOUD_CAPACITY: "the edge target that would go first has no room or is restarting",
+    CLOUD_CAPABILITY: "the edge target that would go first lacks a capability or context length",
+    CLOUD_PINNED: "the caller asks for the cloud",
+}
+"""Reason codes of a placement, with their meaning. `fallback.<failure>` and `refused.<why>` are built from
+`TARGET_FAILURES` and `OBSTACLES`."""
+
+OBSTACLES: Final[dict[str, str]] = {
+    "policy": "policy does not let this request go there",
+    "no_cloud": "ECOTONE_NO_CLOUD=1 keeps everything at the site",
+    "wish": "the caller asked for the other place",
+    "endpoint": "the target does not serve this endpoint",
+    "capability": "the target lacks something that the request needs",
+    "context": "prompt and answer do not fit the target's context",
+    "budget": "the day's cloud budget is used up",
+    "unreachable": "the target's breaker is open after failures",
+    "capacity": "the target's queue is full",
+    "deadline": "the target is predicted to miss the deadline",
+}
+"""Why a target lost, in the order in which `placement.decide` asks."""
+
+TARGET_FAILURES: Final[dict[str, str]] = {
+    "dns": "the name could not be resolved",
+    "refused": "nothing listens there, or the network is unreachable",
+    "connect_timeout": "no connection within the connect limit",
+    "tls": "the TLS handshake or certificate failed",
+    "reset": "the connection was closed before the answer was whole",
+    "first_byte_timeout": "no answer began within the limit",
+    "idle_timeout": "the answer stopped for longer than the limit",
+    "rate_limited": "HTTP 429",
+    "unauthorised": "HTTP 401: the target's key is missing or wrong",
+    "forbidden": "HTTP 403",
+    "no_model": "HTTP 404: the target does not know the model or path",
+    "http_4xx": "another HTTP 4xx that says nothing about the request",
+    "http_500": "HTTP 500",
+    "http_502": "HTTP 502",
+    "http_503": "HTTP 503",
+    "http_5xx": "another HTTP 5xx",
+    "redirect": "a redirect: never followed",
+    "bad_answer": "the body is not what the API promises (not JSON, no choices, too large)",
+    "empty_stream": "the stream ended without content",
+    "error_event": "the stream began with an error",
+    "context_exceeded": "the target says the prompt is longer than its context",
+    "engine_crashed": "the local engine died",
+    "engine_start": "the local engine could not be started",
+    "busy": "the target's queue is full",
+    "egress_refused": "the egress check refused: permit, digest or address do not match",
+}
+"""Classes of failure of one attempt at one target. Any of them, before the first byte to the caller, moves the
+request to the next target."""
+
+ENDINGS: Final[dict[str, str]] = {
+    "answered": "the answer was delivered whole",
+    "left": "the caller went away and the work was stopped",
+    "broken": "the answer had begun and could not be finished; the caller got an error event",
+    "rejected": "the target said that the request itself is wrong; passed on to the caller",
+    "refused": "a hard limit or policy refused it before any attempt",
+    "failed": "every target in the order failed before the first byte",
+    "deadline": "the deadline passed",
+}
+"""How a request ends; each ends exactly once."""
