@@ -40,7 +40,7 @@ REASONS: Final[dict[str, str]] = {
 OBSTACLES: Final[dict[str, str]] = {
     "policy": "policy does not let this request go there",
     "no_cloud": "ECOTONE_NO_CLOUD=1 keeps everything at the site",
-    "wish": "the caller asked for the other place",
+    "wish": "the caller asked for the edge",
     "endpoint": "the target does not serve this endpoint",
     "capability": "the target lacks something that the request needs",
     "context": "prompt and answer do not fit the target's context",
@@ -48,6 +48,7 @@ OBSTACLES: Final[dict[str, str]] = {
     "unreachable": "the target's breaker is open after failures",
     "capacity": "the target's queue is full",
     "deadline": "the target is predicted to miss the deadline",
+    "no_target": "the model name has no targets",
 }
 """Why a target lost, in the order in which `placement.decide` asks."""
 

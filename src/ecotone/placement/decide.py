@@ -1,0 +1,143 @@
+"""One pure function of values: limits and estimates in, targets in order out, with a reason for each that lost.
+
+How it decides, in full:
+
+1. The model name's list gives the preference; mode `cloud` and `shadow`, and the caller's wish for the cloud, put the
+   cloud targets first, mode `edge` the edge targets, each in the order written. The wish for the edge is a hard
+   limit: whoever asks for the edge means that nothing leaves. The wish for the cloud is not: policy and the link win.
+2. A target that breaks a hard limit loses, with the first obstacle that it meets (`obstacle` below).
+3. Those left are tried in order of preference. The reason says why the first is first: if the most preferred target
+   lost, its obstacle is the reason; else what the caller, the mode or the price say.
+4. Nothing left is a refusal, and its word is the obstacle of the target that came nearest to being taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ecotone.values import Ask, Candidate, Egress, Loss, Mode, Place, Placement, Wish
+from ecotone.values import reasons as why
+
+_EDGE_BECAUSE: Final = {
+    "policy": why.EDGE_PRIVATE,
+    "no_cloud": why.EDGE_PINNED,
+    "wish": why.EDGE_PINNED,
+    "budget": why.EDGE_BUDGET,
+    "unreachable": why.EDGE_OFFLINE,
+    "deadline": why.EDGE_FASTER,
+}
+_CLOUD_BECAUSE: Final = {
+    "endpoint": why.CLOUD_CAPABILITY,
+    "capability": why.CLOUD_CAPABILITY,
+    "context": why.CLOUD_CAPABILITY,
+    "capacity": why.CLOUD_CAPACITY,
+    "unreachable": why.CLOUD_CAPACITY,
+    "deadline": why.CLOUD_FASTER,
+}
+_NEARNESS: Final = {name: rank for rank, name in enumerate(why.OBSTACLES)}
+
+
+def decide(ask: Ask, candidates: Sequence[Candidate]) -> Placement:
+    """Targets to try, in order, and why each other one lost."""
+    preferred = _by_preference(ask, candidates)
+    lost: list[Loss] = []
+    left: list[Candidate] = []
+    for candidate in preferred:
+        loss = obstacle(ask, candidate)
+        if loss is None:
+            left.append(candidate)
+        else:
+            lost.append(loss)
+    if not left:
+        return Placement((), f"refused.{_nearest(lost)}", tuple(lost))
+    reason = _reason(ask, preferred, left, {loss.target: loss.obstacle for loss in lost})
+    return Placement(tuple(candidate.target for candidate in left), reason, tuple(lost))
+
+
+def obstacle(ask: Ask, candidate: Candidate) -> Loss | None:
+    """The first hard limit that this target breaks, or None."""
+    name = candidate.target
+    if candidate.at is Place.CLOUD:
+        held = _held_back(ask, candidate)
+        if held is not None:
+            return held
+    if ask.wish is Wish.EDGE and candidate.at is Place.CLOUD:
+        return Loss(name, "wish", "the caller asked for the edge")
+    if not candidate.serves_endpoint:
+        return Loss(name, "endpoint", "does not serve this endpoint")
+    if candidate.lacks:
+        return Loss(name, "capability", "lacks " + ", ".join(candidate.lacks))
+    return _full_or_late(ask, candidate)
+
+
+def _held_back(ask: Ask, candidate: Candidate) -> Loss | None:
+    """What keeps a request from this cloud target, whatever the target could do."""
+    name, limit = candidate.target, candidate.limit
+    if limit.egress is Egress.NEVER:
+        return Loss(name, "policy", limit.rule)
+    if limit.egress is Egress.PSEUDONYMISE:
+        return Loss(name, "policy", f"{limit.rule}: only pseudonymised, which this version cannot do")
+    if ask.is_cloud_off:
+        return Loss(name, "no_cloud", "ECOTONE_NO_CLOUD=1")
+    price_usd = candidate.estimate.price_usd
+    if ask.budget_usd_left is not None and (ask.budget_usd_left <= 0 or price_usd > ask.budget_usd_left):
+        return Loss(name, "budget", f"{price_usd:.6f} USD predicted, {max(0.0, ask.budget_usd_left):.6f} left today")
+    if ask.budget_bytes_left is not None and ask.body_bytes > ask.budget_bytes_left:
+        return Loss(name, "budget", f"{ask.body_bytes} bytes to send, {max(0, ask.budget_bytes_left)} left today")
+    return None
+
+
+def _full_or_late(ask: Ask, candidate: Candidate) -> Loss | None:
+    """What the target's size, state and speed say."""
+    name, state, estimate = candidate.target, candidate.condition, candidate.estimate
+    context = candidate.context_tokens
+    if context is not None and ask.prompt_tokens + min(ask.output_tokens, context // 4) > context:
+        return Loss(name, "context", f"about {ask.prompt_tokens} tokens in, context {context}")
+    if state.breaker == "open":
+        return Loss(name, "unreachable", f"breaker open, next try in {state.retry_in_s:.1f} s")
+    if state.in_flight >= candidate.slots and state.waiting >= candidate.queue_max:
+        return Loss(name, "capacity", f"{state.in_flight} in service, {state.waiting} waiting")
+    if ask.remaining_s is not None:
+        if ask.remaining_s <= 0:
+            return Loss(name, "deadline", "the deadline has passed")
+        if estimate.total_s_p50 is not None and estimate.total_s_p50 > ask.remaining_s:
+            return Loss(name, "deadline", f"{estimate.total_s_p50:.3f} s predicted, {ask.remaining_s:.3f} s left")
+    return None
+
+
+def _by_preference(ask: Ask, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    wishes_cloud = ask.wish is Wish.CLOUD
+    if ask.mode is Mode.AUTO and not wishes_cloud:
+        return candidates
+    first = Place.EDGE if ask.mode is Mode.EDGE and not wishes_cloud else Place.CLOUD
+    return sorted(candidates, key=lambda candidate: candidate.at is not first)
+
+
+def _reason(ask: Ask, preferred: Sequence[Candidate], left: Sequence[Candidate], lost: dict[str, str]) -> str:
+    """Why the first target is first, as a code of `reasons.REASONS`."""
+    chosen = left[0]
+    is_edge = chosen.at is Place.EDGE
+    if not is_edge and ask.wish is Wish.CLOUD:
+        return why.CLOUD_PINNED
+    other = [candidate for candidate in preferred if candidate.at is not chosen.at]
+    because = _EDGE_BECAUSE if is_edge else _CLOUD_BECAUSE
+    for candidate in other:
+        if candidate is preferred[0] or not is_edge or lost.get(candidate.target) in ("policy", "no_cloud", "wish"):
+            code = because.get(lost.get(candidate.target, ""))
+            if code is not None:
+                return code
+    if not is_edge:
+        return why.CLOUD_BETTER
+    if not other or ask.mode is Mode.EDGE:
+        return why.EDGE_PINNED
+    if any(candidate.estimate.price_usd > chosen.estimate.price_usd for candidate in other):
+        return why.EDGE_CHEAPER
+    return why.EDGE_GOOD_ENOUGH
+
+
+def _nearest(lost: Sequence[Loss]) -> str:
+    """The obstacle furthest down the list of questions: the one that lifting would help most."""
+    if not lost:
+        return "no_target"
+    return max(lost, key=lambda loss: _NEARNESS[loss.obstacle]).obstacle

@@ -1,0 +1,1 @@
+"""The OpenAI API as bytes, without I/O: requests in, answers and errors out."""
