@@ -1,0 +1,169 @@
+"""A target's breaker: one table, shared by the real site and the simulator, read by placement.
+
+States and events are the table `TABLE`; `docs/explanation/breaker.md` draws its picture from it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from ecotone.values import Condition
+
+
+class State(enum.StrEnum):
+    """`closed`: requests pass. `open`: none does. `half_open`: exactly one does, and its end decides."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Event(enum.StrEnum):
+    """What can happen to a breaker."""
+
+    WORKED = "worked"
+    FAILED = "failed"
+    FAILED_TOO_OFTEN = "failed_too_often"
+    DUE = "due"
+    LEFT = "left"
+
+
+TABLE: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
+    {
+        (State.CLOSED, Event.WORKED): State.CLOSED,
+        (State.CLOSED, Event.FAILED): State.CLOSED,
+        (State.CLOSED, Event.FAILED_TOO_OFTEN): State.OPEN,
+        (State.CLOSED, Event.LEFT): State.CLOSED,
+        (State.OPEN, Event.DUE): State.HALF_OPEN,
+        (State.OPEN, Event.WORKED): State.OPEN,
+        (State.OPEN, Event.FAILED): State.OPEN,
+        (State.OPEN, Event.FAILED_TOO_OFTEN): State.OPEN,
+        (State.OPEN, Event.LEFT): State.OPEN,
+        (State.HALF_OPEN, Event.WORKED): State.CLOSED,
+        (State.HALF_OPEN, Event.FAILED): State.OPEN,
+        (State.HALF_OPEN, Event.FAILED_TOO_OFTEN): State.OPEN,
+        (State.HALF_OPEN, Event.LEFT): State.HALF_OPEN,
+    }
+)
+"""(state, event) -> next state. Late ends of requests that began before the breaker opened change nothing."""
+
+UNREACHABLE: Final = frozenset({"dns", "refused", "connect_timeout", "tls", "first_byte_timeout", "engine_start"})
+"""Failures of which each costs a caller a wait: one opens the breaker, and a probe, not a caller, pays the next."""
+
+AT_ONCE: Final = UNREACHABLE | {"rate_limited", "unauthorised", "forbidden", "no_model", "redirect", "egress_refused"}
+"""Failures that would repeat at once: one is enough."""
+
+NO_FAULT: Final = frozenset({"busy", "context_exceeded"})
+"""Failures that say something about the request or the moment, not about the target's health."""
+
+
+class BreakerSettings(msgspec.Struct, frozen=True):
+    """When a breaker opens and how long it stays so.
+
+    Attributes:
+        failures: Failures in a row that open it, for failures that cost little.
+        open_s, open_s_max: First and longest time before the next try; doubles in between.
+    """
+
+    failures: int = 3
+    open_s: float = 1.0
+    open_s_max: float = 30.0
+
+
+class Breaker:
+    """The state of one target. Pure: instants are arguments, on one monotonic scale."""
+
+    __slots__ = ("_failures", "_has_probe", "_opened", "_settings", "_until_s", "last_failure", "state")
+
+    def __init__(self, settings: BreakerSettings) -> None:
+        self._settings = settings
+        self.state = State.CLOSED
+        self.last_failure = ""
+        self._failures = 0
+        self._opened = 0
+        self._until_s = 0.0
+        self._has_probe = False
+
+    def condition(self, now_s: float, *, in_flight: int, waiting: int) -> Condition:
+        """The state as placement reads it. A half-open breaker whose one try is under way reads as open."""
+        if self.state is State.CLOSED:
+            return Condition("closed", 0.0, in_flight, waiting)
+        if self.state is State.OPEN and (now_s < self._until_s or self.needs_probe):
+            return Condition("open", max(self._until_s - now_s, 0.05), in_flight, waiting)
+        if self._has_probe:
+            return Condition("open", 0.05, in_flight, waiting)
+        return Condition("half_open", 0.0, in_flight, waiting)
+
+    @property
+    def needs_probe(self) -> bool:
+        """Whether only a probe may find out if the target is back: a caller would have to wait for it."""
+        return self.last_failure in UNREACHABLE
+
+    def probe_due(self, now_s: float) -> bool:
+        """Whether a probe should be sent now."""
+        return self.state is State.OPEN and self.needs_probe and now_s >= self._until_s
+
+    def admit(self, now_s: float) -> bool:
+        """Whether an attempt may start now; takes the one place of a half-open breaker."""
+        if self.state is State.CLOSED:
+            return True
+        if self.state is State.OPEN:
+            if now_s < self._until_s or self.needs_probe:
+                return False
+            self._move(Event.DUE)
+        if self._has_probe:
+            return False
+        self._has_probe = True
+        return True
+
+    def begin_probe(self) -> None:
+        """A probe starts (see `probe_due`)."""
+        self._move(Event.DUE)
+        self._has_probe = True
+
+    def worked(self) -> None:
+        """An attempt, or a probe, was answered."""
+        self._has_probe = False
+        self._failures = 0
+        if self.state is State.HALF_OPEN:
+            self._opened = 0
+            self.last_failure = ""
+        self._move(Event.WORKED)
+
+    def left(self) -> None:
+        """An attempt was stopped by its caller: no verdict."""
+        self._has_probe = False
+        self._move(Event.LEFT)
+
+    def failed(self, failure: str, now_s: float, retry_after_s: float | None = None) -> None:
+        """An attempt, or a probe, failed with this class of `reasons.TARGET_FAILURES`."""
+        if failure in NO_FAULT:
+            self.left()
+            return
+        was_open = self.state is State.OPEN
+        self._has_probe = False
+        self._failures += 1
+        too_often = failure in AT_ONCE or self._failures >= self._settings.failures
+        self._move(Event.FAILED_TOO_OFTEN if too_often else Event.FAILED)
+        if self.state is State.OPEN and not was_open:
+            self.last_failure = failure
+            pause_s = min(self._settings.open_s * 2.0**self._opened, self._settings.open_s_max)
+            if retry_after_s is not None:
+                pause_s = min(max(retry_after_s, 0.1), 10 * self._settings.open_s_max)
+            self._opened = min(self._opened + 1, 16)
+            self._until_s = now_s + pause_s
+
+    def _move(self, event: Event) -> None:
+        self.state = TABLE.get((self.state, event), self.state)
+
+
+def picture() -> str:
+    """The table as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", "    [*] --> closed"]
+    lines += [f"    {a} --> {b}: {event}" for (a, event), b in TABLE.items() if a is not b]
+    return "\n".join(lines)

@@ -1,0 +1,324 @@
+"""Takes the answer of one attempt and passes it to the caller; decides when the answer has begun.
+
+The commit point: the first *content* (not the head, not a role-only event) commits the answer to this target. Until
+then everything is held back, so that any failure can still go to the next target; from then on a failure is a final
+error event (invariant 4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Mapping
+from typing import Final
+
+from ecotone.flow.verdict import judge_status
+from ecotone.ports import Clock, Prepared, Scheduled, Stream
+from ecotone.values import Endpoint, Request, TargetError
+from ecotone.wire import sse
+from ecotone.wire.aggregate import Aggregate
+from ecotone.wire.answer import Usage, check_whole, glimpse
+
+ERROR_BODY_BYTES_MAX: Final = 64 * 1024
+HELD_BYTES_MAX: Final = 256 * 1024
+
+
+class Shape(enum.Enum):
+    """How the target's body becomes the caller's."""
+
+    JSON = "json"
+    EVENTS = "events"
+    EVENTS_TO_JSON = "events_to_json"
+    ERROR = "error"
+
+
+class Front:
+    """The caller's side as the relay sees it: written by `flow.answer.Answer`."""
+
+    def commit(self, *, is_stream: bool, length: int | None) -> None:
+        """The answer begins: sends the head if it has not gone yet."""
+        raise NotImplementedError
+
+    def write(self, block: bytes) -> None:
+        """Sends bytes of the answer."""
+        raise NotImplementedError
+
+
+class Relay:
+    """One attempt's sink.
+
+    Attributes:
+        settled: Done when the attempt ended; holds a TargetError where it failed, else None.
+        is_committed: Whether the caller was given content of this attempt.
+        status: The target's HTTP status.
+        error_body: The target's error body where the request itself was rejected.
+        usage: As the target gave it, else None.
+    """
+
+    def __init__(
+        self, request: Request, prepared: Prepared, front: Front, clock: Clock, limits: tuple[float, float, int]
+    ) -> None:
+        """`limits`: (seconds to the first content, seconds between chunks, bytes of an answer in one piece)."""
+        self._request = request
+        self._prepared = prepared
+        self._front = front
+        self._clock = clock
+        self._first_byte_s, self._idle_s, self._bytes_max = limits
+        self.settled: asyncio.Future[TargetError | None] = asyncio.get_running_loop().create_future()
+        self.is_committed = False
+        self.status = 0
+        self.error_body = b""
+        self.usage: Usage | None = None
+        self.answer_bytes = 0
+        self.events = 0
+        self.began_at_s = clock.now_s()
+        self.first_at_s: float | None = None
+        self.last_at_s = self.began_at_s
+        self._shape = Shape.JSON
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._splitter = sse.Splitter()
+        self._aggregate: Aggregate | None = None
+        self._is_finished = False
+        self._is_done = False
+        self._is_paused = False
+        self._stream: Stream | None = None
+        self._timer: Scheduled | None = clock.call_at(self.began_at_s + self._first_byte_s, self._too_late)
+
+    # What flow calls.
+
+    def watch(self, stream: Stream) -> None:
+        """Gives the attempt, for back-pressure."""
+        self._stream = stream
+        if self._is_paused:
+            stream.pause()
+
+    def pause(self) -> None:
+        """The caller reads slowly: stop reading from the target."""
+        self._is_paused = True
+        if self._stream is not None:
+            self._stream.pause()
+
+    def resume(self) -> None:
+        """The caller has caught up."""
+        self._is_paused = False
+        self.last_at_s = self._clock.now_s()
+        if self._stream is not None:
+            self._stream.resume()
+
+    def fail(self, error: TargetError) -> None:
+        """Ends the attempt from this side."""
+        self._settle(error)
+
+    def close(self) -> None:
+        """Stops the timers; nothing is taken any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self.settled.done():
+            self.settled.cancel()
+
+    # What the target calls (ports.Sink).
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        """See `ports.Sink.head`."""
+        self.status = status
+        failure = judge_status(status, headers)
+        if failure is not None and failure.code != "rejected":
+            self._settle(failure)
+        elif failure is not None:
+            self._shape = Shape.ERROR
+        elif not self._prepared.is_stream:
+            self._shape = Shape.JSON
+        elif "event-stream" not in headers.get("content-type", ""):
+            self._settle(TargetError("bad_answer", "a stream was asked for, and something else came"))
+        elif self._request.is_stream:
+            self._shape = Shape.EVENTS
+        else:
+            self._shape = Shape.EVENTS_TO_JSON
+            self._aggregate = Aggregate(self._request.endpoint)
+
+    def data(self, chunk: bytes) -> None:
+        """See `ports.Sink.data`."""
+        if self.settled.done():
+            return
+        self.last_at_s = self._clock.now_s()
+        if self._shape is Shape.EVENTS and self.is_committed and self._prepared.reply is None:
+            self._pass_on(chunk)
+            return
+        try:
+            self._take(chunk)
+        except TargetError as error:
+            self._settle(error)
+
+    def ended(self) -> None:
+        """See `ports.Sink.ended`."""
+        if self.settled.done():
+            return
+        try:
+            self._conclude()
+        except TargetError as error:
+            self._settle(error)
+        else:
+            self._settle(None)
+
+    def failed(self, error: TargetError) -> None:
+        """See `ports.Sink.failed`."""
+        # Everything was delivered and only the transfer's own end is missing: the answer is whole.
+        self._settle(None if self._is_done else error)
+
+    # Within.
+
+    def _take(self, chunk: bytes) -> None:
+        if self._shape is Shape.JSON or self._shape is Shape.ERROR:
+            self._collect(chunk)
+            return
+        block = self._splitter.feed(chunk)
+        if block:
+            for payload in sse.payloads(block):
+                self._take_payload(payload)
+
+    def _collect(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._size > (ERROR_BODY_BYTES_MAX if self._shape is Shape.ERROR else self._bytes_max):
+            raise TargetError("bad_answer", f"an answer of more than {self._bytes_max} bytes")
+        self._chunks.append(chunk)
+
+    def _take_payload(self, payload: bytes) -> None:
+        """One event from the target, through its reply form, to the caller or the aggregate."""
+        if self._is_done:
+            return
+        if payload == b"[DONE]":
+            self._finish_events()
+            return
+        reply = self._prepared.reply
+        for made in (payload,) if reply is None else reply.feed(payload):
+            self._give(made)
+
+    def _give(self, payload: bytes) -> None:
+        seen = glimpse(payload)
+        if seen.error is not None:
+            raise TargetError("error_event", "the target's stream carried an error")
+        if seen.usage is not None:
+            self.usage = seen.usage
+        self._is_finished = self._is_finished or seen.is_finish
+        self.events += seen.has_content
+        if self.first_at_s is None and seen.has_content:
+            self.first_at_s = self._clock.now_s()
+            self._await_idle()
+        if self._aggregate is not None:
+            self._size += len(payload)
+            if self._size > self._bytes_max:
+                raise TargetError("bad_answer", f"an answer of more than {self._bytes_max} bytes")
+            self._aggregate.add(payload)
+        elif not (seen.is_usage_only and self._prepared.is_usage_added):
+            self._send(sse.event(payload), has_content=seen.has_content or seen.is_finish)
+
+    def _send(self, block: bytes, *, has_content: bool) -> None:
+        """To the caller, or held back until there is content."""
+        if self.is_committed:
+            self.answer_bytes += len(block)
+            self._front.write(block)
+            return
+        self._chunks.append(block)
+        self._size += len(block)
+        if has_content or self._size > HELD_BYTES_MAX:
+            self._commit(b"".join(self._chunks))
+            self._chunks.clear()
+
+    def _commit(self, block: bytes, length: int | None = None) -> None:
+        self.is_committed = True
+        self.first_at_s = self.first_at_s or self._clock.now_s()
+        self._front.commit(is_stream=self._shape is Shape.EVENTS, length=length)
+        self.answer_bytes += len(block)
+        self._front.write(block)
+
+    def _pass_on(self, chunk: bytes) -> None:
+        """The hot path of a stream that has begun: whole events go on unread unless they may matter."""
+        try:
+            block = self._splitter.feed(chunk)
+            if not block or self._is_done:
+                return
+            if b"[DONE]" in block or b'"usage"' in block or b'"error"' in block or b'"finish_reason":"' in block:
+                for payload in sse.payloads(block):
+                    self._take_payload(payload)
+                return
+        except TargetError as error:
+            self._settle(error)
+            return
+        self.events += 1
+        self.answer_bytes += len(block)
+        self._front.write(block)
+
+    def _finish_events(self) -> None:
+        """The target said [DONE], or ended cleanly after a finish reason: the answer is whole."""
+        if self._prepared.reply is not None:
+            for made in self._prepared.reply.finish():
+                self._give(made)
+        self._is_done = True
+        if self._aggregate is not None:
+            body = self._aggregate.whole()
+            self._commit(body, len(body))
+        elif not self.is_committed:
+            if not self._is_finished:
+                raise TargetError("empty_stream", "the stream ended without content")
+            self._send(sse.DONE, has_content=True)
+        else:
+            self._send(sse.DONE, has_content=True)
+
+    def _conclude(self) -> None:
+        """The target's body is complete by HTTP's rules; is the answer?"""
+        if self._shape is Shape.ERROR:
+            self.error_body = b"".join(self._chunks)
+            raise TargetError("rejected", f"HTTP {self.status}")
+        if self._shape is Shape.JSON:
+            body = b"".join(self._chunks)
+            self.usage = check_whole(self._request.endpoint, body)
+            self._commit(body, len(body))
+            return
+        if self._is_done:
+            return
+        rest = self._splitter.rest()
+        if rest.strip():
+            for payload in sse.payloads(rest):
+                self._take_payload(payload)
+        if self._is_done:
+            return
+        if not self._is_finished:
+            begun = self.is_committed or self.events > 0
+            raise TargetError("reset" if begun else "empty_stream", "the stream ended before the answer was whole")
+        self._finish_events()
+
+    def _await_idle(self) -> None:
+        """From waiting for the first content to watching for a stall."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.call_at(self._clock.now_s() + self._idle_s, self._check_idle)
+
+    def _check_idle(self) -> None:
+        """Re-arms itself as long as data came (or the caller made us pause); else the target has stalled."""
+        due_s = self.last_at_s + self._idle_s
+        if self._is_paused:
+            due_s = self._clock.now_s() + self._idle_s
+        if due_s > self._clock.now_s():
+            self._timer = self._clock.call_at(due_s, self._check_idle)
+        else:
+            self._timer = None
+            self._settle(TargetError("idle_timeout", f"nothing for {self._idle_s:g} s in mid-answer"))
+
+    def _too_late(self) -> None:
+        self._timer = None
+        self._settle(TargetError("first_byte_timeout", f"no answer began within {self._first_byte_s:.3g} s"))
+
+    def _settle(self, error: TargetError | None) -> None:
+        if not self.settled.done():
+            self.settled.set_result(error)
+
+
+def output_tokens(relay: Relay, endpoint: Endpoint) -> int:
+    """Tokens of the answer: the target's count, else one per event seen (a lower bound)."""
+    if endpoint is Endpoint.EMBEDDINGS:
+        return 0
+    if relay.usage is not None and relay.usage.completion_tokens:
+        return relay.usage.completion_tokens
+    return relay.events
