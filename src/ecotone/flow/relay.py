@@ -21,6 +21,11 @@ from ecotone.wire.answer import Usage, check_whole, glimpse
 
 ERROR_BODY_BYTES_MAX: Final = 64 * 1024
 HELD_BYTES_MAX: Final = 256 * 1024
+LINGER_S: Final = 1.0
+"""How long the target may take to end its transfer after [DONE], so that the connection can be used again."""
+
+_MARKS: Final = (b"[DONE]", b'"usage":{', b'"usage": {', b'"error"', b'"finish_reason":"', b'"finish_reason": "')
+"""What makes an event worth reading once the answer flows; all others pass unread."""
 
 
 class Shape(enum.Enum):
@@ -41,6 +46,10 @@ class Front:
 
     def write(self, block: bytes) -> None:
         """Sends bytes of the answer."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """The answer is whole."""
         raise NotImplementedError
 
 
@@ -239,7 +248,7 @@ class Relay:
             block = self._splitter.feed(chunk)
             if not block or self._is_done:
                 return
-            if b"[DONE]" in block or b'"usage"' in block or b'"error"' in block or b'"finish_reason":"' in block:
+            if any(mark in block for mark in _MARKS):
                 for payload in sse.payloads(block):
                     self._take_payload(payload)
                 return
@@ -259,12 +268,12 @@ class Relay:
         if self._aggregate is not None:
             body = self._aggregate.whole()
             self._commit(body, len(body))
-        elif not self.is_committed:
-            if not self._is_finished:
-                raise TargetError("empty_stream", "the stream ended without content")
-            self._send(sse.DONE, has_content=True)
+        elif not self.is_committed and not self._is_finished:
+            raise TargetError("empty_stream", "the stream ended without content")
         else:
             self._send(sse.DONE, has_content=True)
+        self._front.finish()
+        self._linger()
 
     def _conclude(self) -> None:
         """The target's body is complete by HTTP's rules; is the answer?"""
@@ -275,6 +284,7 @@ class Relay:
             body = b"".join(self._chunks)
             self.usage = check_whole(self._request.endpoint, body)
             self._commit(body, len(body))
+            self._front.finish()
             return
         if self._is_done:
             return
@@ -288,6 +298,11 @@ class Relay:
             begun = self.is_committed or self.events > 0
             raise TargetError("reset" if begun else "empty_stream", "the stream ended before the answer was whole")
         self._finish_events()
+
+    def _linger(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.call_at(self._clock.now_s() + LINGER_S, lambda: self._settle(None))
 
     def _await_idle(self) -> None:
         """From waiting for the first content to watching for a stall."""

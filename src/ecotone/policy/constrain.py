@@ -72,9 +72,7 @@ class Policy(msgspec.Struct, frozen=True):
         return "data without a label may leave the site"
 
 
-def constrain(
-    policy: Policy, labels: tuple[str, ...], spec: TargetSpec, *, key: str = "", model: str = ""
-) -> Limit:
+def constrain(policy: Policy, labels: tuple[str, ...], spec: TargetSpec, *, key: str = "", model: str = "") -> Limit:
     """Policy's word on one target for a request with these labels.
 
     A label that neither the configuration nor the defaults know stays: whoever set it meant something by it.

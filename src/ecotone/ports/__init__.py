@@ -14,7 +14,16 @@ import msgspec
 from ecotone.values import Condition, Outcome, Permit, Receipt, Request, TargetError, TargetSpec
 
 __all__ = [
-    "Caller", "Clock", "Journal", "Prepared", "Reply", "Scheduled", "Sink", "Stream", "Target", "Telemetry",
+    "Caller",
+    "Clock",
+    "Journal",
+    "Prepared",
+    "Reply",
+    "Scheduled",
+    "Sink",
+    "Stream",
+    "Target",
+    "Telemetry",
 ]
 
 

@@ -1,0 +1,204 @@
+"""Understand and decide: from a request to a placement, and the ledger entry that lets it be replayed."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from ecotone import placement, privacy
+from ecotone.flow.site import Site
+from ecotone.policy import constrain
+from ecotone.ports import Target
+from ecotone.values import (
+    Ask,
+    Candidate,
+    DeadlineError,
+    EcotoneError,
+    Limit,
+    Placement,
+    PlacementError,
+    RefusalError,
+    Request,
+    RequestError,
+)
+from ecotone.values import reasons as why
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What was decided for one request, and all that it was decided from."""
+
+    ask: Ask
+    candidates: tuple[Candidate, ...]
+    placement: Placement
+    labels: tuple[str, ...]
+
+    def limit(self, target: str) -> Limit:
+        """Policy's word on a target of this plan."""
+        return self._candidate(target).limit
+
+    def price_usd(self, target: str) -> float:
+        """Predicted price at a target of this plan."""
+        return self._candidate(target).estimate.price_usd
+
+    def total_s_p50(self, target: str) -> float | None:
+        """Predicted time at a target of this plan."""
+        return self._candidate(target).estimate.total_s_p50
+
+    def at(self, target: str) -> str:
+        """`edge` or `cloud`."""
+        return self._candidate(target).at.value
+
+    def _candidate(self, target: str) -> Candidate:
+        return next(candidate for candidate in self.candidates if candidate.target == target)
+
+
+class PlacedEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The ledger's decision entry: replaying `ask` and `candidates` through `placement.decide` gives `placement`."""
+
+    request: str
+    model: str
+    endpoint: str
+    key: str
+    labels: tuple[str, ...]
+    policy: str
+    ask: Ask
+    candidates: tuple[Candidate, ...]
+    placement: Placement
+
+
+def plan(site: Site, request: Request) -> Plan:
+    """Looks, constrains, predicts and decides. Reads state, changes none.
+
+    Raises:
+        RequestError: unknown model name (404).
+    """
+    name = site.model(request.model)
+    now_s = site.clock.now_s()
+    labels = privacy.inspect(request, site.detectors_wanted, site.detectors).labels
+    candidates = tuple(_candidate(site, request, labels, site.targets[target], now_s) for target in name.targets)
+    site.spend.turn(site.today())
+    usd_left, bytes_left = site.spend.left(site.budgets)
+    ask = Ask(
+        mode=name.mode,
+        wish=request.wish,
+        prompt_tokens=request.features.prompt_tokens,
+        output_tokens=request.features.output_tokens_max or 0,
+        body_bytes=len(request.body),
+        remaining_s=None if request.deadline_at_s is None else request.deadline_at_s - now_s,
+        budget_usd_left=usd_left,
+        budget_bytes_left=bytes_left,
+        is_cloud_off=site.is_cloud_off,
+        seed=request.seed,
+    )
+    return Plan(ask, candidates, placement.decide(ask, candidates), labels)
+
+
+def _candidate(site: Site, request: Request, labels: tuple[str, ...], target: Target, now_s: float) -> Candidate:
+    spec = target.spec
+    active, waiting = target.load()
+    known = spec.capabilities
+    return Candidate(
+        target=spec.name,
+        at=spec.at,
+        limit=constrain(site.policy, labels, spec, key=request.key, model=request.model),
+        estimate=site.speeds.predict(
+            spec.name,
+            prompt_tokens=request.features.prompt_tokens,
+            output_tokens_max=request.features.output_tokens_max,
+            price=spec.price,
+            queue=(active, waiting, spec.slots),
+        ),
+        condition=site.breakers[spec.name].condition(now_s, in_flight=active, waiting=waiting),
+        lacks=() if known is None else tuple(need for need in request.features.needs if need not in known),
+        serves_endpoint=request.endpoint.value in spec.endpoints,
+        context_tokens=spec.context_tokens,
+        slots=spec.slots,
+        queue_max=spec.queue_max,
+    )
+
+
+def entry(site: Site, request: Request, decided: Plan) -> PlacedEntry:
+    """The decision entry of a plan."""
+    return PlacedEntry(
+        request.id,
+        request.model,
+        request.endpoint.value,
+        request.key,
+        decided.labels,
+        site.policy_version,
+        decided.ask,
+        decided.candidates,
+        decided.placement,
+    )
+
+
+def explain(site: Site, request: Request) -> dict[str, Any]:
+    """Where this request would go now and why, without running it: the answer of `POST /v1/explain`.
+
+    Raises:
+        RequestError: unknown model name (404).
+    """
+    decided = plan(site, request)
+    chosen = decided.placement
+    lost = {loss.target: loss for loss in chosen.lost}
+    targets = []
+    for candidate in decided.candidates:
+        loss = lost.get(candidate.target)
+        row: dict[str, Any] = {
+            "target": candidate.target,
+            "at": candidate.at.value,
+            "place_in_order": None if loss else chosen.order.index(candidate.target) + 1,
+            "lost_because": loss.obstacle if loss else None,
+            "meaning": why.OBSTACLES[loss.obstacle] if loss else None,
+            "detail": loss.detail if loss else None,
+            "limit": msgspec.to_builtins(candidate.limit),
+            "estimate": msgspec.to_builtins(candidate.estimate),
+            "condition": msgspec.to_builtins(candidate.condition),
+        }
+        targets.append(row)
+    return {
+        "object": "ecotone.explanation",
+        "model": request.model,
+        "placed": decided.at(chosen.order[0]) if chosen.order else "refused",
+        "target": chosen.order[0] if chosen.order else None,
+        "reason": chosen.reason,
+        "meaning": meaning(chosen.reason),
+        "order": list(chosen.order),
+        "labels": list(decided.labels),
+        "ask": msgspec.to_builtins(decided.ask),
+        "targets": targets,
+    }
+
+
+def meaning(reason: str) -> str:
+    """A reason code in words."""
+    kind, _, word = reason.partition(".")
+    if kind == "fallback":
+        return f"the targets before it failed, the last because: {why.TARGET_FAILURES.get(word, word)}"
+    if kind == "refused":
+        return f"no target could take it; nearest: {why.OBSTACLES.get(word, word)}"
+    return why.REASONS.get(reason, reason)
+
+
+_STATUS: Final = {"policy": 403, "no_cloud": 403, "wish": 403}
+
+
+def refusal(site: Site, decided: Plan) -> EcotoneError:
+    """The error for a placement with an empty order: says every target's reason, and when to try again."""
+    reason = decided.placement.reason
+    word = reason.partition(".")[2]
+    told = "; ".join(f"{loss.target}: {loss.obstacle} ({loss.detail})" for loss in decided.placement.lost)
+    message = f"No target can take this request now. {told}"
+    if word in _STATUS:
+        return RefusalError(reason, message, status=403)
+    if word == "context":
+        return RequestError("context_length_exceeded", message, param="messages")
+    if word in ("capability", "endpoint"):
+        return RequestError(reason, message)
+    if word == "budget":
+        return RefusalError(reason, message, status=429, retry_after_s=86_400.0 - site.clock.wall_s() % 86_400.0)
+    if word == "deadline":
+        return DeadlineError(reason, message)
+    wait_s = min((candidate.condition.retry_in_s for candidate in decided.candidates), default=0.0)
+    return PlacementError(reason, message, retry_after_s=max(1.0, wait_s))

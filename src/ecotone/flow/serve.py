@@ -1,0 +1,359 @@
+"""The corridor: one request in, one answer out. The only place that holds a request's control flow."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from ecotone.estimate import Observation
+from ecotone.flow.answer import Answer
+from ecotone.flow.plan import Plan, entry, plan, refusal
+from ecotone.flow.relay import Relay, output_tokens
+from ecotone.flow.site import Site
+from ecotone.ports import Caller, Prepared, Target
+from ecotone.values import (
+    Attempt,
+    DeadlineError,
+    EcotoneError,
+    Outcome,
+    Permit,
+    Place,
+    PlacementError,
+    Receipt,
+    RefusalError,
+    Request,
+    RequestError,
+    TargetError,
+)
+from ecotone.wire.answer import is_context_error, is_error_object
+
+RESERVE_S_MAX = 5.0
+"""At most this much of a deadline is kept back for the next target in the order."""
+
+
+Leave = tuple[Permit | None, Receipt | None]
+"""What egress asks for; (None, None) at the edge."""
+
+
+class OutcomeEntry(Outcome, frozen=True, kw_only=True, omit_defaults=True):
+    """The ledger's outcome entry: how it ended, and the day's running totals, so that a start reads one entry."""
+
+    day: str = ""
+    day_usd: float = 0.0
+    day_egress_bytes: int = 0
+
+
+async def serve(request: Request, caller: Caller, site: Site) -> Outcome:
+    """Answers one request, or tells the caller why not. Ends exactly once, with one outcome entry.
+
+    Cancelling the task means that the caller left: the attempt under way is stopped at once.
+    """
+    run = _Run(request, caller, site)
+    try:
+        await run.go()
+    except EcotoneError as error:
+        run.answer.fail(error)
+        run.failure = run.failure or error.code
+    except asyncio.CancelledError:
+        run.left()
+        raise
+    finally:
+        run.answer.close()
+        outcome = run.record()
+    return outcome
+
+
+class _Run:
+    """The state of one request on its way."""
+
+    def __init__(self, request: Request, caller: Caller, site: Site) -> None:
+        self.request = request
+        self.site = site
+        self.answer = Answer(request, caller, site.clock, site.waits.keep_alive_s)
+        self.ending = "refused"
+        self.failure = ""
+        self.attempts: list[Attempt] = []
+        self.cost_usd = 0.0
+        self.egress_bytes = 0
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.answer_bytes = 0
+        self.overhead_s = 0.0
+
+    async def go(self) -> None:
+        """Decide, then act within the deadline."""
+        site, request = self.site, self.request
+        decided = plan(site, request)
+        chosen = decided.placement
+        self.answer.reason = chosen.reason
+        self.note("placed", entry(site, request, decided))
+        if not chosen.order:
+            raise refusal(site, decided)
+        latest_s = request.received_at_s + site.waits.total_s
+        until_s = latest_s if request.deadline_at_s is None else min(request.deadline_at_s, latest_s)
+        try:
+            async with asyncio.timeout_at(until_s):
+                await self.try_in_order(decided, until_s)
+        except TimeoutError:
+            self.ending = "answered" if self.answer.is_over else "deadline"
+            self.fail_late()
+
+    def fail_late(self) -> None:
+        """Tells the caller that the time is over, unless all was said."""
+        if not self.answer.is_over:
+            whose = "limit of this site" if self.request.deadline_at_s is None else "deadline"
+            self.failure = "deadline"
+            self.answer.fail(DeadlineError("deadline", f"The {whose} passed before the answer was whole."))
+
+    async def try_in_order(self, decided: Plan, until_s: float) -> None:
+        """One target after the other, until one answers or the caller must be told."""
+        order = decided.placement.order
+        for position, name in enumerate(order):
+            target = self.site.targets[name]
+            following = order[position + 1] if position + 1 < len(order) else None
+            reserve_s = min(decided.total_s_p50(following) or 0.0, RESERVE_S_MAX) if following else 0.0
+            failure = await self.attempt(target, decided, until_s - reserve_s)
+            if failure is None:
+                return
+            self.answer.reason = f"fallback.{failure.code}"
+        self.ending = "failed"
+        raise self.exhausted()
+
+    async def attempt(self, target: Target, decided: Plan, until_s: float) -> TargetError | None:
+        """One try. None where the caller has been answered or told; a failure where the next target may try.
+
+        Raises:
+            RequestError: the request itself is wrong, for any target.
+        """
+        site, spec = self.site, target.spec
+        breaker = site.breakers[spec.name]
+        began_s = site.clock.now_s()
+        if not breaker.admit(began_s):
+            return self.missed(target, TargetError("busy", "its breaker opened meanwhile"), began_s)
+        verdict: TargetError | None = None
+        try:
+            prepared = target.prepare(self.request)
+            leave = await self.allowed(target, prepared, decided)
+            verdict = await self.exchange(target, prepared, leave, decided, until_s)
+        except TargetError as failure:
+            breaker.left()
+            return self.missed(target, failure, began_s)
+        except asyncio.CancelledError:
+            if site.clock.now_s() >= until_s:
+                # The deadline, not the caller, stopped it: a target that keeps hanging must not look healthy.
+                breaker.failed("idle_timeout", site.clock.now_s())
+            else:
+                breaker.left()
+            raise
+        except EcotoneError:
+            breaker.left()
+            raise
+        if verdict is None or verdict.code == "rejected":
+            breaker.worked()
+            site.telemetry.attempted(spec.name, "", site.clock.now_s() - began_s)
+            return None
+        breaker.failed(verdict.code, site.clock.now_s(), verdict.retry_after_s)
+        site.telemetry.condition(spec.name, breaker.condition(site.clock.now_s(), in_flight=0, waiting=0))
+        self.missed(target, verdict, began_s)
+        return None if self.answer.is_over else verdict
+
+    def missed(self, target: Target, failure: TargetError, began_s: float) -> TargetError:
+        """Counts a failed attempt."""
+        took_s = self.site.clock.now_s() - began_s
+        self.attempts.append(Attempt(target.spec.name, failure.code, took_s))
+        self.site.telemetry.attempted(target.spec.name, failure.code, took_s)
+        return failure
+
+    async def allowed(self, target: Target, prepared: Prepared, decided: Plan) -> Leave:
+        """For the cloud: budget, permit, and a ledger entry that is durable before the first byte (invariants 1, 2).
+
+        Raises:
+            TargetError: it may not go there after all; the next target may still serve.
+        """
+        spec, site = target.spec, self.site
+        if spec.at is Place.EDGE:
+            return None, None
+        usd_left, bytes_left = site.spend.left(site.budgets)
+        price_usd = decided.price_usd(spec.name)
+        is_poor = usd_left is not None and price_usd > usd_left
+        if is_poor or (bytes_left is not None and len(prepared.body) > bytes_left):
+            raise TargetError("busy", "the day's cloud budget was used up meanwhile")
+        permit = site.mint.permit(
+            request=self.request.id,
+            spec=spec,
+            origin=target.origin,
+            body=prepared.body,
+            limit=decided.limit(spec.name),
+        )
+        size = len(prepared.body)
+        site.spend.hold(price_usd, size)
+        try:
+            receipt = await site.journal.permit(permit, body_bytes=size, labels=decided.labels, region=spec.region)
+        except RefusalError as error:
+            raise TargetError("egress_refused", error.message) from error
+        finally:
+            site.spend.settle(price_usd, size, 0.0, 0)
+        return permit, receipt
+
+    async def exchange(
+        self,
+        target: Target,
+        prepared: Prepared,
+        leave: Leave,
+        decided: Plan,
+        until_s: float,
+    ) -> TargetError | None:
+        """Opens the attempt and waits for its end. See `judged` for what comes back."""
+        site, spec, waits = self.site, target.spec, self.site.waits
+        now_s = site.clock.now_s()
+        first_byte_s = max(0.0, min(waits.first_byte_s, until_s - now_s))
+        relay = Relay(
+            self.request, prepared, self.answer, site.clock, (first_byte_s, waits.idle_s, waits.answer_bytes_max)
+        )
+        answer = self.answer
+        answer.target, answer.at = spec.name, spec.at.value
+        if not self.attempts:
+            self.overhead_s = now_s - self.request.received_at_s
+        if self.request.is_debug:
+            answer.debug = self.debug(prepared, decided, spec.name)
+        active, _ = target.load()
+        answer.attach(relay)
+        size = len(prepared.body) if spec.at is Place.CLOUD else 0
+        held_usd = decided.price_usd(spec.name) if spec.at is Place.CLOUD else 0.0
+        site.spend.hold(held_usd, size)
+        stream = target.open(prepared, relay, *leave)
+        relay.watch(stream)
+        failure: TargetError | None = None
+        try:
+            failure = await relay.settled
+        finally:
+            stream.abort()
+            relay.close()
+            answer.attach(None)
+            self.account(target, relay, (held_usd, size), was_queued=active >= spec.slots)
+        return self.judged(relay, failure)
+
+    def judged(self, relay: Relay, failure: TargetError | None) -> TargetError | None:
+        """None: answered. Else the failure; `answer.is_over` then tells whether the caller has been told."""
+        if failure is None:
+            self.ending = "answered"
+        elif relay.is_committed:
+            self.ending, self.failure = "broken", failure.code
+            self.answer.fail(failure)
+        elif failure.code == "rejected" and is_context_error(relay.error_body):
+            return TargetError("context_exceeded", failure.message)
+        elif failure.code == "rejected":
+            self.ending, self.failure = "rejected", "rejected"
+            if self.answer.status == 0 and is_error_object(relay.error_body):
+                self.answer.reject(relay.status, relay.error_body)
+            else:
+                words = f"The target rejects the request with HTTP {relay.status}."
+                self.answer.fail(RequestError("rejected", words, status=relay.status))
+        return failure
+
+    def account(self, target: Target, relay: Relay, held: tuple[float, int], *, was_queued: bool) -> None:
+        """Cost, bytes and speed of one attempt; partial streams count, and so does one whose caller left."""
+        spec, site, request = target.spec, self.site, self.request
+        tokens_out = output_tokens(relay, request.endpoint)
+        has_answer = relay.is_committed or relay.events > 0
+        tokens_in = request.features.prompt_tokens if has_answer else 0
+        if relay.usage is not None and relay.usage.prompt_tokens:
+            tokens_in = relay.usage.prompt_tokens
+        cost_usd = spec.price.cost_usd(tokens_in, tokens_out)
+        if spec.at is Place.CLOUD:
+            site.spend.settle(*held, cost_usd, held[1])
+            self.cost_usd += cost_usd
+            self.egress_bytes += held[1]
+        self.input_tokens, self.output_tokens = tokens_in, tokens_out
+        self.answer_bytes += relay.answer_bytes
+        if relay.first_at_s is None or not has_answer:
+            return
+        is_stream = relay.events > 1
+        spread_s = relay.last_at_s - relay.first_at_s
+        site.speeds.observe(
+            spec.name,
+            Observation(
+                prompt_tokens=request.features.prompt_tokens,
+                ttft_s=relay.first_at_s - relay.began_at_s,
+                tpot_s=spread_s / (tokens_out - 1) if is_stream and tokens_out > 1 else None,
+                output_tokens=tokens_out if relay.settled.done() and not relay.settled.cancelled() else None,
+                was_queued=was_queued,
+            ),
+        )
+
+    def debug(self, prepared: Prepared, decided: Plan, name: str) -> list[tuple[str, str]]:
+        """The headers of `Ecotone-Debug: 1`."""
+        egress = len(prepared.body) if decided.at(name) == Place.CLOUD.value else 0
+        tried = [f"{attempt.target}={attempt.failure}" for attempt in self.attempts]
+        return [
+            ("Ecotone-Overhead-Ms", f"{self.overhead_s * 1e3:.3f}"),
+            ("Ecotone-Attempts", ", ".join([*tried, name])),
+            ("Ecotone-Labels", ", ".join(decided.labels)),
+            ("Ecotone-Cost-Usd", f"{decided.price_usd(name):.6f}"),
+            ("Ecotone-Egress-Bytes", str(self.egress_bytes + egress)),
+        ]
+
+    def exhausted(self) -> EcotoneError:
+        """The error after every target failed: all their reasons, and when to try again."""
+        last = self.attempts[-1]
+        self.failure = last.failure
+        told = "; ".join(f"{attempt.target}: {attempt.failure}" for attempt in self.attempts)
+        message = f"Every target failed. {told}"
+        now_s = self.site.clock.now_s()
+        waits_s = [
+            self.site.breakers[attempt.target].condition(now_s, in_flight=0, waiting=0).retry_in_s
+            for attempt in self.attempts
+        ]
+        retry_after_s = max(1.0, min(waits_s))
+        failures = {attempt.failure for attempt in self.attempts}
+        if failures == {"context_exceeded"}:
+            return RequestError("context_length_exceeded", message, param="messages")
+        if failures == {"rate_limited"}:
+            return RefusalError("refused.rate_limited", message, status=429, retry_after_s=retry_after_s)
+        return PlacementError("refused.all_failed", message, retry_after_s=retry_after_s)
+
+    def left(self) -> None:
+        """The caller went away (after a whole answer that is no loss)."""
+        if not self.answer.is_over:
+            self.ending, self.failure = "left", "left"
+
+    def record(self) -> Outcome:
+        """Exactly one outcome, to the ledger and to telemetry."""
+        site, request, answer = self.site, self.request, self.answer
+        now_s = site.clock.now_s()
+        outcome = OutcomeEntry(
+            request=request.id,
+            model=request.model,
+            endpoint=request.endpoint.value,
+            key=request.key,
+            ending=self.ending,
+            reason=answer.reason,
+            status=answer.status,
+            target=answer.target,
+            at=answer.at,
+            failure=self.failure,
+            is_stream=request.is_stream,
+            ttft_s=None if answer.first_at_s is None else answer.first_at_s - request.received_at_s,
+            total_s=now_s - request.received_at_s,
+            overhead_s=self.overhead_s,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cost_usd=self.cost_usd,
+            egress_bytes=self.egress_bytes,
+            answer_bytes=self.answer_bytes,
+            attempts=tuple(self.attempts),
+            day=site.spend.day,
+            day_usd=site.spend.usd,
+            day_egress_bytes=site.spend.egress_bytes,
+        )
+        self.note("outcome", outcome)
+        site.telemetry.ended(outcome)
+        return outcome
+
+    def note(self, kind: str, entry: msgspec.Struct) -> None:
+        """To the ledger. Where it cannot be written the edge still answers; the cloud gets no permit (`allowed`)."""
+        try:
+            self.site.journal.note(kind, entry)
+        except RefusalError as error:
+            self.site.telemetry.attempted("ledger", error.code, 0.0)

@@ -1,0 +1,78 @@
+"""What the corridor works with: one frozen view of the site, replaced as a whole on reload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from ecotone.estimate import Speeds
+from ecotone.flow.breaker import Breaker
+from ecotone.flow.spend import Budgets, Spend
+from ecotone.policy import Mint, Policy
+from ecotone.ports import Clock, Journal, Target, Telemetry
+from ecotone.privacy import Detector
+from ecotone.values import Mode, RequestError
+
+
+class ModelName(msgspec.Struct, frozen=True):
+    """A name that applications ask for, and the targets behind it in order of preference."""
+
+    name: str
+    targets: tuple[str, ...]
+    mode: Mode = Mode.AUTO
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """Limits on waiting, seconds, and on an answer in one piece, bytes.
+
+    Attributes:
+        first_byte_s: From sending to the first content, per attempt.
+        idle_s: Between two pieces of a stream.
+        total_s: The whole request, where the caller gave no deadline.
+        keep_alive_s: Silence after which a stream's caller gets a comment line.
+    """
+
+    first_byte_s: float = 60.0
+    idle_s: float = 30.0
+    total_s: float = 600.0
+    keep_alive_s: float = 15.0
+    answer_bytes_max: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """All that `serve` reads. The state objects (speeds, breakers, spend) outlive a reload; the rest is replaced."""
+
+    clock: Clock
+    journal: Journal
+    telemetry: Telemetry
+    mint: Mint
+    targets: Mapping[str, Target]
+    names: Mapping[str, ModelName]
+    breakers: Mapping[str, Breaker]
+    speeds: Speeds
+    spend: Spend
+    today: Callable[[], str]
+    policy: Policy = field(default_factory=Policy)
+    policy_version: str = ""
+    detectors_wanted: tuple[str, ...] = ()
+    detectors: Mapping[str, Detector]
+    budgets: Budgets = field(default_factory=Budgets)
+    waits: Waits = field(default_factory=Waits)
+    is_cloud_off: bool = False
+
+    def model(self, name: str) -> ModelName:
+        """The model name's entry.
+
+        Raises:
+            RequestError: no such name (404, `model_not_found`), naming those that exist.
+        """
+        found = self.names.get(name)
+        if found is None:
+            names = ", ".join(sorted(self.names)[:50])
+            shown = name if len(name) <= 80 else name[:80] + "..."
+            message = f"The model {shown!r} does not exist here. Models of this site: {names}"
+            raise RequestError("model_not_found", message, status=404, param="model")
+        return found
