@@ -45,6 +45,10 @@ class Plan(msgspec.Struct, frozen=True):
         """Predicted time at a target of this plan."""
         return self._candidate(target).estimate.total_s_p50
 
+    def ttft_s_p95(self, target: str) -> float | None:
+        """Predicted time to the first token at a target of this plan, pessimistic."""
+        return self._candidate(target).estimate.ttft_s_p95
+
     def at(self, target: str) -> str:
         """`edge` or `cloud`."""
         return self._candidate(target).at.value

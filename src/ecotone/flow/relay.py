@@ -99,13 +99,11 @@ class Relay:
     def watch(self, stream: Stream) -> None:
         """Gives the attempt, for back-pressure."""
         self._stream = stream
-        if self._is_paused:
-            stream.pause()
 
     def pause(self) -> None:
-        """The caller reads slowly: stop reading from the target."""
+        """The caller reads slowly: stop reading from the target (from the commit on; what is held back is bounded)."""
         self._is_paused = True
-        if self._stream is not None:
+        if self._stream is not None and self.is_committed:
             self._stream.pause()
 
     def resume(self) -> None:
@@ -241,6 +239,8 @@ class Relay:
         self._front.commit(is_stream=self._shape is Shape.EVENTS, length=length)
         self.answer_bytes += len(block)
         self._front.write(block)
+        if self._is_paused and self._stream is not None:
+            self._stream.pause()
 
     def _pass_on(self, chunk: bytes) -> None:
         """The hot path of a stream that has begun: whole events go on unread unless they may matter."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 import msgspec
 
@@ -28,9 +29,12 @@ from ecotone.values import (
 )
 from ecotone.wire.answer import is_context_error, is_error_object
 
-RESERVE_S_MAX = 5.0
+RESERVE_S_MAX: Final = 5.0
 """At most this much of a deadline is kept back for the next target in the order."""
 
+
+SILENCE_S: Final = 5.0
+"""Silence that counts against a target of which nothing was measured yet."""
 
 Leave = tuple[Permit | None, Receipt | None]
 """What egress asks for; (None, None) at the edge."""
@@ -53,6 +57,7 @@ async def serve(request: Request, caller: Caller, site: Site) -> Outcome:
     try:
         await run.go()
     except EcotoneError as error:
+        run.answer.reason = run.answer.reason or f"refused.{error.code}"
         run.answer.fail(error)
         run.failure = run.failure or error.code
     except asyncio.CancelledError:
@@ -140,9 +145,9 @@ class _Run:
             breaker.left()
             return self.missed(target, failure, began_s)
         except asyncio.CancelledError:
-            if site.clock.now_s() >= until_s:
-                # The deadline, not the caller, stopped it: a target that keeps hanging must not look healthy.
-                breaker.failed("idle_timeout", site.clock.now_s())
+            # Where the deadline, not the caller, stopped it: a target that keeps hanging must not look healthy.
+            if site.clock.now_s() >= until_s and is_telling(decided.ttft_s_p95(spec.name), until_s - began_s):
+                breaker.failed("too_slow", site.clock.now_s())
             else:
                 breaker.left()
             raise
@@ -153,7 +158,10 @@ class _Run:
             breaker.worked()
             site.telemetry.attempted(spec.name, "", site.clock.now_s() - began_s)
             return None
-        breaker.failed(verdict.code, site.clock.now_s(), verdict.retry_after_s)
+        if verdict.code == "too_slow" and not is_telling(decided.ttft_s_p95(spec.name), site.clock.now_s() - began_s):
+            breaker.left()
+        else:
+            breaker.failed(verdict.code, site.clock.now_s(), verdict.retry_after_s)
         site.telemetry.condition(spec.name, breaker.condition(site.clock.now_s(), in_flight=0, waiting=0))
         self.missed(target, verdict, began_s)
         return None if self.answer.is_over else verdict
@@ -208,6 +216,7 @@ class _Run:
         site, spec, waits = self.site, target.spec, self.site.waits
         now_s = site.clock.now_s()
         first_byte_s = max(0.0, min(waits.first_byte_s, until_s - now_s))
+        is_cut_short = first_byte_s < waits.first_byte_s
         relay = Relay(
             self.request, prepared, self.answer, site.clock, (first_byte_s, waits.idle_s, waits.answer_bytes_max)
         )
@@ -232,6 +241,8 @@ class _Run:
             relay.close()
             answer.attach(None)
             self.account(target, relay, (held_usd, size), was_queued=active >= spec.slots)
+        if failure is not None and failure.code == "first_byte_timeout" and is_cut_short:
+            failure = TargetError("too_slow", failure.message)
         return self.judged(relay, failure)
 
     def judged(self, relay: Relay, failure: TargetError | None) -> TargetError | None:
@@ -357,3 +368,8 @@ class _Run:
             self.site.journal.note(kind, entry)
         except RefusalError as error:
             self.site.telemetry.attempted("ledger", error.code, 0.0)
+
+
+def is_telling(ttft_s_p95: float | None, waited_s: float) -> bool:
+    """Whether silence for so long says something about the target rather than about a caller's short deadline."""
+    return waited_s >= (SILENCE_S if ttft_s_p95 is None else max(1.0, 3.0 * ttft_s_p95))

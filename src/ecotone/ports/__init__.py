@@ -132,6 +132,9 @@ class Target(Protocol):
         A cloud target refuses (failure `egress_refused`) without a permit and a receipt that match the bytes.
         """
 
+    def probe(self, sink: Sink, permit: Permit | None, receipt: Receipt | None) -> Stream:
+        """Asks whether the target is there, with an empty body; any HTTP answer means yes. As `open` otherwise."""
+
     def load(self) -> tuple[int, int]:
         """(requests being served, requests waiting for a slot), by the target's own count."""
 

@@ -1,0 +1,103 @@
+"""Finds out whether an unreachable target is back, so that no caller has to wait for it.
+
+Only failures that cost a wait (`breaker.UNREACHABLE`) are probed; others are cheap to find out with real traffic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from ecotone.flow.site import Site
+from ecotone.ports import Target
+from ecotone.values import Egress, Limit, Permit, Place, Receipt, RefusalError, TargetError
+
+LOOK_EVERY_S: Final = 0.2
+PROBE_S_MAX: Final = 5.0
+_LIMIT: Final = Limit(Egress.FREE, "probe: an empty body")
+
+
+class _Echo:
+    """A sink that only wants to know whether anything comes back."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Future[TargetError | None] = asyncio.get_running_loop().create_future()
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        self._set(None)
+
+    def data(self, chunk: bytes) -> None:
+        pass
+
+    def ended(self) -> None:
+        self._set(None)
+
+    def failed(self, error: TargetError) -> None:
+        self._set(error)
+
+    def _set(self, error: TargetError | None) -> None:
+        if not self.heard.done():
+            self.heard.set_result(error)
+
+
+async def probe_forever(current: Callable[[], Site]) -> None:
+    """Looks at all breakers a few times a second and probes those that are due, each at most once at a time.
+
+    Args:
+        current: Gives the site as it is now; a reload replaces it.
+    """
+    under_way: dict[str, asyncio.Task[None]] = {}
+    async with asyncio.TaskGroup() as group:
+        while True:
+            site = current()
+            for name, target in site.targets.items():
+                task = under_way.get(name)
+                if (task is None or task.done()) and is_due(site, target):
+                    under_way[name] = group.create_task(probe(site, target))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+def is_due(site: Site, target: Target) -> bool:
+    """Whether this target should be asked now."""
+    if site.is_cloud_off and target.spec.at is Place.CLOUD:
+        return False
+    return site.breakers[target.spec.name].probe_due(site.clock.now_s())
+
+
+async def probe(site: Site, target: Target) -> None:
+    """Asks one target once and tells its breaker."""
+    spec, breaker = target.spec, site.breakers[target.spec.name]
+    breaker.begin_probe()
+    failure: TargetError | None = None
+    try:
+        async with asyncio.timeout_at(site.clock.now_s() + PROBE_S_MAX):
+            failure = await _ask(site, target)
+    except TimeoutError:
+        failure = TargetError("first_byte_timeout", "no answer to a probe")
+    except asyncio.CancelledError:
+        breaker.left()
+        raise
+    now_s = site.clock.now_s()
+    if failure is None:
+        breaker.worked()
+    else:
+        breaker.failed(failure.code, now_s)
+    site.telemetry.condition(spec.name, breaker.condition(now_s, in_flight=0, waiting=0))
+
+
+async def _ask(site: Site, target: Target) -> TargetError | None:
+    permit: Permit | None = None
+    receipt: Receipt | None = None
+    if target.spec.at is Place.CLOUD:
+        permit = site.mint.permit(request="probe", spec=target.spec, origin=target.origin, body=b"", limit=_LIMIT)
+        try:
+            receipt = await site.journal.permit(permit, body_bytes=0, labels=(), region=target.spec.region)
+        except RefusalError as error:
+            return TargetError("egress_refused", error.message)
+    echo = _Echo()
+    stream = target.probe(echo, permit, receipt)
+    try:
+        return await echo.heard
+    finally:
+        stream.abort()

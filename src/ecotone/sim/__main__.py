@@ -1,0 +1,52 @@
+"""`python -m ecotone.sim`: many histories, one a seed; a broken one is printed with the seed that replays it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+
+import click
+
+from ecotone.sim.history import BrokenError, run
+from ecotone.sim.time import VirtualLoop
+from ecotone.values import reasons as why
+
+
+@click.command()
+@click.option("--histories", default=2000, show_default=True, help="How many histories to run.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the first; the next ones count up.")
+@click.option("--cover/--no-cover", default=True, help="Fail unless every ending and reason was reached.")
+def main(histories: int, seed: int, cover: bool) -> None:
+    """Runs histories of the corridor on virtual time and checks the invariants on each.
+
+    Replay one: python -m ecotone.sim --histories 1 --seed N --no-cover
+    """
+    endings: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    broken = 0
+    began_s = time.monotonic()
+    loop = VirtualLoop()
+    for number in range(seed, seed + histories):
+        try:
+            history = run(number, loop)
+        except BrokenError as error:
+            broken += 1
+            click.echo(str(error), err=True)
+            continue
+        for outcome in history.telemetry.outcomes:
+            endings[outcome.ending] += 1
+            reasons[outcome.reason] += 1
+    loop.close()
+    click.echo(f"endings: {dict(endings.most_common())}")
+    click.echo(f"reasons: {dict(reasons.most_common())}")
+    missed = sorted((set(why.ENDINGS) - set(endings)) | (set(why.REASONS) - set(reasons)))
+    if cover and missed:
+        click.echo(f"never reached: {', '.join(missed)}", err=True)
+    took_s = time.monotonic() - began_s
+    click.echo(f"{histories - broken} passed, {broken} failed ({sum(endings.values())} requests, {took_s:.1f} s)")
+    sys.exit(1 if broken or (cover and missed) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,322 @@
+"""One seed, one history: a made site, a made afternoon of requests, and the invariants checked at its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from random import Random
+from typing import Any
+
+import msgspec
+
+from ecotone import flow, placement
+from ecotone.estimate import Speeds
+from ecotone.flow.breaker import Breaker, BreakerSettings
+from ecotone.flow.spend import Budgets, Spend
+from ecotone.policy import Mint, Policy, Rule
+from ecotone.sim.time import VirtualClock, VirtualLoop
+from ecotone.sim.world import Link, MadeCaller, MadeJournal, MadeTarget, MadeTelemetry, Nature
+from ecotone.values import Egress, Endpoint, Features, Mode, Outcome, Place, Price, Request, TargetSpec, Wish
+from ecotone.wire import sse
+
+LABELS = ("secret", "medical", "person", "place")
+SLACK_S = 1e-6
+
+
+class Story(msgspec.Struct):
+    """One request of a history, what its caller saw, and how it ended."""
+
+    request: Request
+    caller: MadeCaller
+    leaves_after_s: float | None
+    began_s: float = 0.0
+    ended_s: float = 0.0
+    has_left: bool = False
+    outcome: Outcome | None = None
+
+
+class History(msgspec.Struct):
+    """Everything that happened, for the checks."""
+
+    seed: int
+    site: flow.Site
+    targets: dict[str, MadeTarget]
+    journal: MadeJournal
+    telemetry: MadeTelemetry
+    stories: list[Story]
+
+
+class BrokenError(AssertionError):
+    """An invariant does not hold; names the seed that replays it."""
+
+
+def run(seed: int, loop: VirtualLoop) -> History:
+    """Makes and runs the history of this seed, then checks it.
+
+    Raises:
+        BrokenError: an invariant does not hold.
+    """
+    rng = Random(seed)  # noqa: S311 - a made world, not a secret
+    asyncio.set_event_loop(loop)
+    history = loop.run_until_complete(_live(seed, rng, loop))
+    problems = list(check(history))
+    if problems:
+        shown = "\n  ".join(problems[:10])
+        raise BrokenError(f"seed {seed}: {len(problems)} broken:\n  {shown}")
+    return history
+
+
+async def _live(seed: int, rng: Random, loop: VirtualLoop) -> History:
+    history = _make(seed, rng, loop)
+    prober = loop.create_task(flow.probe_forever(lambda: history.site))
+    tasks = [loop.create_task(_tell(history, story)) for story in history.stories]
+    await asyncio.gather(*tasks)
+    prober.cancel()
+    await asyncio.gather(prober, return_exceptions=True)
+    return history
+
+
+async def _tell(history: History, story: Story) -> None:
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(max(0.0, story.request.received_at_s - loop.time()))
+    story.began_s = loop.time()
+    task = loop.create_task(flow.serve(story.request, story.caller, history.site))
+    if story.leaves_after_s is None:
+        story.outcome = await task
+    else:
+        done, _ = await asyncio.wait({task}, timeout=story.leaves_after_s)
+        if not done:
+            story.has_left = task.cancel()
+            await asyncio.wait({task}, timeout=1.0)
+        if task.done() and not task.cancelled():
+            story.outcome = task.result()
+    story.ended_s = loop.time()
+
+
+def _make(seed: int, rng: Random, loop: VirtualLoop) -> History:
+    start_s = loop.now_s
+    link = _drawn_link(rng, start_s, rng.choice((0.0, 0.5, 0.9)))
+    full = _drawn_link(rng, start_s, rng.choice((0.0, 0.0, 0.3)))
+    journal = MadeJournal(rng, full)
+    telemetry = MadeTelemetry()
+    targets = {spec.name: MadeTarget(spec, nature, link, rng.getrandbits(64)) for spec, nature in _drawn_targets(rng)}
+    names = tuple(targets)
+    site = flow.Site(
+        clock=VirtualClock(loop),
+        journal=journal,
+        telemetry=telemetry,
+        mint=Mint(b"0" * 32),
+        targets=targets,
+        names={
+            "auto": flow.ModelName("auto", names, rng.choice(tuple(Mode))),
+            "one": flow.ModelName("one", (rng.choice(names),), Mode.AUTO),
+        },
+        breakers={name: Breaker(BreakerSettings()) for name in targets},
+        speeds=Speeds(),
+        spend=Spend("2027-01-15"),
+        today=lambda: "2027-01-15",
+        policy=_drawn_policy(rng),
+        detectors_wanted=rng.choice(((), (), (), (), ("absent",))),
+        detectors={},
+        budgets=Budgets(rng.choice((None, None, 0.0005)), rng.choice((None, None, 2_000))),
+        waits=flow.Waits(first_byte_s=5.0, idle_s=3.0, total_s=40.0, keep_alive_s=rng.choice((0.3, 15.0))),
+        is_cloud_off=rng.random() < 0.1,
+    )
+    stories = [_drawn_story(rng, seed, index, start_s) for index in range(rng.randint(1, 24))]
+    return History(seed, site, targets, journal, telemetry, stories)
+
+
+def _drawn_link(rng: Random, start_s: float, share_cut: float) -> Link:
+    cuts, at_s = [], start_s
+    while share_cut and at_s < start_s + 30:
+        begin = at_s + rng.uniform(0, 10)
+        at_s = begin + rng.expovariate(1 / (20 * share_cut))
+        cuts.append((begin, at_s))
+    return Link(tuple(cuts))
+
+
+def _drawn_targets(rng: Random) -> list[tuple[TargetSpec, Nature]]:
+    drawn = []
+    for index in range(rng.randint(1, 4)):
+        is_edge = rng.random() < 0.5
+        spec = TargetSpec(
+            name=f"{'edge' if is_edge else 'cloud'}{index}",
+            at=Place.EDGE if is_edge else Place.CLOUD,
+            model=f"m{index}",
+            price=Price() if is_edge or rng.random() < 0.2 else Price(1.0, 4.0),
+            region=None if is_edge else rng.choice((None, "eu", "us")),
+            capabilities=frozenset({"stream"}) if is_edge and rng.random() < 0.3 else None,
+            context_tokens=rng.choice((None, 512)),
+            slots=rng.choice((1, 2)) if is_edge else 64,
+            queue_max=rng.choice((0, 4)) if is_edge else 0,
+        )
+        nature = Nature(
+            ttft_s=rng.choice((0.05, 0.5, 2.0)),
+            gap_s=rng.choice((0.005, 0.2)),
+            trouble=rng.choice((0.0, 0.0, 0.2, 0.9)),
+        )
+        drawn.append((spec, nature))
+    return drawn
+
+
+def _drawn_policy(rng: Random) -> Policy:
+    rules = []
+    if rng.random() < 0.3:
+        rules.append(Rule("policy[0]", Egress.NEVER, key="research"))
+    if rng.random() < 0.3:
+        rules.append(Rule("policy[1]", Egress.NEVER, label="place", to_region=("us",)))
+    return Policy(labels={"person": rng.choice((Egress.NEVER, Egress.PSEUDONYMISE, Egress.FREE))}, rules=tuple(rules))
+
+
+def _drawn_story(rng: Random, seed: int, index: int, start_s: float) -> Story:
+    at_s = start_s + rng.uniform(0, 20)
+    request_id = f"req-{seed:x}-{index}"
+    is_stream = rng.random() < 0.6
+    needs: tuple[str, ...] = ("stream",) if is_stream else ()
+    if rng.random() < 0.2:
+        needs += ("tools",)
+    deadline_s = rng.choice((None, None, 0.3, 3.0, 10.0))
+    request = Request(
+        id=request_id,
+        endpoint=Endpoint.CHAT,
+        model=rng.choice(("auto",) * 14 + ("one", "one", "unknown")),
+        body=msgspec.json.encode({"request": request_id}),
+        is_stream=is_stream,
+        is_usage_asked=rng.random() < 0.3,
+        features=Features(rng.choice((5, 50, 50, 50, 600)), rng.choice((None, 16)), needs),
+        received_at_s=at_s,
+        seed=index,
+        key=rng.choice(("", "research")),
+        labels=tuple(sorted(rng.sample(LABELS, rng.choice((0, 0, 0, 0, 1, 2))))),
+        wish=rng.choice((Wish.AUTO, Wish.AUTO, Wish.EDGE, Wish.CLOUD)),
+        deadline_at_s=None if deadline_s is None else at_s + deadline_s,
+        is_debug=rng.random() < 0.2,
+    )
+    leaves_after_s = rng.uniform(0, 3) if rng.random() < 0.25 else None
+    return Story(request, MadeCaller(is_slow=rng.random() < 0.1), leaves_after_s)
+
+
+def check(history: History) -> Iterable[str]:
+    """Every broken invariant, in words."""
+    entries: dict[str, dict[str, list[Any]]] = {}
+    for kind, entry in history.journal.entries:
+        entries.setdefault(entry["request"], {}).setdefault(kind, []).append(entry)
+    for story in history.stories:
+        mine = entries.get(story.request.id, {})
+        for problem in (
+            *_check_caller(history, story),
+            *_check_record(story, mine),
+            *_check_parity(history, story, mine),
+        ):
+            yield f"{story.request.id}: {problem}"
+    yield from _check_egress(history, entries)
+    yield from _check_bounds(history)
+
+
+def _check_caller(history: History, story: Story) -> Iterable[str]:
+    """Invariant 4, from the caller's side: one whole answer of one target, or an error that says so."""
+    caller, request = story.caller, story.request
+    if story.has_left and not caller.finished:
+        return
+    if caller.begun != 1 or caller.finished + caller.cuts != 1:
+        yield f"{caller.begun} heads, {caller.finished} ends, {caller.cuts} cuts"
+        return
+    if caller.headers.get("ecotone-id") != request.id or "ecotone-reason" not in caller.headers:
+        yield "no Ecotone-Id or Ecotone-Reason"
+    text, model, has_error, has_done = _read(request, caller)
+    whole = history.targets[model.split(".")[0]].served[model] if model else ""
+    if caller.finished and caller.status == 200:
+        if has_error or text != whole or not text or (request.is_stream and not has_done):
+            yield f"a clean end without a whole answer: {text!r} of {whole!r}"
+    elif not has_error:
+        yield f"status {caller.status} without an error object"
+    if not whole.startswith(text):
+        yield f"stitched: {text!r} is no beginning of {whole!r}"
+
+
+def _read(request: Request, caller: MadeCaller) -> tuple[str, str, bool, bool]:
+    """(text, attempt that made it, is there an error, is there a [DONE]) of what the caller got."""
+    if not (request.is_stream and caller.status == 200):
+        answer = msgspec.json.decode(caller.body)
+        if "error" in answer:
+            return "", "", True, False
+        return answer["choices"][0]["message"]["content"], answer["model"], False, False
+    text, models, has_error, has_done = "", set(), False, False
+    for payload in sse.payloads(caller.body):
+        if payload == b"[DONE]":
+            has_done = True
+            continue
+        event = msgspec.json.decode(payload)
+        has_error = has_error or "error" in event
+        for choice in event.get("choices", ()):
+            models.add(event["model"])
+            text += choice["delta"].get("content") or ""
+    return text, " and ".join(sorted(models)), has_error, has_done
+
+
+def _check_record(story: Story, mine: dict[str, list[Any]]) -> Iterable[str]:
+    """Exactly one decision and one outcome (invariant 5's spirit), reproducible (9), within its time (6)."""
+    outcomes, placed = mine.get("outcome", []), mine.get("placed", [])
+    if len(outcomes) != 1:
+        yield f"{len(outcomes)} outcome entries"
+        return
+    if len(placed) != (0 if story.request.model == "unknown" else 1):
+        yield f"{len(placed)} decision entries"
+    for entry in placed:
+        kept = msgspec.convert(entry, flow.PlacedEntry)
+        if placement.decide(kept.ask, kept.candidates) != kept.placement:
+            yield "the decision does not replay"
+    if not story.has_left:
+        limit_s = 40.0 if story.request.deadline_at_s is None else story.request.deadline_at_s - story.began_s
+        # LINGER_S: after a whole answer the corridor may wait that long for the transfer's own end.
+        if story.ended_s - story.began_s > min(limit_s, 40.0) + 1.0 + SLACK_S:
+            yield f"took {story.ended_s - story.began_s:.3f} s, allowed {limit_s:.3f} s"
+
+
+def _check_parity(history: History, story: Story, mine: dict[str, list[Any]]) -> Iterable[str]:
+    """Invariant 7: what a healthy edge target with room may answer is answered, whatever the cloud does."""
+    request = story.request
+    if story.outcome is None or request.model != "auto" or request.deadline_at_s is not None or story.caller.is_slow:
+        return
+    full = {loss["target"] for loss in mine["placed"][0]["placement"].get("lost", ()) if loss["obstacle"] == "capacity"}
+    full |= {attempt.target for attempt in story.outcome.attempts if attempt.failure == "busy"}
+    for target in history.targets.values():
+        spec, nature = target.spec, target.nature
+        able = spec.capabilities is None or all(need in spec.capabilities for need in request.features.needs)
+        roomy = spec.context_tokens is None or request.features.prompt_tokens < 128
+        calm = nature.trouble == 0.0 and nature.ttft_s < 1.0 and target.active_max <= spec.slots
+        may = spec.at is Place.EDGE and able and roomy and calm and spec.name not in full
+        if may and story.outcome.ending not in ("answered", "rejected", "broken"):
+            yield f"{spec.name} could have answered; ended {story.outcome.ending} ({story.outcome.failure})"
+
+
+def _check_egress(history: History, entries: dict[str, dict[str, list[Any]]]) -> Iterable[str]:
+    """Invariants 1 and 2: nothing reaches a cloud target without a durable entry, and never what must stay."""
+    requests = {story.request.id: story.request for story in history.stories}
+    for target in history.targets.values():
+        for at_s, request_id, permit, receipt in target.received:
+            if target.spec.at is Place.EDGE:
+                continue
+            request = requests[request_id]
+            if permit is None or receipt is None or history.journal.durable.get(permit.seal, 1e9) > at_s:
+                yield f"{request_id}: bytes at {target.spec.name} before a durable entry"
+            if history.site.is_cloud_off or request.wish is Wish.EDGE:
+                yield f"{request_id}: left the site although the cloud is off or the caller wished for the edge"
+            if {"secret", "medical"} & set(request.labels) or history.site.detectors_wanted:
+                yield f"{request_id}: labelled {request.labels} and sent to {target.spec.name}"
+            if request.key == "research" and any(rule.key == "research" for rule in history.site.policy.rules):
+                yield f"{request_id}: key research sent to {target.spec.name}"
+
+
+def _check_bounds(history: History) -> Iterable[str]:
+    """Invariant 6: queues, budgets and half-open breakers keep their limits; nothing is left running."""
+    for target in history.targets.values():
+        if target.active_max > target.spec.slots + target.spec.queue_max + 1:
+            yield f"{target.spec.name}: {target.active_max} at once"
+        if target.active:
+            yield f"{target.spec.name}: {target.active} attempts still run"
+    budget = history.site.budgets.egress_bytes_per_day
+    if budget is not None and history.site.spend.egress_bytes > budget:
+        yield f"{history.site.spend.egress_bytes} bytes sent, {budget} allowed"
+    if len(history.telemetry.outcomes) != len(history.stories):
+        yield f"{len(history.telemetry.outcomes)} outcomes of {len(history.stories)} requests"
