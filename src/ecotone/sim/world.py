@@ -27,6 +27,9 @@ from ecotone.values import (
 )
 from ecotone.wire import sse
 
+TTFT_S_MAX = 4.0
+"""Made answers begin within this; silence is a trouble of its own."""
+
 CONNECT_FAILURES = ("dns", "refused", "connect_timeout", "tls", "reset")
 STATUSES = (301, 400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504)
 ODDITIES = ("not_json", "no_choices", "empty_stream", "error_event", "silence", "cut", "stall", "wrong_type", "no_done")
@@ -197,7 +200,7 @@ class MadeTarget:
             oddity = rng.choice(ODDITIES)
         words = [f"{attempt}-{index} " for index in range(rng.randint(1, nature.tokens))]
         self.served[attempt] = "".join(words)
-        ttft_s = connect_s + rng.expovariate(1 / nature.ttft_s)
+        ttft_s = min(connect_s + rng.expovariate(1 / nature.ttft_s), TTFT_S_MAX)
         if not prepared.is_stream:
             return _json_script(attempt, words, ttft_s, oddity)
         gaps = [rng.expovariate(1 / nature.gap_s) for _ in words]
