@@ -9,7 +9,6 @@ from collections import Counter
 import click
 
 from ecotone.sim.history import BrokenError, run
-from ecotone.sim.time import VirtualLoop
 from ecotone.values import reasons as why
 
 
@@ -26,10 +25,9 @@ def main(histories: int, seed: int, cover: bool) -> None:
     reasons: Counter[str] = Counter()
     broken = 0
     began_s = time.monotonic()
-    loop = VirtualLoop()
     for number in range(seed, seed + histories):
         try:
-            history = run(number, loop)
+            history = run(number)
         except BrokenError as error:
             broken += 1
             click.echo(str(error), err=True)
@@ -37,7 +35,6 @@ def main(histories: int, seed: int, cover: bool) -> None:
         for outcome in history.telemetry.outcomes:
             endings[outcome.ending] += 1
             reasons[outcome.reason] += 1
-    loop.close()
     click.echo(f"endings: {dict(endings.most_common())}")
     click.echo(f"reasons: {dict(reasons.most_common())}")
     missed = sorted((set(why.ENDINGS) - set(endings)) | (set(why.REASONS) - set(reasons)))

@@ -50,15 +50,18 @@ class BrokenError(AssertionError):
     """An invariant does not hold; names the seed that replays it."""
 
 
-def run(seed: int, loop: VirtualLoop) -> History:
-    """Makes and runs the history of this seed, then checks it.
+def run(seed: int) -> History:
+    """Makes and runs the history of this seed on a loop of its own, then checks it. The same seed, the same history.
 
     Raises:
         BrokenError: an invariant does not hold.
     """
     rng = Random(seed)  # noqa: S311 - a made world, not a secret
-    asyncio.set_event_loop(loop)
-    history = loop.run_until_complete(_live(seed, rng, loop))
+    loop = VirtualLoop()
+    try:
+        history = loop.run_until_complete(_live(seed, rng, loop))
+    finally:
+        loop.close()
     problems = list(check(history))
     if problems:
         shown = "\n  ".join(problems[:10])

@@ -27,7 +27,7 @@ from ecotone.values import (
 )
 from ecotone.wire import sse
 
-TTFT_S_MAX = 4.0
+TTFT_S_MAX = 3.0
 """Made answers begin within this; silence is a trouble of its own."""
 
 CONNECT_FAILURES = ("dns", "refused", "connect_timeout", "tls", "reset")
