@@ -1,0 +1,63 @@
+# The commands of this house. `make` alone lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup
+# Tests and benchmarks keep the starter model here, so that a second run fetches nothing.
+export ECOTONE_TEST_STORE ?= $(CURDIR)/$(VENV)/.ecotone-test-store
+HISTORIES ?= 20000
+SEED ?= 0
+ROUNDS ?= 50
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up test check sim faults bench-gateway bench-engine docs format clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv with all that running, testing and benchmarking need
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Ecotone needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Mend: make setup PYTHON=python3.11" % v[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "No venv module. Mend: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+up: $(STAMP) ## set up, fetch the starter model, start a site on http://127.0.0.1:3266
+	@$(BIN)/ecotone models pull smollm2-135m
+	@exec $(BIN)/ecotone up $(ARGS)
+
+test: check ## set up, check the house, run the tests (under 5 minutes)
+	@$(BIN)/ecotone models pull smollm2-135m --store $(ECOTONE_TEST_STORE)
+	$(BIN)/python -m pytest
+
+check: $(STAMP) ## format, lint, types, layers
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## format the code
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
+
+sim: $(STAMP) ## simulated histories on virtual time (HISTORIES=20000 SEED=0)
+	$(BIN)/python -m ecotone.sim --histories $(HISTORIES) --seed $(SEED)
+
+faults: $(STAMP) ## kill, tear, fill and cut for longer than `make test` does (ROUNDS=50)
+	@$(BIN)/ecotone models pull smollm2-135m --store $(ECOTONE_TEST_STORE)
+	ECOTONE_FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/faults -p no:cacheprovider
+
+bench-gateway: $(STAMP) ## CPU, latency, streams and memory beside nginx and LiteLLM (about 15 minutes)
+	$(BIN)/python benchmarks/gateway/run.py $(ARGS)
+
+bench-engine: $(STAMP) ## the local model through Ecotone and bare, in one run
+	@$(BIN)/ecotone models pull smollm2-135m --store $(ECOTONE_TEST_STORE)
+	$(BIN)/python benchmarks/engine/run.py $(ARGS)
+
+docs: $(STAMP) ## write the generated pages of docs/reference
+	$(BIN)/python -m ecotone.cli.reference
+
+clean: ## remove what the build made (not the site's store)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis benchmarks/.work
