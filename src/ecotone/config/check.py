@@ -1,0 +1,152 @@
+"""What no single key can tell: names that must exist, addresses that must be safe, and what is worth a note."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from ecotone.config.build import join, meant, shown
+from ecotone.config.document import Problem
+from ecotone.config.tree import Config, LocalTarget, Model, Rule, UrlTarget
+from ecotone.values import Place
+
+_REFERRED: Final = ("file:", "pypi:", "hf:", "hub:")
+_CARRIES_SECRET: Final = frozenset({
+    "authorization", "proxy-authorization", "api-key", "x-api-key", "x-auth-token", "x-goog-api-key", "cookie",
+})  # fmt: skip
+_OURS: Final = frozenset({
+    "host", "content-length", "content-type", "transfer-encoding", "connection", "keep-alive", "upgrade", "te",
+    "trailer", "expect", "accept-encoding",
+})  # fmt: skip
+
+
+def model_names(config: Config) -> Mapping[str, Model]:
+    """The names that applications may ask for, in order.
+
+    Without a `models` section: `auto` (all targets, in the order written) and each target's own model name. A local
+    model that is named by a reference (`file:`, `pypi:` ...) goes by its target's name.
+    """
+    if config.models:
+        return config.models
+    behind: dict[str, list[str]] = {"auto": list(config.targets)}
+    for name, target in config.targets.items():
+        own = name if target.model.startswith(_REFERRED) else target.model
+        if own != "auto":
+            behind.setdefault(own, []).append(name)
+    return MappingProxyType({name: Model(targets=tuple(targets)) for name, targets in behind.items()})
+
+
+def problems(config: Config) -> list[Problem]:
+    """Everything that is wrong with a tree whose single values are right."""
+    return [Problem(path, message) for path, message in _problems(config)]
+
+
+def _problems(config: Config) -> Iterator[tuple[str, str]]:
+    yield from _listen(config)
+    if config.hub is not None:
+        yield "hub", "the hub is not built yet: leave it out"
+    for name, target in config.targets.items():
+        path = join("targets", name)
+        if isinstance(target, UrlTarget):
+            yield from _url(path, target)
+            yield from _headers(path, target)
+        else:
+            yield from _local(path, target)
+    yield from _models(config)
+    for index, rule in enumerate(config.policy):
+        yield from _rule(config, rule, f"policy[{index}]")
+    if config.breaker.open_s_max < config.breaker.open_s:
+        yield "breaker.open_s_max", "is less than `open_s`; make it at least as long"
+
+
+def _listen(config: Config) -> Iterator[tuple[str, str]]:
+    address = config.listen.address
+    if address == "localhost":
+        return
+    try:
+        is_loopback = ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        yield "listen.address", f"{shown(address)} is not an IP address; write one, such as 127.0.0.1, ::1 or 0.0.0.0"
+        return
+    if not is_loopback and not config.keys:
+        message = (
+            f"{address} can be reached from other machines and no keys are set; add `keys: {{NAME: sha256:HEX}}` "
+            "(`ecotone keys new NAME` prints the line) or listen on 127.0.0.1"
+        )
+        yield "listen.address", message
+
+
+def _url(path: str, target: UrlTarget) -> Iterator[tuple[str, str]]:
+    try:
+        parts = urlsplit(target.url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        yield f"{path}.url", f"is not an address: {error}"
+        return
+    if not host:
+        yield f"{path}.url", "names no host; write it like https://api.example.com/v1"
+    if parts.username is not None or parts.password is not None:
+        yield f"{path}.url", "holds a user or password; take it out and use `key: env:NAME` or `headers`"
+    if parts.query or parts.fragment:
+        yield f"{path}.url", "holds a query or fragment; take it out: paths are added to the end of the address"
+    if target.at is Place.EDGE and not target.public_address_is_ours and _is_public(parts):
+        message = (
+            f"edge, but {host} is a public address, and data that must stay would go there; write `at: cloud`, or "
+            "`public_address_is_ours: true` if it belongs to these premises"
+        )
+        yield f"{path}.at", message
+    price = target.price
+    if price is not None and min(price.input_usd_per_mtok, price.output_usd_per_mtok) < 0:
+        yield f"{path}.price", "is negative; give US dollars per million tokens"
+
+
+def _is_public(parts: SplitResult) -> bool:
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_global
+    except ValueError:
+        return False
+
+
+def _headers(path: str, target: UrlTarget) -> Iterator[tuple[str, str]]:
+    for name, value in target.headers.items():
+        lower = name.lower()
+        where = join(f"{path}.headers", name)
+        if lower in _OURS or lower.startswith("ecotone-"):
+            yield where, "is set by Ecotone itself; leave it out"
+        elif lower in _CARRIES_SECRET and not value.startswith(("env:", "file:")):
+            yield where, "a secret must not stand in the file; write `env:NAME` or `file:PATH`"
+
+
+def _local(path: str, target: LocalTarget) -> Iterator[tuple[str, str]]:
+    if target.model.startswith(_REFERRED) and not target.model.startswith("hub:") and target.sha256 is None:
+        yield path, "a model outside the catalogue needs `sha256`: add the SHA-256 of its file (`sha256sum FILE`)"
+
+
+def _models(config: Config) -> Iterator[tuple[str, str]]:
+    for name, model in config.models.items():
+        path = join("models", name)
+        for index, target in enumerate(model.targets):
+            where = f"{path}.targets[{index}]"
+            if target not in config.targets:
+                yield where, _unknown("target", target, config.targets, "targets")
+            elif target in model.targets[:index]:
+                yield where, f"{target!r} stands twice in the list; keep one"
+
+
+def _rule(config: Config, rule: Rule, path: str) -> Iterator[tuple[str, str]]:
+    when = rule.when
+    if when.key is not None and when.key not in config.keys:
+        yield f"{path}.when.key", _unknown("key", when.key, config.keys, "keys")
+    if when.target is not None and when.target not in config.targets:
+        yield f"{path}.when.target", _unknown("target", when.target, config.targets, "targets")
+    names = model_names(config)
+    if when.model is not None and when.model not in names:
+        yield f"{path}.when.model", _unknown("model name", when.model, names, "models")
+
+
+def _unknown(what: str, word: str, words: Mapping[str, object], section: str) -> str:
+    known = ", ".join(list(words)[:20]) or "none"
+    return f"no {what} {shown(word)} in `{section}`{meant(word, words)}; there: {known}"

