@@ -70,6 +70,10 @@ def measure(processes: Processes, contender: Contender, upstream_port: int, plan
             if "start" in only and gateway.pid:
                 block.figures["start_online_s"] = gateway.start_s
             _Course(block, gateway, plan).run(only)
+            if gateway.death():
+                block.figures.clear()
+                block.note(f"FAILED: under load it {gateway.death()}; its figures of this round are dropped")
+                return block
     except (SetupError, LoadError) as error:
         block.note(f"FAILED: {error}")
         return block

@@ -25,7 +25,7 @@ def _before_exec(core: int) -> Callable[[], None]:
     libc = ctypes.CDLL(None)
 
     def prepare() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # not KILL: a master must take its workers along
         os.sched_setaffinity(0, {core})
 
     return prepare

@@ -32,12 +32,19 @@ HEADERS = {"Authorization": f"Bearer {contenders.KEY}", "Content-Type": "applica
 
 @dataclass(frozen=True)
 class Running:
-    """A contender that has answered. `pid` is None for direct."""
+    """A contender that has answered. `pid` and `child` are None for direct."""
 
     port: int
     pid: int | None
     start_s: float
-    log: Path | None
+    child: subprocess.Popen[bytes] | None = None
+    log: Path | None = None
+
+    def death(self) -> str:
+        """How it ended by itself, with its last words; '' while it runs."""
+        if self.child is None or self.log is None or self.child.poll() is None:
+            return ""
+        return f"ended with {self.child.returncode}: {contenders.last_words(self.log)}"
 
 
 def free_port() -> int:
@@ -102,7 +109,7 @@ def running(processes: Processes, contender: Contender, upstream_port: int) -> I
         SetupError: it does not start.
     """
     if contender.launch is None:
-        yield Running(upstream_port, None, 0.0, None)
+        yield Running(upstream_port, None, 0.0)
         return
     runs = contenders.WORK / "runs"
     runs.mkdir(parents=True, exist_ok=True)
@@ -118,7 +125,7 @@ def running(processes: Processes, contender: Contender, upstream_port: int) -> I
             raise SetupError(f"cannot run {launch.argv[0]}: {error}") from error
         try:
             start_s = _first_answer_s(child, port, began_s, contender.start_limit_s, log)
-            yield Running(port, child.pid, start_s, log)
+            yield Running(port, child.pid, start_s, child, log)
         finally:
             processes.stop(child)
     finally:
