@@ -78,6 +78,8 @@ TARGET_FAILURES: Final[dict[str, str]] = {
     "engine_crashed": "the local engine died",
     "engine_start": "the local engine could not be started",
     "busy": "the target's queue is full",
+    "breaker_open": "its breaker opened between the decision and the attempt",
+    "budget": "the day's cloud budget was used up between the decision and the attempt",
     "egress_refused": "the egress check refused: permit, digest or address do not match",
 }
 """Classes of failure of one attempt at one target. Any of them, before the first byte to the caller, moves the

@@ -9,7 +9,7 @@ import msgspec
 
 from ecotone.estimate import Observation
 from ecotone.flow.answer import Answer
-from ecotone.flow.plan import Plan, entry, plan, refusal
+from ecotone.flow.planning import Plan, entry, plan, refusal
 from ecotone.flow.relay import Relay, output_tokens
 from ecotone.flow.site import Site
 from ecotone.ports import Caller, Prepared, Target
@@ -135,7 +135,7 @@ class _Run:
         breaker = site.breakers[spec.name]
         began_s = site.clock.now_s()
         if not breaker.admit(began_s):
-            return self.missed(target, TargetError("busy", "its breaker opened meanwhile"), began_s)
+            return self.missed(target, TargetError("breaker_open", "its breaker opened meanwhile"), began_s)
         verdict: TargetError | None = None
         try:
             prepared = target.prepare(self.request)
@@ -186,7 +186,7 @@ class _Run:
         price_usd = decided.price_usd(spec.name)
         is_poor = usd_left is not None and price_usd > usd_left
         if is_poor or (bytes_left is not None and len(prepared.body) > bytes_left):
-            raise TargetError("busy", "the day's cloud budget was used up meanwhile")
+            raise TargetError("budget", "the day's cloud budget was used up meanwhile")
         permit = site.mint.permit(
             request=self.request.id,
             spec=spec,

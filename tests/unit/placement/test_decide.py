@@ -1,0 +1,116 @@
+"""placement.decide: hard limits, order and reason, one sentence a test."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from ecotone.placement import decide
+from ecotone.values import Ask, Candidate, Condition, Egress, Estimate, Limit, Mode, Place, Wish
+from ecotone.values import reasons as why
+
+FREE = Limit(Egress.FREE, "free")
+
+
+def ask(**changes: object) -> Ask:
+    base = Ask(mode=Mode.AUTO, wish=Wish.AUTO, prompt_tokens=100, output_tokens=50, body_bytes=400)
+    return msgspec.structs.replace(base, **changes)
+
+
+def edge(name: str = "small", **changes: object) -> Candidate:
+    base = Candidate(target=name, at=Place.EDGE, limit=FREE, estimate=Estimate(), condition=Condition())
+    return msgspec.structs.replace(base, **changes)
+
+
+def cloud(name: str = "big", price_usd: float = 0.001, **changes: object) -> Candidate:
+    estimate = Estimate(price_usd=price_usd)
+    base = Candidate(target=name, at=Place.CLOUD, limit=FREE, estimate=estimate, condition=Condition())
+    return msgspec.structs.replace(base, **changes)
+
+
+NEVER = Limit(Egress.NEVER, "label secret")
+DOWN = Condition("open", 4.0)
+LATE = Estimate(total_s_p50=9.0, total_s_p95=12.0)
+
+
+@pytest.mark.parametrize(
+    ("demand", "candidates", "order", "reason"),
+    [
+        (ask(), [edge(), cloud()], ("small", "big"), why.EDGE_CHEAPER),
+        (ask(), [edge(), cloud(price_usd=0.0)], ("small", "big"), why.EDGE_GOOD_ENOUGH),
+        (ask(), [edge()], ("small",), why.EDGE_PINNED),
+        (ask(), [cloud(), edge()], ("big", "small"), why.CLOUD_BETTER),
+        (ask(mode=Mode.CLOUD), [edge(), cloud()], ("big", "small"), why.CLOUD_BETTER),
+        (ask(mode=Mode.SHADOW), [edge(), cloud()], ("big", "small"), why.CLOUD_BETTER),
+        (ask(mode=Mode.EDGE), [cloud(), edge()], ("small", "big"), why.EDGE_PINNED),
+        (ask(wish=Wish.EDGE), [cloud(), edge()], ("small",), why.EDGE_PINNED),
+        (ask(wish=Wish.CLOUD), [edge(), cloud()], ("big", "small"), why.CLOUD_PINNED),
+        (ask(wish=Wish.CLOUD, mode=Mode.EDGE), [edge(), cloud()], ("big", "small"), why.CLOUD_PINNED),
+        (ask(wish=Wish.CLOUD), [edge(), cloud(limit=NEVER)], ("small",), why.EDGE_PRIVATE),
+        (ask(), [cloud(limit=NEVER), edge()], ("small",), why.EDGE_PRIVATE),
+        (ask(), [edge(), cloud(limit=NEVER)], ("small",), why.EDGE_PRIVATE),
+        (ask(is_cloud_off=True), [cloud(), edge()], ("small",), why.EDGE_PINNED),
+        (ask(), [cloud(condition=DOWN), edge()], ("small",), why.EDGE_OFFLINE),
+        (ask(budget_usd_left=0.0), [cloud(), edge()], ("small",), why.EDGE_BUDGET),
+        (ask(budget_bytes_left=399), [cloud(), edge()], ("small",), why.EDGE_BUDGET),
+        (ask(remaining_s=5.0), [cloud(estimate=LATE), edge()], ("small",), why.EDGE_FASTER),
+        (ask(remaining_s=5.0), [edge(estimate=LATE), cloud()], ("big",), why.CLOUD_FASTER),
+        (ask(), [edge(lacks=("tools",)), cloud()], ("big",), why.CLOUD_CAPABILITY),
+        (ask(), [edge(serves_endpoint=False), cloud()], ("big",), why.CLOUD_CAPABILITY),
+        (ask(), [edge(context_tokens=99), cloud()], ("big",), why.CLOUD_CAPABILITY),
+        (ask(), [edge(slots=1, condition=Condition(in_flight=1)), cloud()], ("big",), why.CLOUD_CAPACITY),
+        (ask(), [edge(condition=DOWN), cloud()], ("big",), why.CLOUD_CAPACITY),
+    ],
+)
+def test_order_and_reason(demand: Ask, candidates: list[Candidate], order: tuple[str, ...], reason: str) -> None:
+    placed = decide(demand, candidates)
+    assert placed.order == order
+    assert placed.reason == reason
+    assert placed.reason in why.REASONS
+
+
+@pytest.mark.parametrize(
+    ("demand", "candidate", "obstacle"),
+    [
+        (ask(), cloud(limit=NEVER), "policy"),
+        (ask(), cloud(limit=Limit(Egress.PSEUDONYMISE, "label person")), "policy"),
+        (ask(is_cloud_off=True), cloud(), "no_cloud"),
+        (ask(wish=Wish.EDGE), cloud(), "wish"),
+        (ask(), edge(serves_endpoint=False), "endpoint"),
+        (ask(), edge(lacks=("vision",)), "capability"),
+        (ask(), edge(context_tokens=100), "context"),
+        (ask(budget_usd_left=0.0005), cloud(), "budget"),
+        (ask(budget_usd_left=-1.0), cloud(price_usd=0.0), "budget"),
+        (ask(), edge(condition=DOWN), "unreachable"),
+        (ask(), edge(slots=2, queue_max=3, condition=Condition(in_flight=2, waiting=3)), "capacity"),
+        (ask(remaining_s=0.0), edge(), "deadline"),
+    ],
+)
+def test_the_only_target_lost_so_its_obstacle_is_the_refusal(demand: Ask, candidate: Candidate, obstacle: str) -> None:
+    placed = decide(demand, [candidate])
+    assert placed.order == ()
+    assert placed.reason == f"refused.{obstacle}"
+    assert [loss.obstacle for loss in placed.lost] == [obstacle]
+    assert obstacle in why.OBSTACLES
+
+
+def test_no_target_at_all_is_a_refusal() -> None:
+    assert decide(ask(), []).reason == "refused.no_target"
+
+
+def test_the_refusal_names_the_obstacle_that_is_nearest_to_being_lifted() -> None:
+    placed = decide(ask(remaining_s=5.0), [cloud(limit=NEVER), edge(estimate=LATE)])
+    assert placed.reason == "refused.deadline"
+
+
+def test_a_half_open_breaker_may_be_tried() -> None:
+    assert decide(ask(), [cloud(condition=Condition("half_open")), edge()]).order == ("big", "small")
+
+
+def test_a_target_of_unknown_speed_is_not_held_to_the_deadline() -> None:
+    assert decide(ask(remaining_s=0.1), [cloud()]).order == ("big",)
+
+
+def test_a_full_target_with_room_in_its_queue_is_taken() -> None:
+    waiting = edge(slots=1, queue_max=2, condition=Condition(in_flight=1, waiting=1))
+    assert decide(ask(), [waiting]).order == ("small",)
