@@ -1,0 +1,12 @@
+"""Targets behind a URL, our own HTTP/1.1 client, and the two doors that it is used through.
+
+Bytes leave the site through `EgressDoor.send` alone.
+"""
+
+from ecotone.upstreams.connect import Resolver
+from ecotone.upstreams.egress import EgressDoor
+from ecotone.upstreams.origin import Upstream
+from ecotone.upstreams.premises import PremisesDoor
+from ecotone.upstreams.target import Options, UrlTarget
+
+__all__ = ["EgressDoor", "Options", "PremisesDoor", "Resolver", "Upstream", "UrlTarget"]
