@@ -223,12 +223,12 @@ class Speeds:
         kept = msgspec.convert(document, dict[str, _Kept])
         for name, record in kept.items():
             known = self._targets.setdefault(name, _Target())
-            known.ttft = {level: _Ring(values) for level, values in record.ttft.items()}
+            known.ttft = {int(level): _Ring(values) for level, values in record.ttft.items() if level.isdigit()}
             known.tpot = _Ring(record.tpot)
             known.output = _Ring(record.output)
 
 
 class _Kept(msgspec.Struct):
-    ttft: dict[int, list[float]]
+    ttft: dict[str, list[float]]
     tpot: list[float]
     output: list[float]

@@ -1,0 +1,130 @@
+"""The breaker's table, its clockwork, and the rule that a caller never pays for a probe."""
+
+from __future__ import annotations
+
+import pytest
+
+from ecotone.flow.breaker import AT_ONCE, NO_FAULT, TABLE, UNREACHABLE, Breaker, BreakerSettings, Event, State, picture
+from ecotone.values.reasons import TARGET_FAILURES
+
+
+def breaker(failures: int = 3) -> Breaker:
+    return Breaker(BreakerSettings(failures=failures, open_s=1.0, open_s_max=8.0))
+
+
+def test_the_table_is_total_but_for_due_which_only_an_open_breaker_knows() -> None:
+    missing = {(state, event) for state in State for event in Event} - set(TABLE)
+    assert missing == {(State.CLOSED, Event.DUE), (State.HALF_OPEN, Event.DUE)}
+
+
+def test_every_class_of_failure_it_names_exists() -> None:
+    assert set(TARGET_FAILURES) >= (AT_ONCE | NO_FAULT | UNREACHABLE)
+
+
+@pytest.mark.parametrize("failure", sorted(AT_ONCE))
+def test_one_failure_that_would_repeat_opens_it(failure: str) -> None:
+    one = breaker()
+    one.failed(failure, 0.0)
+    assert one.state is State.OPEN
+    assert one.condition(0.5, in_flight=1, waiting=2).breaker == "open"
+    assert not one.admit(0.5)
+
+
+@pytest.mark.parametrize("failure", sorted(set(TARGET_FAILURES) - AT_ONCE - NO_FAULT))
+def test_other_failures_open_it_only_in_a_row(failure: str) -> None:
+    one = breaker()
+    one.failed(failure, 0.0)
+    one.failed(failure, 0.0)
+    one.worked()
+    one.failed(failure, 0.0)
+    one.failed(failure, 0.0)
+    assert one.state is State.CLOSED
+    one.failed(failure, 0.0)
+    assert one.state is State.OPEN
+
+
+@pytest.mark.parametrize("failure", sorted(NO_FAULT))
+def test_what_says_nothing_about_health_never_opens_it(failure: str) -> None:
+    one = breaker(failures=1)
+    for _ in range(10):
+        one.failed(failure, 0.0)
+    assert one.state is State.CLOSED
+
+
+def test_half_open_lets_exactly_one_through_and_its_end_decides() -> None:
+    one = breaker(failures=1)
+    one.failed("http_503", 0.0)
+    assert not one.admit(0.99)
+    assert one.condition(1.0, in_flight=0, waiting=0).breaker == "half_open"
+    assert one.admit(1.0)
+    assert not one.admit(1.0)
+    assert one.condition(1.0, in_flight=0, waiting=0).breaker == "open"
+    one.worked()
+    assert one.state is State.CLOSED
+    assert one.admit(1.0)
+
+
+def test_a_caller_who_leaves_gives_the_place_back() -> None:
+    one = breaker(failures=1)
+    one.failed("http_503", 0.0)
+    assert one.admit(1.0)
+    one.left()
+    assert one.state is State.HALF_OPEN
+    assert one.admit(1.0)
+
+
+def test_the_pause_doubles_up_to_its_limit_and_starts_again_after_a_success() -> None:
+    one, now_s, pauses = breaker(failures=1), 0.0, []
+    for _ in range(6):
+        assert one.admit(now_s)
+        one.failed("http_503", now_s)
+        pauses.append(one.condition(now_s, in_flight=0, waiting=0).retry_in_s)
+        now_s += pauses[-1]
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    assert one.admit(now_s)
+    one.worked()
+    one.failed("http_503", now_s)
+    assert one.condition(now_s, in_flight=0, waiting=0).retry_in_s == 1.0
+
+
+def test_retry_after_is_kept_and_bounded() -> None:
+    one = breaker()
+    one.failed("rate_limited", 0.0, 3.0)
+    assert not one.admit(2.9)
+    assert one.admit(3.0)
+    two = breaker()
+    two.failed("rate_limited", 0.0, 1e9)
+    assert two.admit(80.0)
+
+
+@pytest.mark.parametrize("failure", sorted(UNREACHABLE))
+def test_no_caller_pays_for_finding_out_that_an_unreachable_target_is_back(failure: str) -> None:
+    one = breaker()
+    one.failed(failure, 0.0)
+    assert not one.probe_due(0.9)
+    assert one.probe_due(1.0)
+    assert not one.admit(100.0)
+    assert one.condition(100.0, in_flight=0, waiting=0).breaker == "open"
+    one.begin_probe()
+    assert not one.probe_due(100.0)
+    assert not one.admit(100.0)
+    one.failed(failure, 100.0)
+    assert one.state is State.OPEN
+    one.begin_probe()
+    one.worked()
+    assert one.admit(100.0)
+
+
+def test_a_late_end_of_an_older_attempt_changes_nothing_while_open() -> None:
+    one = breaker(failures=1)
+    one.failed("http_503", 0.0)
+    one.worked()
+    assert one.state is State.OPEN
+    one.failed("http_503", 0.5)
+    assert one.condition(0.5, in_flight=0, waiting=0).retry_in_s == 0.5
+
+
+def test_the_picture_is_drawn_from_the_table() -> None:
+    drawn = picture()
+    assert "closed --> open: failed_too_often" in drawn
+    assert "half_open --> closed: worked" in drawn
