@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import ssl
+import subprocess
+import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from ecotone.assets.errors import FetchError
 from ecotone.assets.web import Cut, Link, Refused, Web, shown
 from ecotone.values import ConfigError
 
@@ -115,3 +121,58 @@ def test_certificates_that_cannot_be_read_are_said(tmp_path):
 
 def test_what_is_shown_holds_no_secret():
     assert shown("https://me:pw@host:1/a?sig=x#y") == "https://host:1/a"
+
+
+def test_a_certificate_that_does_not_hold_is_said_with_how_to_mend_it_and_not_tried_again(tmp_path):
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate")
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            str(key),
+            "-out",
+            str(cert),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+
+    class Hello(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "5")
+            self.end_headers()
+            self.wfile.write(b"hello")
+
+        def log_message(self, *args):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Hello) as server:
+        server.handle_error = lambda *args: None
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        url = f"https://localhost:{server.server_port}/"
+        with pytest.raises(FetchError, match="PIP_CERT") as caught:
+            Web(Link()).open(url, {})
+        assert caught.value.code == "asset.tls"
+        assert Web(Link(cert=str(cert), timeout_s=5.0)).read(url, {}, 10)[0] == b"hello"
+        server.shutdown()
+        thread.join()
