@@ -252,7 +252,11 @@ class Connection(asyncio.Protocol):
             self._quiet_bytes = 0
 
     def eof_received(self) -> None:
-        """See `asyncio.Protocol`. The transport closes itself."""
+        """See `asyncio.Protocol`. The transport closes itself.
+
+        Neither loop tells whether TLS said goodbye, so a body that ends with the connection can have been cut by an
+        attacker (RFC 9112, 9.8). The relay finds out: it wants whole JSON, or a finish reason.
+        """
         self._is_eof = True
 
     def connection_lost(self, exc: Exception | None) -> None:

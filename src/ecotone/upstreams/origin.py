@@ -69,6 +69,8 @@ def locate(
     Raises:
         ConfigError: the URL is not one of these, or holds a user, a query or a fragment.
     """
+    if any(sign <= " " or sign == "\x7f" for sign in url):  # the standard library would drop some of them in silence
+        raise _wrong("no white space and no control characters")
     if not 0 < connect_timeout_s <= 60:
         raise ConfigError("config.upstream", "connect_timeout_s: more than 0 and at most 60 is needed")
     scheme, host, port, path = _take_apart_unix(url) if url.startswith("unix:") else _take_apart(url)

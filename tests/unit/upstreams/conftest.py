@@ -151,7 +151,7 @@ class Server:
             await self.script(Peer(reader, writer, self))
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
-        except Exception as problem:
+        except AssertionError as problem:
             self.problems.append(problem)
         finally:
             self._tasks.discard(task)
@@ -179,6 +179,7 @@ class Stage:
         self.servers: list[Server] = []
         self.pools: list[Pool] = []
         self.loud: list[dict[str, Any]] = []
+        self.recorder = Recorder
 
     async def serve(self, script: Script, *, is_tls: bool = False, path: str | None = None) -> Server:
         server = await Server(script).start(context=self.tls.server if is_tls else None, path=path)
@@ -226,9 +227,10 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     folder = tmp_path_factory.mktemp("tls")
     key, certificate = folder / "key.pem", folder / "cert.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        + ["-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+        (
+            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {key} "
+            f"-out {certificate} -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+        ).split(),
         check=True,
         capture_output=True,
     )
