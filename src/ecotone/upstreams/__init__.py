@@ -5,8 +5,10 @@ Bytes leave the site through `EgressDoor.send` alone.
 
 from ecotone.upstreams.connect import Resolver
 from ecotone.upstreams.egress import EgressDoor
+from ecotone.upstreams.egress import EgressDoor as Egress
 from ecotone.upstreams.origin import Upstream
 from ecotone.upstreams.premises import PremisesDoor
+from ecotone.upstreams.premises import PremisesDoor as Premises
 from ecotone.upstreams.target import Options, UrlTarget
 
-__all__ = ["EgressDoor", "Options", "PremisesDoor", "Resolver", "Upstream", "UrlTarget"]
+__all__ = ["Egress", "EgressDoor", "Options", "Premises", "PremisesDoor", "Resolver", "Upstream", "UrlTarget"]
