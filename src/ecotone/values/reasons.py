@@ -75,6 +75,7 @@ TARGET_FAILURES: Final[dict[str, str]] = {
     "empty_stream": "the stream ended without content",
     "error_event": "the stream began with an error",
     "context_exceeded": "the target says the prompt is longer than its context",
+    "capability": "the target cannot do what the request needs",
     "engine_crashed": "the local engine died",
     "engine_start": "the local engine could not be started",
     "busy": "the target's queue is full",
