@@ -6,7 +6,8 @@ Pure and deterministic: observations in, estimates out; no clock, no I/O.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +16,9 @@ from ecotone.values import Estimate, Price
 
 WINDOW: Final = 48
 """Observations kept per quantity: enough for a usable p95, and the link of an hour ago is forgotten."""
+
+REFRESH: Final = 8
+"""Observations after which the quantiles of a full window are made anew."""
 
 ENOUGH: Final = 4
 """Observations of one prompt size that beat a line through the other sizes."""
@@ -51,20 +55,21 @@ class Prior(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Ring:
-    """The last `WINDOW` values, with their quantiles."""
+    """The last `WINDOW` values, with their quantiles. Sorted again every few values only: this is the hot path."""
 
-    __slots__ = ("_sorted", "_values")
+    __slots__ = ("_fresh", "_sorted", "_values")
 
-    def __init__(self, values: list[float] | None = None) -> None:
-        self._values = list(values or ())[-WINDOW:]
+    def __init__(self, values: Iterable[float] = ()) -> None:
+        self._values = deque(values, WINDOW)
         self._sorted = sorted(self._values)
+        self._fresh = 0
 
     def add(self, value: float) -> None:
-        if len(self._values) >= WINDOW:
-            oldest = self._values.pop(0)
-            del self._sorted[bisect.bisect_left(self._sorted, oldest)]
         self._values.append(value)
-        bisect.insort(self._sorted, value)
+        self._fresh += 1
+        if self._fresh >= REFRESH or len(self._values) < WINDOW // 2:
+            self._sorted = sorted(self._values)
+            self._fresh = 0
 
     def __len__(self) -> int:
         return len(self._values)
