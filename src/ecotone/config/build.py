@@ -240,9 +240,9 @@ def join(path: str, key: str) -> str:
     return f"{path}[{shown_key!r}]"
 
 
-def meant(word: str, words: Iterable[str]) -> str:
+def meant(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
     """` (did you mean ...?)` where one of the words is near, else nothing."""
-    near = difflib.get_close_matches(word[:80], list(words)[:1000], n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word[:80], list(words)[:1000], n=1, cutoff=cutoff)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 

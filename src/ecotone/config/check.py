@@ -80,6 +80,10 @@ def _listen(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _url(path: str, target: UrlTarget) -> Iterator[tuple[str, str]]:
+    if target.url.startswith("unix:"):
+        if target.at is Place.CLOUD:
+            yield f"{path}.at", "cloud, but a socket on this machine is not in the cloud; write `at: edge`"
+        return
     try:
         parts = urlsplit(target.url)
         host, _ = parts.hostname, parts.port
@@ -121,8 +125,8 @@ def _headers(path: str, target: UrlTarget) -> Iterator[tuple[str, str]]:
 
 
 def _local(path: str, target: LocalTarget) -> Iterator[tuple[str, str]]:
-    if target.model.startswith(_REFERRED) and not target.model.startswith("hub:") and target.sha256 is None:
-        yield path, "a model outside the catalogue needs `sha256`: add the SHA-256 of its file (`sha256sum FILE`)"
+    if target.model.startswith("hub:"):
+        yield f"{path}.model", "models from a hub are not built yet; use a catalogue name, `file:`, `pypi:` or `hf:`"
 
 
 def _models(config: Config) -> Iterator[tuple[str, str]]:

@@ -70,7 +70,7 @@ Node = Scalar | Sequence | Mapping
 
 
 def read(text: str) -> tuple[Mapping, list[Problem]]:
-    """The document's root mapping, and what is wrong but could be read past: equal keys, merge keys, tags.
+    """The document's root mapping, and what is wrong but could be read past: equal keys, bad merges, tags.
 
     An empty document is an empty mapping.
 
@@ -109,6 +109,7 @@ class _Composer:
         self._stack: list[tuple[Sequence | Mapping, str | None]] = []
         self._keys: list[tuple[str, Position] | None] = []
         self._anchors: dict[str, Node] = {}
+        self._merges: dict[int, list[tuple[Position, Node]]] = {}
         self._root: Node | None = None
         self._documents = 0
         self.problems: list[Problem] = []
@@ -155,6 +156,8 @@ class _Composer:
 
     def _close(self) -> None:
         node, anchor = self._stack.pop()
+        for position, merged in self._merges.pop(id(node), ()):
+            self._merge(node, merged, position)
         self._keys.pop()
         self._put(node, anchor)
 
@@ -203,10 +206,19 @@ class _Composer:
         assert key is not None
         self._keys[-1] = None
         if key[0] == "<<":
-            message = "merge keys (`<<`) are not read; write the keys out, or use an alias as a value"
-            self.problems.append(Problem("", message, key[1]))
+            self._merges.setdefault(id(parent), []).append((key[1], node))
             return
         parent.entries[key[0]] = (key[1], node)
+
+    def _merge(self, into: Node, merged: Node, position: Position) -> None:
+        """A merge key: what the mapping itself says wins, then the first that was merged."""
+        assert isinstance(into, Mapping)
+        for one in merged.items if isinstance(merged, Sequence) else [merged]:
+            if not isinstance(one, Mapping):
+                self.problems.append(Problem("", "a merge key (`<<`) takes a mapping, or a list of them", position))
+                continue
+            for key, entry in one.entries.items():
+                into.entries.setdefault(key, entry)
 
     def _check_tag(self, event: Any, position: Position) -> None:
         if event.tag not in (None, "!", _TEXT_TAG):

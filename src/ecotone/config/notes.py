@@ -9,7 +9,7 @@ from typing import Final
 from ecotone.config.build import join, meant
 from ecotone.config.built_in import CLOUD_MODEL, CLOUD_URL
 from ecotone.config.overlay import unknown_variables
-from ecotone.config.tree import Config, UrlTarget
+from ecotone.config.tree import Config, LocalTarget, UrlTarget
 from ecotone.values import Egress, Mode, Place
 
 LABELS: Final = frozenset({
@@ -35,6 +35,8 @@ def _notes(config: Config) -> Iterator[tuple[str, str]]:
     for name, target in config.targets.items():
         if isinstance(target, UrlTarget):
             yield from _url_notes(join("targets", name), target)
+        else:
+            yield from _local_notes(join("targets", name), target)
     yield from _model_notes(config)
     yield from _privacy_notes(config)
     regions = {target.region: None for target in config.targets.values() if isinstance(target, UrlTarget)}
@@ -60,6 +62,11 @@ def _url_notes(path: str, target: UrlTarget) -> Iterator[tuple[str, str]]:
     for word in target.capabilities or ():
         if word not in CAPABILITIES:
             yield f"{path}.capabilities", f"unknown capability {word!r}{meant(word, CAPABILITIES)}"
+
+
+def _local_notes(path: str, target: LocalTarget) -> Iterator[tuple[str, str]]:
+    if target.model.startswith(("file:", "pypi:", "hf:")) and not (target.sha256 or "#sha256=" in target.model):
+        yield path, "no `sha256`: the digest that is seen first is the one that is trusted"
 
 
 def _model_notes(config: Config) -> Iterator[tuple[str, str]]:

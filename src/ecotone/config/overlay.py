@@ -17,7 +17,13 @@ from ecotone.config.parse import config_error, config_type
 from ecotone.config.tree import Config
 
 FLAGS: Final[Mapping[str, str]] = MappingProxyType(
-    {"address": "listen.address", "port": "listen.port", "store": "store.path", "log_level": "log.level"}
+    {
+        "address": "listen.address",
+        "port": "listen.port",
+        "store": "store.path",
+        "log_level": "log.level",
+        "log_format": "log.format",
+    }
 )
 """Command-line flag -> path in the tree. `no_cloud` is not among them: `runtime` reads it with `ECOTONE_NO_CLOUD`."""
 
@@ -90,7 +96,7 @@ def unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
     """A note on each `ECOTONE_*` variable that is near to one that exists, and is none."""
     known = [*variables(), *OTHER_VARIABLES]
     strange = [name for name in environ if name.startswith("ECOTONE_") and name not in known]
-    hints = [(name, meant(name, known)) for name in sorted(strange)[:50]]
+    hints = [(name, meant(name, known, 0.85)) for name in sorted(strange)[:50]]
     return tuple(f"{name}: is not a variable that Ecotone reads{hint}" for name, hint in hints if hint)
 
 

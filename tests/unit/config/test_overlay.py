@@ -1,0 +1,217 @@
+"""The environment over the file, flags over the environment; the built-in tree; secrets; notes; the schema."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from ecotone import config
+from ecotone.config.check import problems
+from ecotone.config.notes import CAPABILITIES, LABELS
+from ecotone.config.overlay import FLAGS, OTHER_VARIABLES, variables
+from ecotone.config.secrets import SECRET_BYTES_MAX
+from ecotone.policy import DEFAULT_LABELS
+from ecotone.values import ConfigError, Place
+
+
+def _no_file(name: str) -> bytes:
+    raise FileNotFoundError(2, "No such file or directory", name)
+
+
+def _message(error: pytest.ExceptionInfo[ConfigError]) -> str:
+    return "\n".join(error.value.problems)
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file() -> None:
+    tree = config.parse("listen: {port: 1, address: '::1'}\nlog: {level: error}\n", "x")
+    environ = {"ECOTONE_LISTEN_PORT": "2", "ECOTONE_LOG_LEVEL": "debug", "ECOTONE_STORE_PATH": ""}
+    laid = config.overlay(tree, environ, {"port": 3, "store": None, "no_cloud": True})
+    assert (laid.listen.port, laid.listen.address, laid.log.level) == (3, "::1", "debug")
+    assert laid.store == tree.store
+
+
+def test_nothing_laid_over_changes_nothing() -> None:
+    tree = config.Config()
+    assert config.overlay(tree, {}) is tree
+
+
+def test_every_problem_of_the_environment_is_named_by_its_variable() -> None:
+    environ = {"ECOTONE_LISTEN_PORT": "many", "ECOTONE_LOG_LEVEL": "inf", "ECOTONE_FAST_LANE": "no"}
+    with pytest.raises(ConfigError) as caught:
+        config.overlay(config.Config(), environ, {"address": "0.0.0.0"})
+    assert sorted(caught.value.problems) == [
+        "settings: ECOTONE_FAST_LANE (fast_lane): expected true or false, got 'no'; write false",
+        "settings: ECOTONE_LISTEN_PORT (listen.port): expected a whole number, got 'many'",
+        (
+            "settings: ECOTONE_LOG_LEVEL (log.level): expected one of debug, error, info, warning; got 'inf' "
+            "(did you mean 'info'?)"
+        ),
+    ]
+
+
+def test_an_open_address_by_flag_is_refused_too() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.overlay(config.Config(), {}, {"address": "0.0.0.0"})
+    assert "--address (listen.address): 0.0.0.0 can be reached" in _message(caught)
+
+
+@pytest.mark.parametrize(("variable", "path"), variables().items())
+def test_every_variable_sets_its_path(variable: str, path: str) -> None:
+    section, _, name = path.rpartition(".")
+    before = getattr(config.Config(), section) if section else config.Config()
+    value = getattr(before, name)
+    new = _other(variable, value)
+    after = config.overlay(config.Config(), {variable: str(new).lower() if isinstance(new, bool) else str(new)})
+    assert getattr(getattr(after, section) if section else after, name) == new
+
+
+def _other(variable: str, value: object) -> object:
+    if variable == "ECOTONE_LISTEN_ADDRESS":
+        return "::1"
+    if variable == "ECOTONE_LOG_LEVEL":
+        return "error"
+    if variable == "ECOTONE_LOG_FORMAT":
+        return "json"
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return "other"
+    if variable == "ECOTONE_BREAKER_OPEN_S":
+        return 2.0
+    if variable.startswith("ECOTONE_BUDGETS"):
+        return 2.5
+    return 3600 if value is None else type(value)(value * 2)
+
+
+def test_no_variable_means_two_things() -> None:
+    assert not set(variables()) & set(OTHER_VARIABLES)
+    assert set(FLAGS.values()) <= set(variables().values())
+
+
+def test_the_built_in_site_has_a_local_model_alone() -> None:
+    tree = config.built_in({})
+    assert list(tree.targets) == ["local"]
+    assert list(config.model_names(tree)) == ["auto", "smollm2-135m"]
+    assert problems(tree) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "reference"),
+    [("sk-abc", "env:ECOTONE_CLOUD_KEY"), ("env:MY_KEY", "env:MY_KEY"), ("file:/k", "file:/k"), ("", None)],
+)
+def test_the_environment_adds_a_cloud_target(key: str, reference: str | None) -> None:
+    environ = {"ECOTONE_CLOUD_URL": "https://api.example.com/v1", "ECOTONE_CLOUD_MODEL": "m", "ECOTONE_CLOUD_KEY": key}
+    tree = config.built_in({**environ, "ECOTONE_CLOUD_REGION": "eu"})
+    cloud = tree.targets["cloud"]
+    assert isinstance(cloud, config.UrlTarget)
+    assert (cloud.at, cloud.key, cloud.region) == (Place.CLOUD, reference, "eu")
+    assert config.model_names(tree)["auto"].targets == ("local", "cloud")
+    assert "sk-abc" not in repr(tree)
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"ECOTONE_CLOUD_URL": "https://a/v1"}, "ECOTONE_CLOUD_MODEL"),
+        ({"ECOTONE_CLOUD_MODEL": "m"}, "ECOTONE_CLOUD_URL"),
+        ({"ECOTONE_CLOUD_URL": "a/v1", "ECOTONE_CLOUD_MODEL": "m"}, "ECOTONE_CLOUD_URL"),
+        ({"ECOTONE_CLOUD_URL": "https://a/v1", "ECOTONE_CLOUD_MODEL": "a b"}, "ECOTONE_CLOUD_MODEL"),
+        ({"ECOTONE_CLOUD_URL": "https://u:p@a/v1", "ECOTONE_CLOUD_MODEL": "m"}, "targets.cloud.url"),
+    ],
+)
+def test_half_a_cloud_target_is_refused(environ: dict[str, str], name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.built_in(environ)
+    assert name in _message(caught)
+
+
+def test_secrets_are_read_where_their_references_point() -> None:
+    files = {"/k": b" from-file\n"}
+    assert config.secrets.resolve("env:A", {"A": "from-env"}, _no_file) == "from-env"
+    assert config.secrets.resolve("file:/k", {}, files.__getitem__) == "from-file"
+
+
+@pytest.mark.parametrize(
+    ("reference", "content", "words"),
+    [
+        ("env:B", b"", "keys.x: the environment variable B is not set"),
+        ("file:/none", None, "keys.x: the file /none cannot be read: No such file"),
+        ("file:/empty", b"\n", "is empty"),
+        ("file:/long", b"x" * (SECRET_BYTES_MAX + 1), "too large"),
+        ("file:/lines", b"a\nb", "more than one line"),
+        ("sha256:" + "0" * 64, b"", "not a reference that can be read"),
+    ],
+)
+def test_a_secret_that_cannot_be_read_is_said(reference: str, content: bytes | None, words: str) -> None:
+    read = _no_file if content is None else (lambda _name: content)
+    with pytest.raises(ConfigError) as caught:
+        config.secrets.resolve(reference, {}, read, path="keys.x")
+    assert words in caught.value.message
+    assert caught.value.code == "config.secret"
+
+
+def test_references_name_every_secret() -> None:
+    text = (
+        """
+targets:
+  a b.c: {engine: llama.cpp, model: m}
+""".replace("a b.c", "a.c")
+        + """
+  big: {url: https://a/v1, model: m, at: cloud, key: "file:/k", headers: {api-key: "env:H", X-Team: plain}}
+keys: {r: "env:R"}
+"""
+    )
+    assert config.secrets.references(config.parse(text, "x")) == {
+        "targets.big.key": "file:/k", "targets.big.headers.api-key": "env:H", "keys.r": "env:R"
+    }  # fmt: skip
+
+
+def test_notes_say_what_is_probably_not_meant() -> None:
+    text = """
+targets:
+  own: {engine: llama.cpp, model: "file:/m.gguf"}
+  big: {url: http://api.example.com/v1, model: m, at: cloud, capabilities: [tool]}
+models: {a: {targets: [own, big], mode: shadow, quality: {}}}
+privacy: {detectors: [names], labels: {person: {egress: pseudonymise}, ours: {egress: never}}}
+policy:
+  - {when: {label: medicall, to_region: [us]}, egress: pseudonymise}
+  - {when: {label: ours}, egress: never}
+"""
+    notes = config.notes(config.parse(text, "x"), {"ECOTONE_CLOUD_URL": "https://b/v1", "ECOTONE_LISTEN_PROT": "1"})
+    paths = [note.split(": ")[0] for note in notes]
+    assert paths == [
+        "targets.own", "targets.big", "targets.big", "targets.big.url", "targets.big.capabilities", "models.a.mode",
+        "models.a.quality", "privacy.detectors", "privacy.labels.person", "policy[0]", "policy[0].when.label",
+        "policy[0].when.to_region", "ECOTONE_CLOUD_URL", "ECOTONE_LISTEN_PROT",
+    ]  # fmt: skip
+    assert "did you mean 'ECOTONE_LISTEN_PORT'" in notes[-1]
+
+
+def test_the_built_in_tree_has_no_notes_but_on_price_and_region() -> None:
+    environ = {"ECOTONE_CLOUD_URL": "https://a/v1", "ECOTONE_CLOUD_MODEL": "m", "ECOTONE_PORT": "tcp://10.0.0.1:1"}
+    assert config.notes(config.built_in({})) == ()
+    assert [note.split(":")[0] for note in config.notes(config.built_in(environ), environ)] == ["targets.cloud"] * 2
+
+
+def test_labels_and_capabilities_are_those_of_the_other_rooms() -> None:
+    assert set(DEFAULT_LABELS) == LABELS
+    assert "tools" in CAPABILITIES
+
+
+def test_the_schema_is_stable_and_knows_every_key() -> None:
+    schema = config.json_schema()
+    assert json.dumps(schema) == json.dumps(config.json_schema())
+    assert set(schema["properties"]) == set(config.Config.__struct_fields__)
+    assert schema["$defs"]["UrlTarget"]["required"] == ["url", "model", "at"]
+    for part in (schema, *schema["$defs"].values()):
+        for name, value in part.get("properties", {}).items():
+            assert value.get("description") or part["title"] == "Price", (part["title"], name)
+            assert part["additionalProperties"] is False
+
+
+def test_a_tree_is_frozen() -> None:
+    with pytest.raises(AttributeError):
+        config.Config().site = "x"  # type: ignore[misc]
+    assert msgspec.structs.replace(config.Config(), site="x").site == "x"
