@@ -25,6 +25,7 @@ class Call(msgspec.Struct, frozen=True):
         body: Its exact body.
         bytes_max: Limit on the answer's body, or None for a stream.
         over: Called once when the exchange is over, also where the door refused it.
+        is_fresh: Drop idle connections first: the target was out of reach, and they may lead nowhere.
     """
 
     target: str
@@ -33,6 +34,7 @@ class Call(msgspec.Struct, frozen=True):
     body: bytes
     bytes_max: int | None
     over: Callable[[], None]
+    is_fresh: bool = False
 
 
 class Door(Protocol):
@@ -68,6 +70,8 @@ class Pools:
             pool = self._pools[call.upstream] = Pool(call.upstream, self._dialler)
             if self._is_closed:
                 pool.close()
+        if call.is_fresh:
+            pool.drop_idle()
         return pool.open(call.head, call.body, sink, bytes_max=call.bytes_max, over=call.over)
 
     def refuse(self, call: Call, sink: Sink, why: str) -> Exchange:

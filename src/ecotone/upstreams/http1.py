@@ -89,6 +89,10 @@ class Pool:
     def close(self) -> None:
         """Drops idle connections and takes no new request; answers under way go on to their end."""
         self._is_closed = True
+        self.drop_idle()
+
+    def drop_idle(self) -> None:
+        """Closes the idle connections; the next request makes a new one."""
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None

@@ -15,6 +15,9 @@ from ecotone.upstreams.origin import Upstream, locate
 from ecotone.upstreams.splice import splice
 from ecotone.values import ConfigError, Endpoint, Permit, Receipt, Request, TargetSpec
 
+PROBE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""A vendor's list of models; who probes stops at the head anyway."""
+
 _JSON: Final = "application/json"
 _EVENTS: Final = "text/event-stream"
 
@@ -76,6 +79,8 @@ class UrlTarget:
         for endpoint in Endpoint:
             for is_stream in (False, True):
                 self._heads[f"/{endpoint.value}", is_stream] = self._head(f"/{endpoint.value}", is_stream=is_stream)
+        probe_headers = {name: value for name, value in self._headers.items() if name != "content-type"}
+        self._probe_head = Head("GET", self._upstream, f"{self._base}/models", {"accept": _JSON, **probe_headers})
         self._in_flight = 0
         door.trust(self._upstream)
 
@@ -120,6 +125,11 @@ class UrlTarget:
         call = Call(self._spec.name, self._upstream, head, prepared.body, bytes_max, self._over)
         return self._door.send(call, sink, permit, receipt)
 
+    def probe(self, sink: Sink, permit: Permit | None, receipt: Receipt | None) -> Stream:
+        """See `ports.Target`: `GET BASE/models`, on a new connection. Does not count as load."""
+        call = Call(self._spec.name, self._upstream, self._probe_head, b"", PROBE_BYTES_MAX, _nothing, is_fresh=True)
+        return self._door.send(call, sink, permit, receipt)
+
     def load(self) -> tuple[int, int]:
         """See `ports.Target`. Waiting is not known of a server elsewhere: 0."""
         return self._in_flight, 0
@@ -145,3 +155,7 @@ def _headers(key: str | None, extra: Mapping[str, str]) -> dict[str, str]:
         if name.lower() in ours or name.lower() == "accept":
             raise ConfigError("config.upstream", f"headers.{name}: this header is given by the gateway")
     return {**ours, **extra}
+
+
+def _nothing() -> None:
+    """A probe is no load."""

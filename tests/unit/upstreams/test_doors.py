@@ -13,7 +13,8 @@ from ecotone.upstreams.egress import EgressDoor, Used
 from ecotone.upstreams.exchange import Head
 from ecotone.upstreams.origin import Upstream
 from ecotone.upstreams.premises import PremisesDoor, is_on_premises
-from ecotone.values import Permit, Place, Receipt
+from ecotone.upstreams.target import UrlTarget
+from ecotone.values import Permit, Place, Receipt, TargetSpec
 
 BODY = b'{"q":1}'
 
@@ -123,6 +124,32 @@ def test_a_refusal_can_be_aborted(play):
         permit = door.permit()
         late = await door.send(permit, Receipt(1, permit.seal))
         assert late.code == "busy"
+
+    play(scene)
+
+
+def test_a_probe_needs_a_permit_for_no_bytes(play):
+    async def scene(stage):
+        async def script(peer):
+            assert (await peer.request()).line == "GET /v1/models HTTP/1.1"
+            peer.answer()
+
+        server = await stage.serve(script)
+        door = Door(stage, server)
+        spec = TargetSpec(name="big", at=Place.CLOUD, model="large-1")
+        target = UrlTarget(spec, f"{door.upstream.origin}/v1", door.door)
+        empty = hashlib.sha256(b"").hexdigest()
+        for permit, code in (
+            (None, "egress_refused"),
+            (door.permit(), "egress_refused"),
+            (door.permit(digest=empty), ""),
+        ):
+            sink = stage.recorder()
+            target.probe(sink, permit, Receipt(1, b"seal-1"))
+            await sink.over
+            assert sink.code == code
+        assert server.requests == 1
+        door.door.close()
 
     play(scene)
 

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
+
+from ecotone.upstreams import http1
+from ecotone.upstreams.http1 import Pool
+from ecotone.upstreams.origin import Upstream
+
+UPSTREAM = Upstream(scheme="http", host="a.test", port=80)
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -347,5 +354,89 @@ def test_over_is_called_once_whichever_way_it_ends(play):
         pool = stage.pool(server)
         await stage.ask(pool, over=lambda: over.append("failed"))
         assert over == ["ended", "failed"]
+
+    play(scene)
+
+
+class Dials:
+    """A dialler of one's own: no sockets needed."""
+
+    def __init__(self, dial):
+        self.dial = dial
+
+
+class Wire(asyncio.Transport):
+    """A transport that goes nowhere."""
+
+    is_closed = False
+
+    def write(self, data):
+        raise AssertionError("nothing is to be sent")
+
+    def is_closing(self):
+        return self.is_closed
+
+    def abort(self):
+        self.is_closed = True
+
+
+def test_a_connection_that_comes_too_late_or_dead_is_not_used(play):
+    async def scene(stage):
+        wires = []
+        may_come = asyncio.Event()
+        is_dead = False
+
+        async def dial(upstream, make):
+            with contextlib.suppress(asyncio.CancelledError):
+                await may_come.wait()
+            connection = make()
+            wires.append(Wire())
+            wires[-1].is_closed = is_dead
+            connection.connection_made(wires[-1])
+            return connection
+
+        pool = Pool(UPSTREAM, Dials(dial))
+        exchange, sink = stage.post(pool)
+        await asyncio.sleep(0)
+        exchange.abort()
+        await stage.until(lambda: pool.counts()[0] == 0)
+        assert wires[0].is_closed
+        assert not sink.over.done()
+        may_come.set()
+        is_dead = True
+        _, sink = stage.post(pool)
+        await sink.over
+        assert sink.code == "reset"
+
+    play(scene)
+
+
+def test_connections_are_bounded(play, monkeypatch):
+    monkeypatch.setattr(http1, "CONNECTIONS_MAX", 3)
+
+    async def scene(stage):
+        async def dial(upstream, make):
+            await asyncio.Event().wait()
+
+        pool = Pool(UPSTREAM, Dials(dial))
+        waiting = [stage.post(pool)[0] for _ in range(3)]
+        sink = await stage.ask(pool)
+        assert sink.code == "busy"
+        for exchange in waiting:
+            exchange.abort()
+        await stage.until(lambda: pool.counts() == (0, 0, 0))
+
+    play(scene)
+
+
+def test_dropping_idle_connections_makes_the_next_one_new(play):
+    async def scene(stage):
+        server = await stage.serve(once(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"))
+        pool = stage.pool(server)
+        for n in range(3):
+            assert (await stage.ask(pool)).is_ended
+            assert server.connections == n + 1
+            pool.drop_idle()
+        assert pool.counts()[2] == 0
 
     play(scene)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from ecotone import __version__
+from ecotone.ports import Prepared
 from ecotone.upstreams import EgressDoor, Options, PremisesDoor, Resolver, UrlTarget
 from ecotone.upstreams.origin import locate
 from ecotone.values import ConfigError, Endpoint, Features, Place, Request, RequestError, TargetSpec
@@ -275,5 +276,58 @@ def test_no_proxy_of_the_environment_is_used(play, monkeypatch):
 
         server = await stage.serve(script)
         assert (await stage.ask(stage.pool(server))).is_ended
+
+    play(scene)
+
+
+def test_a_probe_asks_for_the_models_on_a_new_connection(play):
+    async def scene(stage):
+        lines = []
+
+        async def script(peer):
+            while True:
+                seen = await peer.request()
+                lines.append(seen.line)
+                assert seen.headers["authorization"] == "Bearer sk-1"
+                assert ("content-length" in seen.headers) is seen.line.startswith("POST")
+                peer.answer()
+
+        server = await stage.serve(script)
+        door = PremisesDoor(stage.resolver)
+        made = UrlTarget(spec(), f"http://127.0.0.1:{server.port}/v1", door, key="sk-1")
+        assert made.spec.name == "ward"
+        for ask in (
+            lambda sink: made.open(made.prepare(request()), sink, None, None),
+            lambda sink: made.probe(sink, None, None),
+        ):
+            sink = stage.recorder()
+            ask(sink)
+            await sink.over
+            assert sink.is_ended
+        assert lines == ["POST /v1/chat/completions HTTP/1.1", "GET /v1/models HTTP/1.1"]
+        assert server.connections == 2
+        assert made.load() == (0, 0)
+        assert made.upstream.origin == made.origin
+        door.close()
+
+    play(scene)
+
+
+def test_a_path_of_ones_own_is_sent_as_it_is(play):
+    async def scene(stage):
+        lines = []
+
+        async def script(peer):
+            lines.append((await peer.request()).line)
+            peer.answer()
+
+        server = await stage.serve(script)
+        door = PremisesDoor(stage.resolver)
+        made = UrlTarget(spec(), f"http://127.0.0.1:{server.port}", door)
+        sink = stage.recorder()
+        made.open(Prepared(path="/tokenize", body=b"{}", is_stream=False), sink, None, None)
+        await sink.over
+        assert lines == ["POST /tokenize HTTP/1.1"]
+        door.close()
 
     play(scene)
