@@ -5,7 +5,7 @@ from ecotone.store.keys import KeyRing, new_key
 from ecotone.store.ledger import FOLDER, Ledger, LedgerLimits, LedgerStatus
 from ecotone.store.reading import find, last
 from ecotone.store.state import State
-from ecotone.store.verify import BadEntry, Report, verify
+from ecotone.store.verifying import BadEntry, Report, verify
 
 __all__ = [
     "FOLDER",

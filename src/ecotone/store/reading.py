@@ -1,6 +1,6 @@
 """Reading a ledger while somebody writes it: the entries of one request, the last entry of a kind.
 
-Nothing here takes the lock or trusts the chain; `verify` does the latter.
+Nothing here takes the lock or trusts the chain; `verifying` does the latter.
 """
 
 from __future__ import annotations
