@@ -1,0 +1,124 @@
+"""From a configuration to the targets, names and rules that the corridor works with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from ecotone import config as settings
+from ecotone.flow import ModelName, Waits
+from ecotone.flow.breaker import BreakerSettings
+from ecotone.flow.spend import Budgets
+from ecotone.policy import Policy, Rule
+from ecotone.upstreams import Egress, Options, Premises, UrlTarget
+from ecotone.values import Place, Price, TargetSpec
+
+
+def policy(config: settings.Config) -> tuple[Policy, str]:
+    """The policy, and its version: a digest of everything that decides on egress."""
+    labels = {name: label.egress for name, label in config.privacy.labels.items()}
+    rules = tuple(
+        Rule(
+            name=f"policy[{index}]",
+            egress=rule.egress,
+            key=rule.when.key,
+            label=rule.when.label,
+            model=rule.when.model,
+            target=rule.when.target,
+            to_region=rule.when.to_region,
+        )
+        for index, rule in enumerate(config.policy)
+    )
+    version = hashlib.sha256(msgspec.json.encode((config.privacy, config.policy), order="deterministic")).hexdigest()
+    return Policy(labels=labels, rules=rules), version[:12]
+
+
+def names(config: settings.Config) -> dict[str, ModelName]:
+    """Model names, each with its targets in order and its mode."""
+    return {
+        name: ModelName(name, model.targets, model.mode) for name, model in settings.model_names(config).items()
+    }
+
+
+def budgets(config: settings.Config) -> Budgets:
+    """The day's budgets, in dollars and bytes."""
+    megabytes = config.budgets.egress_mb_per_day
+    return Budgets(config.budgets.cloud_usd_per_day, None if megabytes is None else int(megabytes * 1_000_000))
+
+
+def waits(config: settings.Config) -> Waits:
+    """Limits on waiting."""
+    timeouts = config.timeouts
+    return Waits(
+        first_byte_s=timeouts.first_byte_s,
+        idle_s=timeouts.idle_s,
+        total_s=timeouts.total_s,
+        keep_alive_s=timeouts.keep_alive_comment_s,
+        answer_bytes_max=config.limits.answer_bytes_max,
+    )
+
+
+def breaker_settings(config: settings.Config) -> BreakerSettings:
+    """When breakers open."""
+    return BreakerSettings(config.breaker.failures, config.breaker.open_s, config.breaker.open_s_max)
+
+
+def url_target(
+    name: str,
+    target: settings.UrlTarget,
+    config: settings.Config,
+    doors: tuple[Egress, Premises],
+    secret: Callable[[str, str], str],
+) -> UrlTarget:
+    """A target behind a URL.
+
+    Args:
+        secret: Resolves a reference; takes it and its path in the tree.
+
+    Raises:
+        ConfigError: a secret cannot be read, or the URL, a header or the CA file cannot be used.
+    """
+    path = f"targets.{name}"
+    spec = TargetSpec(
+        name=name,
+        at=target.at,
+        model=target.model,
+        price=target.price or Price(),
+        region=target.region,
+        capabilities=None if target.capabilities is None else frozenset(target.capabilities),
+        endpoints=tuple(endpoint.value for endpoint in target.endpoints),
+        context_tokens=target.context_tokens,
+        slots=target.slots,
+        queue_max=target.queue_max,
+    )
+    headers = {
+        header: secret(value, f"{path}.headers.{header}") if settings.secrets.is_readable(value) else value
+        for header, value in target.headers.items()
+    }
+    return UrlTarget(
+        spec,
+        target.url,
+        doors[0] if target.at is Place.CLOUD else doors[1],
+        key=None if target.key is None else secret(target.key, f"{path}.key"),
+        headers=headers,
+        options=Options(
+            ask_usage=target.ask_usage,
+            ca_file=target.ca_file,
+            connect_timeout_s=config.timeouts.connect_s,
+            answer_bytes_max=config.limits.answer_bytes_max,
+            public_address_is_ours=target.public_address_is_ours,
+        ),
+    )
+
+
+def secret_reader(
+    environ: Mapping[str, str], read_file: Callable[[str], bytes]
+) -> Callable[[str, str], str]:
+    """Resolves references with this environment and these files."""
+
+    def read(reference: str, path: str) -> str:
+        return settings.secrets.resolve(reference, environ, read_file, path=path)
+
+    return read

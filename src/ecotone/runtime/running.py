@@ -1,0 +1,250 @@
+"""A running site: one frozen `flow.Site` at a time, replaced as a whole by a reload."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Any, Final
+
+import msgspec
+
+from ecotone import __version__, flow
+from ecotone import config as settings
+from ecotone.policy import Mint
+from ecotone.ports import Caller, Target
+from ecotone.runtime import build
+from ecotone.runtime.clock import Calendar, LoopClock
+from ecotone.runtime.inputs import Inputs
+from ecotone.runtime.local import Local
+from ecotone.runtime.memory import Memory
+from ecotone.store import Ledger
+from ecotone.telemetry import Metrics
+from ecotone.upstreams import EgressDoor, PremisesDoor, Resolver
+from ecotone.values import ConfigError, Place, Request
+
+OWNER: Final = "ecotone"
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """The shells that live as long as the process."""
+
+    clock: LoopClock
+    ledger: Ledger
+    metrics: Metrics
+    memory: Memory
+    local: Local
+
+
+class Running:
+    """The site as the gateway, the prober and the commands see it.
+
+    Attributes:
+        site: The view that new requests work with; those under way keep the one that they began with.
+    """
+
+    def __init__(self, inputs: Inputs, config: settings.Config, parts: Parts) -> None:
+        """Builds the first view.
+
+        Raises:
+            ConfigError: a secret cannot be read, or a target cannot be used.
+        """
+        self._inputs = inputs
+        self._parts = parts
+        self._calendar = Calendar()
+        self._mint = Mint(os.urandom(32))
+        resolver = Resolver()
+        self._doors = EgressDoor(self._mint.verify, resolver), PremisesDoor(resolver)
+        self._began_s = time.time()
+        self._reloads = 0
+        self._last_reload = ""
+        self.config = config
+        self.keys = inputs.key_ring(config)
+        self.site = self._build(config)
+        self._note_config("started")
+
+    async def serve(self, request: Request, caller: Caller) -> None:
+        """Answers one request; the gateway's door to the corridor."""
+        await flow.serve(request, caller, self.site)
+
+    async def reload(self) -> str:
+        """Reads the configuration again and takes it whole, or keeps the old one. Returns what happened, in words.
+
+        Raises:
+            ConfigError: the new configuration is wrong; the old one stays, and the ledger says so.
+        """
+        try:
+            config = self._inputs.load()
+            keys = self._inputs.key_ring(config)
+            site = self._build(config)
+        except ConfigError as error:
+            self._last_reload = f"kept the old configuration: {error.message}"
+            self._parts.ledger.note("config", {"what": "rejected", "problems": len(error.problems)})
+            raise
+        if config == self.config:
+            # Secrets may have changed behind the same references.
+            self.keys, self.site = keys, site
+            return "nothing changed"
+        fixed = [name for name in ("listen", "store", "site", "fast_lane") if getattr(config, name) != getattr(self.config, name)]
+        self.config, self.keys, self.site = config, keys, site
+        self._reloads += 1
+        self._note_config("reloaded")
+        self._last_reload = "took the new configuration"
+        if fixed:
+            self._last_reload += f"; restart for: {', '.join(fixed)}"
+        await self._parts.local.settle(config)
+        return self._last_reload
+
+    def models(self) -> list[dict[str, Any]]:
+        """`GET /v1/models`: the names that applications may ask for."""
+        return [
+            {"id": name, "object": "model", "created": int(self._began_s), "owned_by": OWNER} for name in self.site.names
+        ]
+
+    def explain(self, request: Request) -> dict[str, Any]:
+        """`POST /v1/explain`: where this request would go now, without running it."""
+        return flow.explain(self.site, request)
+
+    async def explain_past(self, request: str) -> dict[str, Any] | None:
+        """`GET /v1/explain/ID`: the ledger's entries of a request, or None where there is none."""
+        ledger = self._parts.ledger
+        await ledger.flush()
+        entries = await asyncio.to_thread(ledger.find, request)
+        return explanation(request, entries)
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Whether requests can be taken, and what speaks against it. Asks nobody outside the process."""
+        problems = []
+        failure = self._parts.ledger.status().failure
+        if failure:
+            problems.append(f"the ledger cannot be written: {failure}; nothing may leave the site")
+        problems += self._parts.local.problems()
+        able = any(
+            breaker.state != "open" and not self._is_off(self.site.targets[name])
+            for name, breaker in self.site.breakers.items()
+        )
+        if not able:
+            problems.append("no target can be reached")
+        return able, problems
+
+    def status(self) -> dict[str, Any]:
+        """`GET /admin/status`: site, link, engines, queue and budgets in one screen."""
+        config, site = self.config, self.site
+        usd_left, bytes_left = site.spend.left(site.budgets)
+        return {
+            "site": config.site,
+            "version": __version__,
+            "up_s": round(time.time() - self._began_s, 1),
+            "privacy": site.policy.says,
+            "detectors_missing": [name for name in site.detectors_wanted if name not in site.detectors],
+            "cloud": "off (ECOTONE_NO_CLOUD=1)" if site.is_cloud_off else "allowed",
+            "configuration": {"policy": site.policy_version, "reloads": self._reloads, "last_reload": self._last_reload},
+            "targets": {name: self._target_status(name) for name in site.targets},
+            "models": {
+                name: {"mode": model.mode.value, "targets": list(model.targets)} for name, model in site.names.items()
+            },
+            "machine": self._parts.local.machine(),
+            "engines": self._parts.local.status(),
+            "today": {
+                "day": site.spend.day,
+                "cloud_usd": round(site.spend.usd, 6),
+                "cloud_usd_left": usd_left,
+                "egress_bytes": site.spend.egress_bytes,
+                "egress_bytes_left": bytes_left,
+            },
+            "ledger": self._ledger_status(),
+        }
+
+    def close(self) -> None:
+        """Drops idle connections."""
+        for door in self._doors:
+            door.close()
+
+    def _build(self, config: settings.Config) -> flow.Site:
+        policy, version = build.policy(config)
+        breakers = build.breaker_settings(config)
+        targets: dict[str, Target] = {}
+        for name, target in config.targets.items():
+            if isinstance(target, settings.UrlTarget):
+                targets[name] = build.url_target(name, target, config, self._doors, self._inputs.secret)
+            else:
+                targets[name] = self._parts.local.target(name, target)
+        memory = self._parts.memory
+        return flow.Site(
+            clock=self._parts.clock,
+            journal=self._parts.ledger,
+            telemetry=self._parts.metrics,
+            mint=self._mint,
+            targets=targets,
+            names=build.names(config),
+            breakers={name: memory.breaker(name, config.targets[name], breakers) for name in targets},
+            speeds=memory.speeds,
+            spend=memory.spend,
+            today=self._calendar.today,
+            policy=policy,
+            policy_version=version,
+            detectors_wanted=config.privacy.detectors,
+            detectors={},
+            budgets=build.budgets(config),
+            waits=build.waits(config),
+            is_cloud_off=self._inputs.is_cloud_off(),
+        )
+
+    def _note_config(self, what: str) -> None:
+        site = self.site
+        self._parts.ledger.note(
+            "config",
+            {
+                "what": what,
+                "version": __version__,
+                "policy": site.policy_version,
+                "says": site.policy.says,
+                "cloud_off": site.is_cloud_off,
+                "targets": {name: target.spec.at.value for name, target in site.targets.items()},
+            },
+        )
+
+    def _is_off(self, target: Target) -> bool:
+        return self.site.is_cloud_off and target.spec.at is Place.CLOUD
+
+    def _target_status(self, name: str) -> dict[str, Any]:
+        target, breaker = self.site.targets[name], self.site.breakers[name]
+        active, waiting = target.load()
+        condition = breaker.condition(self._parts.clock.now_s(), in_flight=active, waiting=waiting)
+        return {
+            "at": target.spec.at.value,
+            "model": target.spec.model,
+            "breaker": condition.breaker,
+            "last_failure": breaker.last_failure or None,
+            "in_flight": active,
+            "waiting": waiting,
+            **self.site.speeds.summary(name),
+        }
+
+    def _ledger_status(self) -> dict[str, Any]:
+        status = self._parts.ledger.status()
+        return {
+            "entries": status.next_seq,
+            "durable": status.durable.seq + 1,
+            "failure": status.failure or None,
+            "refused": status.refused,
+        }
+
+
+def explanation(request: str, entries: list[Any]) -> dict[str, Any] | None:
+    """What the ledger's entries of one request say, in the form of `GET /v1/explain/ID`."""
+    if not entries:
+        return None
+    placed = next((entry.body for entry in entries if entry.kind == "placed"), None)
+    outcome = next((entry.body for entry in entries if entry.kind == "outcome"), None)
+    reason = (outcome or {}).get("reason") or ((placed or {}).get("placement") or {}).get("reason", "")
+    return {
+        "object": "ecotone.explanation",
+        "request": request,
+        "reason": reason,
+        "meaning": flow.meaning(reason),
+        "placed": placed,
+        "egress": [entry.body for entry in entries if entry.kind == "egress"],
+        "outcome": outcome,
+        "entries": [{"seq": entry.seq, "kind": entry.kind, "at_ms": entry.at_ms, "hash": entry.hash} for entry in entries],
+    }
