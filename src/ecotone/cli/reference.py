@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ def pages() -> dict[str, str]:
         "reason-codes.md": reasons_page(),
         "errors.md": errors_page(),
         "headers.md": headers_page(),
+        "ecotone.schema.json": json.dumps(config.json_schema(), indent=2, ensure_ascii=False) + "\n",
     }
     if importlib.util.find_spec("ecotone.telemetry.metrics") is not None:
         found["metrics.md"] = metrics_page()

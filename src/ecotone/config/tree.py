@@ -17,12 +17,12 @@ from ecotone.values import Egress, Endpoint, Mode, Place, Price
 REFERENCE: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"
 """A secret that can be read: an environment variable or a file."""
 
-KEY_REFERENCE: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|sha256:[0-9a-fA-F]{64})$"
+KEY_REFERENCE: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|sha256:[0-9a-f]{64})$"
 """A secret that can be compared with: as above, or its SHA-256."""
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", extra={"is": "letters, digits, . _ -"})]
 ModelName = Annotated[str, Meta(pattern=r"^[^\s,\"]{1,200}$", extra={"is": "text without spaces, commas or quotes"})]
-LabelName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$", extra={"is": "lower-case letters, digits, _"})]
+LabelName = Annotated[str, Meta(pattern=r"^[a-z0-9_.:-]{1,64}$", extra={"is": "lower-case letters, digits, _ . : -"})]
 HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$", extra={"is": "letters, digits, -"})]
 Region = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", extra={"is": "lower-case letters, digits, -"})]
 Hostish = Annotated[str, Meta(pattern=r"^\S{1,255}$", extra={"is": "an address without spaces"})]
@@ -365,7 +365,7 @@ class Timeouts(Section, frozen=True, kw_only=True):
     ] = 30.0
     caller_stall_s: Annotated[
         float, Meta(gt=0, le=3600, description="A caller that reads nothing for so long is disconnected.")
-    ] = 60.0
+    ] = 120.0
     keep_alive_comment_s: Annotated[
         float, Meta(gt=0, le=3600, description="Silence in a stream after which its caller gets a comment line.")
     ] = 15.0
