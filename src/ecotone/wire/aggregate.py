@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from ecotone.values import Endpoint, TargetError
+from ecotone.wire.answer import UNREADABLE
 
 _read = msgspec.json.Decoder(dict[str, Any]).decode
-_OBJECT = {Endpoint.CHAT: "chat.completion", Endpoint.COMPLETIONS: "text_completion"}
+_OBJECT: Final = {Endpoint.CHAT: "chat.completion", Endpoint.COMPLETIONS: "text_completion"}
+_WHOLE: Final = frozenset({"id", "type", "role"})
+"""Strings that never come in pieces; some servers repeat them."""
+
+TOOL_CALLS_MAX: Final = 128
+"""Most tool calls of one message. Precedent: OpenAI's limit on tools of a request."""
 
 
 class Aggregate:
     """Collects events; `whole` gives the answer.
 
-    Deltas join by choice index: strings by concatenation, tool calls by their own index, logprobs by list; any
-    other value of a delta: the last one stands.
+    Deltas join by choice index: strings and lists by concatenation, objects key by key, tool calls by their own
+    index; of any other value the last one stands.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -32,14 +38,14 @@ class Aggregate:
         """
         try:
             event = _read(payload)
-            if "error" in event:
+            if event.get("error") is not None:
                 raise TargetError("error_event", "the stream carried an error")
             for choice in event.get("choices") or ():
                 self._join(choice)
-        except (msgspec.DecodeError, AttributeError, TypeError, KeyError) as error:
+        except (*UNREADABLE, AttributeError, TypeError, ValueError) as error:
             raise TargetError("bad_answer", "an event is not JSON of the API's form") from error
         for key, value in event.items():
-            if key not in ("choices", "object") and value is not None:
+            if key not in ("choices", "object", "error") and value is not None:
                 self._top[key] = value
 
     def whole(self) -> bytes:
@@ -66,14 +72,17 @@ class Aggregate:
         kept = self._choices.get(index)
         if kept is None:
             kept = self._choices[index] = self._empty(index)
-        if self._endpoint is Endpoint.CHAT:
-            _join_delta(kept["message"], choice.get("delta") or {})
-        else:
-            kept["text"] += choice.get("text") or ""
-        if choice.get("logprobs"):
-            kept["logprobs"] = _join_logprobs(kept.get("logprobs"), choice["logprobs"])
-        if choice.get("finish_reason") is not None:
-            kept["finish_reason"] = choice["finish_reason"]
+        for key, value in choice.items():
+            if value is None or key == "index":
+                continue
+            if key == "delta" and "message" in kept:
+                _join_delta(kept["message"], value)
+            elif key == "text" and "text" in kept:
+                kept["text"] += value
+            elif key == "logprobs":
+                kept["logprobs"] = _merged(kept["logprobs"], value)
+            else:
+                kept[key] = value
 
     def _empty(self, index: int) -> dict[str, Any]:
         if self._endpoint is Endpoint.CHAT:
@@ -83,36 +92,37 @@ class Aggregate:
 
 
 def _join_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
-    for key, value in delta.items():
-        if key == "role" or value is None:
-            continue
-        if key == "tool_calls":
-            calls = message.setdefault("tool_calls", [])
-            for call in value:
-                _join_call(calls, call)
-        elif isinstance(value, str) and isinstance(message.get(key), str):
-            message[key] += value
-        else:
-            message[key] = value
+    pieces = delta.pop("tool_calls", None)
+    for piece in pieces or ():
+        _join_call(message.setdefault("tool_calls", []), piece)
+    _merged(message, delta)
 
 
 def _join_call(calls: list[dict[str, Any]], piece: dict[str, Any]) -> None:
-    index = int(piece.get("index", 0))
-    while len(calls) <= index and len(calls) < 128:
-        calls.append({"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
-    call = calls[index]
-    call["id"] = piece.get("id") or call["id"]
-    call["type"] = piece.get("type") or call["type"]
-    function = piece.get("function") or {}
-    call["function"]["name"] += function.get("name") or ""
-    call["function"]["arguments"] += function.get("arguments") or ""
+    """A piece without an index begins a call where it has an id; else it belongs to the last one."""
+    index = piece.pop("index", None)
+    if index is None:
+        index = len(calls) if piece.get("id") or not calls else len(calls) - 1
+    if not 0 <= index < TOOL_CALLS_MAX:
+        raise ValueError(index)
+    while len(calls) <= index:
+        calls.append({"id": "", "type": "function"})
+    if "function" in piece:
+        calls[index].setdefault("function", {"name": "", "arguments": ""})
+    _merged(calls[index], piece)
 
 
-def _join_logprobs(kept: dict[str, Any] | None, piece: dict[str, Any]) -> dict[str, Any]:
-    joined = dict(kept or {})
+def _merged(kept: dict[str, Any] | None, piece: dict[str, Any]) -> dict[str, Any]:
+    """`kept` with a further piece; null says nothing, nor does an empty string where a whole one stands."""
+    kept = {} if kept is None else kept
     for key, value in piece.items():
-        if isinstance(value, list) and isinstance(joined.get(key), list):
-            joined[key] = joined[key] + value
-        elif value is not None or key not in joined:
-            joined[key] = value
-    return joined
+        old = kept.get(key)
+        if value is None or (key in _WHOLE and not value):
+            continue
+        if key not in _WHOLE and isinstance(value, str | list) and type(old) is type(value):
+            kept[key] = old + value
+        elif isinstance(value, dict) and isinstance(old, dict):
+            _merged(old, value)
+        else:
+            kept[key] = value
+    return kept

@@ -12,8 +12,8 @@ from ecotone.values import Endpoint, TargetError
 class Usage(msgspec.Struct, gc=False):
     """Token counts as the target gives them; a target that sends null counts as silent."""
 
-    prompt_tokens: int | None = 0
-    completion_tokens: int | None = 0
+    prompt_tokens: int | float | None = 0
+    completion_tokens: int | float | None = 0
 
 
 class Glimpse(msgspec.Struct, gc=False):
@@ -42,6 +42,7 @@ class _Event(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: Usage | None = None
     error: dict[str, Any] | str | None = None
+    object: Any = None
 
 
 class _Answer(msgspec.Struct):
@@ -49,11 +50,16 @@ class _Answer(msgspec.Struct):
     data: list[msgspec.Raw] | None = None
     usage: Usage | None = None
     error: dict[str, Any] | str | None = None
+    object: Any = None
 
 
 _read_event = msgspec.json.Decoder(_Event).decode
 _read_answer = msgspec.json.Decoder(_Answer).decode
 _read_any = msgspec.json.Decoder(dict[str, Any]).decode
+
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are not JSON of the form asked for: the last two for bad UTF-8 inside a string
+and for nesting without end."""
 
 ERROR_MESSAGE_CHARS_MAX: Final = 300
 
@@ -66,7 +72,7 @@ def glimpse(payload: bytes) -> Glimpse:
     """
     try:
         read = _read_event(payload)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise TargetError("bad_answer", "an event is not JSON of the API's form") from error
     choices = read.choices or ()
     return Glimpse(
@@ -74,7 +80,8 @@ def glimpse(payload: bytes) -> Glimpse:
         is_finish=any(choice.finish_reason is not None for choice in choices),
         is_usage_only=read.usage is not None and not choices,
         usage=read.usage,
-        error=read.error,
+        # vLLM's older form has no `error`: {"object": "error", "message": ...}
+        error="error" if read.error is None and read.object == "error" else read.error,
     )
 
 
@@ -92,9 +99,9 @@ def check_whole(endpoint: Endpoint, body: bytes) -> Usage | None:
     """
     try:
         read = _read_answer(body)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise TargetError("bad_answer", "the answer is not JSON of the API's form") from error
-    if read.error is not None:
+    if read.error is not None or read.object == "error":
         raise TargetError("bad_answer", "HTTP 200 with an error object")
     if not (read.data if endpoint is Endpoint.EMBEDDINGS else read.choices):
         raise TargetError("bad_answer", f"HTTP 200 without {'data' if endpoint is Endpoint.EMBEDDINGS else 'choices'}")
@@ -108,7 +115,7 @@ def is_context_error(body: bytes) -> bool:
     """Whether a 4xx body says that the prompt is longer than the context (OpenAI, llama.cpp, vLLM forms)."""
     try:
         error = _read_any(body).get("error", {})
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return False
     if not isinstance(error, dict):
         return False
@@ -118,9 +125,20 @@ def is_context_error(body: bytes) -> bool:
     return "maximum context length" in message or "exceeds the available context size" in message
 
 
-def is_error_object(body: bytes) -> bool:
-    """Whether a body is OpenAI's error object, fit to be passed on."""
+def error_object(body: bytes) -> bytes | None:
+    """A rejection's body as OpenAI's error object; None where it holds no words for the caller.
+
+    Words in another form are wrapped: `{"error": "..."}` (Ollama), `{"object": "error", "message": "..."}` (vLLM),
+    `{"detail": "..."}` (FastAPI).
+    """
     try:
-        return "error" in _read_any(body)
-    except msgspec.DecodeError:
-        return False
+        read = _read_any(body)
+    except UNREADABLE:
+        return None
+    if isinstance(read.get("error"), dict):
+        return body
+    words = next((read[key] for key in ("error", "message", "detail") if isinstance(read.get(key), str)), "")
+    if not words:
+        return None
+    told = {"message": words[:ERROR_MESSAGE_CHARS_MAX], "type": "invalid_request_error", "param": None}
+    return msgspec.json.encode({"error": told | {"code": "rejected"}})
