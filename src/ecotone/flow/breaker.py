@@ -50,7 +50,8 @@ TABLE: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
         (State.HALF_OPEN, Event.LEFT): State.HALF_OPEN,
     }
 )
-"""(state, event) -> next state. Late ends of requests that began before the breaker opened change nothing."""
+"""(state, event) -> next state. Late ends of requests that began before the breaker opened change nothing: the ticket
+that `admit` gave them is out of date."""
 
 UNREACHABLE: Final = frozenset({"dns", "refused", "connect_timeout", "tls", "first_byte_timeout", "engine_start"})
 """Failures of which each costs a caller a wait: one opens the breaker, and a probe, not a caller, pays the next."""
@@ -78,7 +79,7 @@ class BreakerSettings(msgspec.Struct, frozen=True):
 class Breaker:
     """The state of one target. Pure: instants are arguments, on one monotonic scale."""
 
-    __slots__ = ("_failures", "_has_probe", "_opened", "_settings", "_until_s", "last_failure", "state")
+    __slots__ = ("_failures", "_has_probe", "_opened", "_settings", "_ticket", "_until_s", "last_failure", "state")
 
     def __init__(self, settings: BreakerSettings) -> None:
         self._settings = settings
@@ -88,6 +89,7 @@ class Breaker:
         self._opened = 0
         self._until_s = 0.0
         self._has_probe = False
+        self._ticket = 1
 
     def condition(self, now_s: float, *, in_flight: int, waiting: int) -> Condition:
         """The state as placement reads it. A half-open breaker whose one try is under way reads as open."""
@@ -108,55 +110,68 @@ class Breaker:
         """Whether a probe should be sent now."""
         return self.state is State.OPEN and self.needs_probe and now_s >= self._until_s
 
-    def admit(self, now_s: float) -> bool:
-        """Whether an attempt may start now; takes the one place of a half-open breaker."""
+    def admit(self, now_s: float) -> int:
+        """A ticket for an attempt that may start now, else 0; takes the one place of a half-open breaker.
+
+        The attempt's end must come back with it, as `worked`, `left` or `failed`.
+        """
         if self.state is State.CLOSED:
-            return True
+            return self._ticket
         if self.state is State.OPEN:
             if now_s < self._until_s or self.needs_probe:
-                return False
+                return 0
             self._move(Event.DUE)
         if self._has_probe:
-            return False
-        self._has_probe = True
-        return True
+            return 0
+        return self._take_place()
 
-    def begin_probe(self) -> None:
-        """A probe starts (see `probe_due`)."""
+    def begin_probe(self) -> int:
+        """A probe starts (see `probe_due`); its ticket."""
         self._move(Event.DUE)
-        self._has_probe = True
+        return self._take_place()
 
-    def worked(self) -> None:
+    def worked(self, ticket: int) -> None:
         """An attempt, or a probe, was answered."""
-        self._has_probe = False
+        if ticket != self._ticket:
+            return
         self._failures = 0
-        if self.state is State.HALF_OPEN:
+        # A target may answer probes and nothing else: the pauses shrink only when a caller was answered.
+        if not (self._has_probe and self.needs_probe):
             self._opened = 0
-            self.last_failure = ""
+        self._has_probe = False
+        self.last_failure = ""
         self._move(Event.WORKED)
 
-    def left(self) -> None:
+    def left(self, ticket: int) -> None:
         """An attempt was stopped by its caller: no verdict."""
-        self._has_probe = False
-        self._move(Event.LEFT)
+        if ticket == self._ticket:
+            self._has_probe = False
+            self._move(Event.LEFT)
 
-    def failed(self, failure: str, now_s: float, retry_after_s: float | None = None) -> None:
+    def failed(self, ticket: int, failure: str, now_s: float, retry_after_s: float | None = None) -> None:
         """An attempt, or a probe, failed with this class of `reasons.TARGET_FAILURES`."""
         if failure in NO_FAULT:
-            self.left()
+            self.left(ticket)
             return
-        was_open = self.state is State.OPEN
+        if ticket != self._ticket:
+            return
         self._has_probe = False
         self._failures += 1
         too_often = failure in AT_ONCE or self._failures >= self._settings.failures
         self._move(Event.FAILED_TOO_OFTEN if too_often else Event.FAILED)
-        if self.state is State.OPEN and not was_open:
+        if self.state is State.OPEN:
+            self._ticket += 1
             self.last_failure = failure
             pause_s = min(self._settings.open_s * 2.0**self._opened, self._settings.open_s_max)
             if retry_after_s is not None:
                 pause_s = min(max(retry_after_s, 0.1), 10 * self._settings.open_s_max)
             self._opened = min(self._opened + 1, 16)
             self._until_s = now_s + pause_s
+
+    def _take_place(self) -> int:
+        self._has_probe = True
+        self._ticket += 1
+        return self._ticket
 
     def _move(self, event: Event) -> None:
         self.state = TABLE.get((self.state, event), self.state)

@@ -68,21 +68,24 @@ def is_due(site: Site, target: Target) -> bool:
 async def probe(site: Site, target: Target) -> None:
     """Asks one target once and tells its breaker."""
     spec, breaker = target.spec, site.breakers[target.spec.name]
-    breaker.begin_probe()
+    found_before = breaker.last_failure
+    ticket = breaker.begin_probe()
     failure: TargetError | None = None
     try:
         async with asyncio.timeout_at(site.clock.now_s() + PROBE_S_MAX):
             failure = await _ask(site, target)
     except TimeoutError:
         failure = TargetError("first_byte_timeout", "no answer to a probe")
-    except asyncio.CancelledError:
-        breaker.left()
+    except BaseException:
+        breaker.left(ticket)
         raise
     now_s = site.clock.now_s()
     if failure is None:
-        breaker.worked()
+        breaker.worked(ticket)
     else:
-        breaker.failed(failure.code, now_s)
+        # A probe that was not let out says nothing new about the target: a caller must not pay for that.
+        code = found_before if failure.code == "egress_refused" else failure.code
+        breaker.failed(ticket, code, now_s)
     site.telemetry.condition(spec.name, breaker.condition(now_s, in_flight=0, waiting=0))
 
 

@@ -59,6 +59,9 @@ class Relay:
     Attributes:
         settled: Done when the attempt ended; holds a TargetError where it failed, else None.
         is_committed: Whether the caller was given content of this attempt.
+        is_whole: Whether the caller was given the whole answer; nothing that follows can spoil it.
+        has_paused: Whether a slow caller held it up, so that its pace says nothing about the target.
+        failure: Why it failed, or None.
         status: The target's HTTP status.
         error_body: The target's error body where the request itself was rejected.
         usage: As the target gave it, else None.
@@ -75,6 +78,9 @@ class Relay:
         self._first_byte_s, self._idle_s, self._bytes_max = limits
         self.settled: asyncio.Future[TargetError | None] = asyncio.get_running_loop().create_future()
         self.is_committed = False
+        self.is_whole = False
+        self.has_paused = False
+        self.failure: TargetError | None = None
         self.status = 0
         self.error_body = b""
         self.usage: Usage | None = None
@@ -89,7 +95,6 @@ class Relay:
         self._splitter = sse.Splitter()
         self._aggregate: Aggregate | None = None
         self._is_finished = False
-        self._is_done = False
         self._is_paused = False
         self._stream: Stream | None = None
         self._timer: Scheduled | None = clock.call_at(self.began_at_s + self._first_byte_s, self._too_late)
@@ -102,7 +107,7 @@ class Relay:
 
     def pause(self) -> None:
         """The caller reads slowly: stop reading from the target (from the commit on; what is held back is bounded)."""
-        self._is_paused = True
+        self._is_paused = self.has_paused = True
         if self._stream is not None and self.is_committed:
             self._stream.pause()
 
@@ -112,10 +117,6 @@ class Relay:
         self.last_at_s = self._clock.now_s()
         if self._stream is not None:
             self._stream.resume()
-
-    def fail(self, error: TargetError) -> None:
-        """Ends the attempt from this side."""
-        self._settle(error)
 
     def close(self) -> None:
         """Stops the timers; nothing is taken any more."""
@@ -137,7 +138,7 @@ class Relay:
             self._shape = Shape.ERROR
         elif not self._prepared.is_stream:
             self._shape = Shape.JSON
-        elif "event-stream" not in headers.get("content-type", ""):
+        elif "event-stream" not in headers.get("content-type", "").lower():
             self._settle(TargetError("bad_answer", "a stream was asked for, and something else came"))
         elif self._request.is_stream:
             self._shape = Shape.EVENTS
@@ -147,7 +148,7 @@ class Relay:
 
     def data(self, chunk: bytes) -> None:
         """See `ports.Sink.data`."""
-        if self.settled.done():
+        if self.is_whole or self.settled.done():
             return
         self.last_at_s = self._clock.now_s()
         if self._shape is Shape.EVENTS and self.is_committed and self._prepared.reply is None:
@@ -160,7 +161,8 @@ class Relay:
 
     def ended(self) -> None:
         """See `ports.Sink.ended`."""
-        if self.settled.done():
+        if self.is_whole or self.settled.done():
+            self._settle(None)
             return
         try:
             self._conclude()
@@ -171,8 +173,7 @@ class Relay:
 
     def failed(self, error: TargetError) -> None:
         """See `ports.Sink.failed`."""
-        # Everything was delivered and only the transfer's own end is missing: the answer is whole.
-        self._settle(None if self._is_done else error)
+        self._settle(error)
 
     # Within.
 
@@ -187,15 +188,17 @@ class Relay:
 
     def _collect(self, chunk: bytes) -> None:
         self._size += len(chunk)
-        if self._size > (ERROR_BODY_BYTES_MAX if self._shape is Shape.ERROR else self._bytes_max):
+        if self._shape is Shape.ERROR and self._size > ERROR_BODY_BYTES_MAX:
+            raise TargetError("rejected", f"HTTP {self.status}, with more to say than is read")
+        if self._size > self._bytes_max:
             raise TargetError("bad_answer", f"an answer of more than {self._bytes_max} bytes")
         self._chunks.append(chunk)
 
     def _take_payload(self, payload: bytes) -> None:
         """One event from the target, through its reply form, to the caller or the aggregate."""
-        if self._is_done:
+        if self.is_whole:
             return
-        if payload == b"[DONE]":
+        if payload.strip() == b"[DONE]":
             self._finish_events()
             return
         reply = self._prepared.reply
@@ -211,7 +214,6 @@ class Relay:
         self._is_finished = self._is_finished or seen.is_finish
         self.events += seen.has_content
         if self.first_at_s is None and seen.has_content:
-            self.first_at_s = self._clock.now_s()
             self._await_idle()
         if self._aggregate is not None:
             self._size += len(payload)
@@ -230,12 +232,15 @@ class Relay:
         self._chunks.append(block)
         self._size += len(block)
         if has_content or self._size > HELD_BYTES_MAX:
+            if self.first_at_s is None:
+                self._await_idle()
             self._commit(b"".join(self._chunks))
             self._chunks.clear()
 
     def _commit(self, block: bytes, length: int | None = None) -> None:
         self.is_committed = True
-        self.first_at_s = self.first_at_s or self._clock.now_s()
+        if self.first_at_s is None:
+            self.first_at_s = self._clock.now_s()
         self._front.commit(is_stream=self._shape is Shape.EVENTS, length=length)
         self.answer_bytes += len(block)
         self._front.write(block)
@@ -246,7 +251,7 @@ class Relay:
         """The hot path of a stream that has begun: whole events go on unread unless they may matter."""
         try:
             block = self._splitter.feed(chunk)
-            if not block or self._is_done:
+            if not block:
                 return
             if any(mark in block for mark in _MARKS):
                 for payload in sse.payloads(block):
@@ -264,16 +269,19 @@ class Relay:
         if self._prepared.reply is not None:
             for made in self._prepared.reply.finish():
                 self._give(made)
-        self._is_done = True
+        if not self.events and not self._is_finished:
+            raise TargetError("empty_stream", "the stream ended without content")
         if self._aggregate is not None:
             body = self._aggregate.whole()
             self._commit(body, len(body))
-        elif not self.is_committed and not self._is_finished:
-            raise TargetError("empty_stream", "the stream ended without content")
         else:
             self._send(sse.DONE, has_content=True)
-        self._front.finish()
+        self._finish()
         self._linger()
+
+    def _finish(self) -> None:
+        self.is_whole = True
+        self._front.finish()
 
     def _conclude(self) -> None:
         """The target's body is complete by HTTP's rules; is the answer?"""
@@ -284,20 +292,25 @@ class Relay:
             body = b"".join(self._chunks)
             self.usage = check_whole(self._request.endpoint, body)
             self._commit(body, len(body))
-            self._front.finish()
+            self._finish()
             return
-        if self._is_done:
+        self._take_rest()
+        if self.is_whole:
             return
-        rest = self._splitter.rest()
-        if rest.strip():
-            for payload in sse.payloads(rest):
-                self._take_payload(payload)
-        if self._is_done:
-            return
-        if not self._is_finished:
+        # Of several choices one may have finished without the others: only [DONE] speaks for all.
+        if not self._is_finished or "n" in self._request.features.needs:
             begun = self.is_committed or self.events > 0
             raise TargetError("reset" if begun else "empty_stream", "the stream ended before the answer was whole")
         self._finish_events()
+
+    def _take_rest(self) -> None:
+        """An event that no blank line ended; where it is cut short, it was never sent (WHATWG HTML, 9.2.6)."""
+        for payload in sse.payloads(self._splitter.rest()):
+            try:
+                self._take_payload(payload)
+            except TargetError as error:
+                if error.code != "bad_answer":
+                    raise
 
     def _linger(self) -> None:
         if self._timer is not None:
@@ -305,10 +318,11 @@ class Relay:
         self._timer = self._clock.call_at(self._clock.now_s() + LINGER_S, lambda: self._settle(None))
 
     def _await_idle(self) -> None:
-        """From waiting for the first content to watching for a stall."""
+        """The first content came: from waiting for it to watching for a stall."""
+        self.first_at_s = self._clock.now_s()
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._clock.call_at(self._clock.now_s() + self._idle_s, self._check_idle)
+        self._timer = self._clock.call_at(self.first_at_s + self._idle_s, self._check_idle)
 
     def _check_idle(self) -> None:
         """Re-arms itself as long as data came (or the caller made us pause); else the target has stalled."""
@@ -327,13 +341,20 @@ class Relay:
 
     def _settle(self, error: TargetError | None) -> None:
         if not self.settled.done():
-            self.settled.set_result(error)
+            self.failure = None if self.is_whole else error
+            self.settled.set_result(self.failure)
 
 
-def output_tokens(relay: Relay, endpoint: Endpoint) -> int:
-    """Tokens of the answer: the target's count, else one per event seen (a lower bound)."""
-    if endpoint is Endpoint.EMBEDDINGS:
-        return 0
-    if relay.usage is not None and relay.usage.completion_tokens:
-        return relay.usage.completion_tokens
-    return relay.events
+def tokens(relay: Relay, request: Request) -> tuple[int, int]:
+    """(in, out) tokens that the target will count: its own word, else what was seen.
+
+    A prompt counts where an answer began, and where the target was still at work when it was left: a cloud bills that
+    too, and a budget must not be drained by callers who go away. Output without the target's word is one token per
+    event seen: a lower bound.
+    """
+    usage = relay.usage or Usage()
+    is_begun = relay.is_committed or relay.events > 0
+    is_left_at_work = relay.status < 300 and (relay.failure is None or relay.failure.code == "first_byte_timeout")
+    counted_in = request.features.prompt_tokens if is_begun or is_left_at_work else 0
+    counted_out = 0 if request.endpoint is Endpoint.EMBEDDINGS else relay.events
+    return int(max(usage.prompt_tokens or 0, 0)) or counted_in, int(max(usage.completion_tokens or 0, 0)) or counted_out

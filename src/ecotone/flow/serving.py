@@ -10,9 +10,9 @@ import msgspec
 from ecotone.estimate import Observation
 from ecotone.flow.answer import Answer
 from ecotone.flow.planning import Plan, entry, plan, refusal
-from ecotone.flow.relay import Relay, output_tokens
+from ecotone.flow.relay import Relay, tokens
 from ecotone.flow.site import Site
-from ecotone.ports import Caller, Prepared, Target
+from ecotone.ports import Caller, Prepared, Stream, Target
 from ecotone.values import (
     Attempt,
     DeadlineError,
@@ -27,11 +27,10 @@ from ecotone.values import (
     RequestError,
     TargetError,
 )
-from ecotone.wire.answer import is_context_error, is_error_object
+from ecotone.wire.answer import error_object, is_context_error
 
 RESERVE_S_MAX: Final = 5.0
-"""At most this much of a deadline is kept back for the next target in the order."""
-
+"""At most this much of a deadline, and at most half of what is left of it, is kept back for the next target."""
 
 SILENCE_S: Final = 5.0
 """Silence that counts against a target of which nothing was measured yet."""
@@ -78,6 +77,7 @@ class _Run:
         self.answer = Answer(request, caller, site.clock, site.waits.keep_alive_s)
         self.ending = "refused"
         self.failure = ""
+        self.relay: Relay | None = None
         self.attempts: list[Attempt] = []
         self.cost_usd = 0.0
         self.egress_bytes = 0
@@ -117,60 +117,86 @@ class _Run:
         for position, name in enumerate(order):
             target = self.site.targets[name]
             following = order[position + 1] if position + 1 < len(order) else None
-            reserve_s = min(decided.total_s_p50(following) or 0.0, RESERVE_S_MAX) if following else 0.0
-            failure = await self.attempt(target, decided, until_s - reserve_s)
+            reserve_s = 0.0
+            if following is not None:
+                left_s = max(0.0, until_s - self.site.clock.now_s())
+                reserve_s = min(decided.total_s_p50(following) or 0.0, RESERVE_S_MAX, left_s / 2)
+            failure = await self.attempt(target, decided, until_s, reserve_s)
             if failure is None:
                 return
             self.answer.reason = f"fallback.{failure.code}"
         self.ending = "failed"
         raise self.exhausted()
 
-    async def attempt(self, target: Target, decided: Plan, until_s: float) -> TargetError | None:
+    async def attempt(self, target: Target, decided: Plan, until_s: float, reserve_s: float) -> TargetError | None:
         """One try. None where the caller has been answered or told; a failure where the next target may try.
+
+        Args:
+            until_s: The instant when the whole request must be over.
+            reserve_s: What this target must leave of that for the next one, unless its answer has begun.
 
         Raises:
             RequestError: the request itself is wrong, for any target.
         """
-        site, spec = self.site, target.spec
-        breaker = site.breakers[spec.name]
+        site, breaker = self.site, self.site.breakers[target.spec.name]
         began_s = site.clock.now_s()
-        if not breaker.admit(began_s):
+        self.relay = None
+        ticket = breaker.admit(began_s)
+        if not ticket:
             return self.missed(target, TargetError("breaker_open", "its breaker opened meanwhile"), began_s)
-        verdict: TargetError | None = None
         try:
             prepared = target.prepare(self.request)
             leave = await self.allowed(target, prepared, decided)
-            verdict = await self.exchange(target, prepared, leave, decided, until_s)
+            verdict = await self.exchange(target, prepared, leave, decided, until_s - reserve_s)
         except TargetError as failure:
-            breaker.left()
+            breaker.left(ticket)
             return self.missed(target, failure, began_s)
         except asyncio.CancelledError:
-            # Where the deadline, not the caller, stopped it: a target that keeps hanging must not look healthy.
-            if site.clock.now_s() >= until_s and is_telling(decided.ttft_s_p95(spec.name), until_s - began_s):
-                breaker.failed("too_slow", site.clock.now_s())
-            else:
-                breaker.left()
+            self.stopped(target, decided, ticket, until_s)
             raise
-        except EcotoneError:
-            breaker.left()
+        except BaseException:
+            breaker.left(ticket)
             raise
+        return self.ended(target, decided, ticket, verdict)
+
+    def ended(self, target: Target, decided: Plan, ticket: int, verdict: TargetError | None) -> TargetError | None:
+        """Tells the breaker and telemetry how an attempt ended. What comes back is `attempt`'s."""
+        site, name = self.site, target.spec.name
+        breaker, now_s, relay = site.breakers[name], site.clock.now_s(), self.relay
+        assert relay is not None
         if verdict is None or verdict.code == "rejected":
-            breaker.worked()
-            site.telemetry.attempted(spec.name, "", site.clock.now_s() - began_s)
+            breaker.worked(ticket)
+            site.telemetry.attempted(name, "", now_s - relay.began_at_s)
             return None
-        if verdict.code == "too_slow" and not is_telling(decided.ttft_s_p95(spec.name), site.clock.now_s() - began_s):
-            breaker.left()
+        if verdict.code == "context_exceeded":
+            breaker.worked(ticket)
+        elif verdict.code == "too_slow" and not is_telling(decided.ttft_s_p95(name), now_s - relay.began_at_s):
+            breaker.left(ticket)
         else:
-            breaker.failed(verdict.code, site.clock.now_s(), verdict.retry_after_s)
-        site.telemetry.condition(spec.name, breaker.condition(site.clock.now_s(), in_flight=0, waiting=0))
-        self.missed(target, verdict, began_s)
+            breaker.failed(ticket, verdict.code, now_s, verdict.retry_after_s)
+        self.missed(target, verdict, relay.began_at_s)
         return None if self.answer.is_over else verdict
+
+    def stopped(self, target: Target, decided: Plan, ticket: int, until_s: float) -> None:
+        """The caller left, or the request's time is over, in the midst of an attempt."""
+        name, now_s, relay = target.spec.name, self.site.clock.now_s(), self.relay
+        breaker = self.site.breakers[name]
+        if relay is not None and relay.is_whole:
+            self.ending = "answered"
+            self.ended(target, decided, ticket, None)
+        elif relay is None or relay.first_at_s is not None or now_s < until_s:
+            breaker.left(ticket)
+        else:
+            # The deadline, not the caller, stopped it: a target that keeps hanging must not look healthy.
+            self.ended(target, decided, ticket, TargetError("too_slow", "no answer began before the deadline"))
 
     def missed(self, target: Target, failure: TargetError, began_s: float) -> TargetError:
         """Counts a failed attempt."""
-        took_s = self.site.clock.now_s() - began_s
-        self.attempts.append(Attempt(target.spec.name, failure.code, took_s))
-        self.site.telemetry.attempted(target.spec.name, failure.code, took_s)
+        site, name = self.site, target.spec.name
+        now_s = site.clock.now_s()
+        self.attempts.append(Attempt(name, failure.code, now_s - began_s))
+        site.telemetry.attempted(name, failure.code, now_s - began_s)
+        site.telemetry.condition(name, site.breakers[name].condition(now_s, in_flight=0, waiting=0))
         return failure
 
     async def allowed(self, target: Target, prepared: Prepared, decided: Plan) -> Leave:
@@ -184,7 +210,7 @@ class _Run:
             return None, None
         usd_left, bytes_left = site.spend.left(site.budgets)
         price_usd = decided.price_usd(spec.name)
-        is_poor = usd_left is not None and price_usd > usd_left
+        is_poor = usd_left is not None and (usd_left <= 0 or price_usd > usd_left)
         if is_poor or (bytes_left is not None and len(prepared.body) > bytes_left):
             raise TargetError("budget", "the day's cloud budget was used up meanwhile")
         permit = site.mint.permit(
@@ -220,6 +246,7 @@ class _Run:
         relay = Relay(
             self.request, prepared, self.answer, site.clock, (first_byte_s, waits.idle_s, waits.answer_bytes_max)
         )
+        self.relay = relay
         answer = self.answer
         answer.target, answer.at = spec.name, spec.at.value
         if not self.attempts:
@@ -231,13 +258,14 @@ class _Run:
         size = len(prepared.body) if spec.at is Place.CLOUD else 0
         held_usd = decided.price_usd(spec.name) if spec.at is Place.CLOUD else 0.0
         site.spend.hold(held_usd, size)
-        stream = target.open(prepared, relay, *leave)
-        relay.watch(stream)
-        failure: TargetError | None = None
+        stream: Stream | None = None
         try:
+            stream = target.open(prepared, relay, *leave)
+            relay.watch(stream)
             failure = await relay.settled
         finally:
-            stream.abort()
+            if stream is not None:
+                stream.abort()
             relay.close()
             answer.attach(None)
             self.account(target, relay, (held_usd, size), was_queued=active >= spec.slots)
@@ -252,12 +280,13 @@ class _Run:
         elif relay.is_committed:
             self.ending, self.failure = "broken", failure.code
             self.answer.fail(failure)
-        elif failure.code == "rejected" and is_context_error(relay.error_body):
+        elif failure.code == "rejected" and (relay.status == 413 or is_context_error(relay.error_body)):
             return TargetError("context_exceeded", failure.message)
         elif failure.code == "rejected":
             self.ending, self.failure = "rejected", "rejected"
-            if self.answer.status == 0 and is_error_object(relay.error_body):
-                self.answer.reject(relay.status, relay.error_body)
+            told = error_object(relay.error_body) if self.answer.status == 0 else None
+            if told is not None:
+                self.answer.reject(relay.status, told)
             else:
                 words = f"The target rejects the request with HTTP {relay.status}."
                 self.answer.fail(RequestError("rejected", words, status=relay.status))
@@ -266,11 +295,7 @@ class _Run:
     def account(self, target: Target, relay: Relay, held: tuple[float, int], *, was_queued: bool) -> None:
         """Cost, bytes and speed of one attempt; partial streams count, and so does one whose caller left."""
         spec, site, request = target.spec, self.site, self.request
-        tokens_out = output_tokens(relay, request.endpoint)
-        has_answer = relay.is_committed or relay.events > 0
-        tokens_in = request.features.prompt_tokens if has_answer else 0
-        if relay.usage is not None and relay.usage.prompt_tokens:
-            tokens_in = relay.usage.prompt_tokens
+        tokens_in, tokens_out = tokens(relay, request)
         cost_usd = spec.price.cost_usd(tokens_in, tokens_out)
         if spec.at is Place.CLOUD:
             site.spend.settle(*held, cost_usd, held[1])
@@ -278,17 +303,17 @@ class _Run:
             self.egress_bytes += held[1]
         self.input_tokens, self.output_tokens = tokens_in, tokens_out
         self.answer_bytes += relay.answer_bytes
-        if relay.first_at_s is None or not has_answer:
+        if relay.first_at_s is None:
             return
-        is_stream = relay.events > 1
+        is_paced = relay.events > 1 and not relay.has_paused
         spread_s = relay.last_at_s - relay.first_at_s
         site.speeds.observe(
             spec.name,
             Observation(
                 prompt_tokens=request.features.prompt_tokens,
                 ttft_s=relay.first_at_s - relay.began_at_s,
-                tpot_s=spread_s / (tokens_out - 1) if is_stream and tokens_out > 1 else None,
-                output_tokens=tokens_out if relay.settled.done() and not relay.settled.cancelled() else None,
+                tpot_s=spread_s / (tokens_out - 1) if is_paced and tokens_out > 1 else None,
+                output_tokens=tokens_out if relay.is_whole else None,
                 was_queued=was_queued,
             ),
         )

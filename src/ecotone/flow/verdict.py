@@ -18,7 +18,7 @@ _BY_STATUS: Final[dict[int, tuple[str, str]]] = {
 }
 
 REJECTIONS: Final = frozenset({400, 413, 422})
-"""The request itself is at fault (or too long for this target: the body tells)."""
+"""The request itself is at fault, or too long for this target: the body tells, and 413 by itself."""
 
 RETRY_AFTER_S_MAX: Final = 3600.0
 
@@ -37,6 +37,10 @@ def judge_status(status: int, headers: Mapping[str, str]) -> TargetError | None:
 
 def _retry_after_s(value: str | None) -> float | None:
     """Seconds of a Retry-After header; the date form is not trusted (clocks differ) and counts as absent."""
-    if value is None or not value.strip().isdigit():
+    if value is None:
         return None
-    return min(float(value.strip()[:6]), RETRY_AFTER_S_MAX)
+    text = value.strip()
+    # isdigit() alone also takes digits such as a superscript two, which float() does not.
+    if not (text.isascii() and text.isdigit()):
+        return None
+    return min(float(text), RETRY_AFTER_S_MAX)

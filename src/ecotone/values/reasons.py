@@ -74,7 +74,7 @@ TARGET_FAILURES: Final[dict[str, str]] = {
     "bad_answer": "the body is not what the API promises (not JSON, no choices, too large)",
     "empty_stream": "the stream ended without content",
     "error_event": "the stream began with an error",
-    "context_exceeded": "the target says the prompt is longer than its context",
+    "context_exceeded": "the target says the prompt is longer than its context, or too large (HTTP 413)",
     "capability": "the target cannot do what the request needs",
     "engine_crashed": "the local engine died",
     "engine_start": "the local engine could not be started",

@@ -8,8 +8,32 @@ from ecotone.flow.breaker import AT_ONCE, NO_FAULT, TABLE, UNREACHABLE, Breaker,
 from ecotone.values.reasons import TARGET_FAILURES
 
 
-def breaker(failures: int = 3) -> Breaker:
-    return Breaker(BreakerSettings(failures=failures, open_s=1.0, open_s_max=8.0))
+class Driven(Breaker):
+    """A breaker whose attempts follow each other: each end comes with the newest ticket."""
+
+    newest = 1
+
+    def admit(self, now_s: float) -> int:
+        ticket = super().admit(now_s)
+        self.newest = ticket or self.newest
+        return ticket
+
+    def begin_probe(self) -> int:
+        self.newest = super().begin_probe()
+        return self.newest
+
+    def works(self) -> None:
+        self.worked(self.newest)
+
+    def leaves(self) -> None:
+        self.left(self.newest)
+
+    def fails(self, failure: str, now_s: float, retry_after_s: float | None = None) -> None:
+        self.failed(self.newest, failure, now_s, retry_after_s)
+
+
+def breaker(failures: int = 3) -> Driven:
+    return Driven(BreakerSettings(failures=failures, open_s=1.0, open_s_max=8.0))
 
 
 def test_the_table_is_total_but_for_due_which_only_an_open_breaker_knows() -> None:
@@ -24,7 +48,7 @@ def test_every_class_of_failure_it_names_exists() -> None:
 @pytest.mark.parametrize("failure", sorted(AT_ONCE))
 def test_one_failure_that_would_repeat_opens_it(failure: str) -> None:
     one = breaker()
-    one.failed(failure, 0.0)
+    one.fails(failure, 0.0)
     assert one.state is State.OPEN
     assert one.condition(0.5, in_flight=1, waiting=2).breaker == "open"
     assert not one.admit(0.5)
@@ -33,13 +57,13 @@ def test_one_failure_that_would_repeat_opens_it(failure: str) -> None:
 @pytest.mark.parametrize("failure", sorted(set(TARGET_FAILURES) - AT_ONCE - NO_FAULT))
 def test_other_failures_open_it_only_in_a_row(failure: str) -> None:
     one = breaker()
-    one.failed(failure, 0.0)
-    one.failed(failure, 0.0)
-    one.worked()
-    one.failed(failure, 0.0)
-    one.failed(failure, 0.0)
+    one.fails(failure, 0.0)
+    one.fails(failure, 0.0)
+    one.works()
+    one.fails(failure, 0.0)
+    one.fails(failure, 0.0)
     assert one.state is State.CLOSED
-    one.failed(failure, 0.0)
+    one.fails(failure, 0.0)
     assert one.state is State.OPEN
 
 
@@ -47,28 +71,28 @@ def test_other_failures_open_it_only_in_a_row(failure: str) -> None:
 def test_what_says_nothing_about_health_never_opens_it(failure: str) -> None:
     one = breaker(failures=1)
     for _ in range(10):
-        one.failed(failure, 0.0)
+        one.fails(failure, 0.0)
     assert one.state is State.CLOSED
 
 
 def test_half_open_lets_exactly_one_through_and_its_end_decides() -> None:
     one = breaker(failures=1)
-    one.failed("http_503", 0.0)
+    one.fails("http_503", 0.0)
     assert not one.admit(0.99)
     assert one.condition(1.0, in_flight=0, waiting=0).breaker == "half_open"
     assert one.admit(1.0)
     assert not one.admit(1.0)
     assert one.condition(1.0, in_flight=0, waiting=0).breaker == "open"
-    one.worked()
+    one.works()
     assert one.state is State.CLOSED
     assert one.admit(1.0)
 
 
 def test_a_caller_who_leaves_gives_the_place_back() -> None:
     one = breaker(failures=1)
-    one.failed("http_503", 0.0)
+    one.fails("http_503", 0.0)
     assert one.admit(1.0)
-    one.left()
+    one.leaves()
     assert one.state is State.HALF_OPEN
     assert one.admit(1.0)
 
@@ -77,30 +101,30 @@ def test_the_pause_doubles_up_to_its_limit_and_starts_again_after_a_success() ->
     one, now_s, pauses = breaker(failures=1), 0.0, []
     for _ in range(6):
         assert one.admit(now_s)
-        one.failed("http_503", now_s)
+        one.fails("http_503", now_s)
         pauses.append(one.condition(now_s, in_flight=0, waiting=0).retry_in_s)
         now_s += pauses[-1]
     assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
     assert one.admit(now_s)
-    one.worked()
-    one.failed("http_503", now_s)
+    one.works()
+    one.fails("http_503", now_s)
     assert one.condition(now_s, in_flight=0, waiting=0).retry_in_s == 1.0
 
 
 def test_retry_after_is_kept_and_bounded() -> None:
     one = breaker()
-    one.failed("rate_limited", 0.0, 3.0)
+    one.fails("rate_limited", 0.0, 3.0)
     assert not one.admit(2.9)
     assert one.admit(3.0)
     two = breaker()
-    two.failed("rate_limited", 0.0, 1e9)
+    two.fails("rate_limited", 0.0, 1e9)
     assert two.admit(80.0)
 
 
 @pytest.mark.parametrize("failure", sorted(UNREACHABLE))
 def test_no_caller_pays_for_finding_out_that_an_unreachable_target_is_back(failure: str) -> None:
     one = breaker()
-    one.failed(failure, 0.0)
+    one.fails(failure, 0.0)
     assert not one.probe_due(0.9)
     assert one.probe_due(1.0)
     assert not one.admit(100.0)
@@ -108,19 +132,19 @@ def test_no_caller_pays_for_finding_out_that_an_unreachable_target_is_back(failu
     one.begin_probe()
     assert not one.probe_due(100.0)
     assert not one.admit(100.0)
-    one.failed(failure, 100.0)
+    one.fails(failure, 100.0)
     assert one.state is State.OPEN
     one.begin_probe()
-    one.worked()
+    one.works()
     assert one.admit(100.0)
 
 
 def test_a_late_end_of_an_older_attempt_changes_nothing_while_open() -> None:
     one = breaker(failures=1)
-    one.failed("http_503", 0.0)
-    one.worked()
+    one.fails("http_503", 0.0)
+    one.works()
     assert one.state is State.OPEN
-    one.failed("http_503", 0.5)
+    one.fails("http_503", 0.5)
     assert one.condition(0.5, in_flight=0, waiting=0).retry_in_s == 0.5
 
 
@@ -128,3 +152,36 @@ def test_the_picture_is_drawn_from_the_table() -> None:
     drawn = picture()
     assert "closed --> open: failed_too_often" in drawn
     assert "half_open --> closed: worked" in drawn
+
+
+@pytest.mark.parametrize("end", ["worked", "left", "failed"])
+def test_an_attempt_older_than_the_opening_has_no_say_while_half_open(end: str) -> None:
+    one = Breaker(BreakerSettings(failures=1))
+    old, first = one.admit(0.0), one.admit(0.0)
+    one.failed(first, "rate_limited", 0.0)
+    trial = one.admit(5.0)
+    assert trial
+    if end == "failed":
+        one.failed(old, "reset", 5.0)
+    else:
+        getattr(one, end)(old)
+    assert one.state is State.HALF_OPEN
+    assert not one.admit(5.0)
+    one.worked(trial)
+    assert one.state is State.CLOSED
+
+
+def test_answering_probes_alone_does_not_shrink_the_pauses() -> None:
+    one, now_s, pauses = breaker(), 0.0, []
+    for _ in range(4):
+        assert one.admit(now_s)
+        one.fails("first_byte_timeout", now_s)
+        pauses.append(one.condition(now_s, in_flight=0, waiting=0).retry_in_s)
+        now_s += pauses[-1]
+        one.begin_probe()
+        one.works()
+    assert pauses == [1.0, 2.0, 4.0, 8.0]
+    assert one.admit(now_s)
+    one.works()
+    one.fails("first_byte_timeout", now_s)
+    assert one.condition(now_s, in_flight=0, waiting=0).retry_in_s == 1.0
