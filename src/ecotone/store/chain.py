@@ -106,7 +106,7 @@ def entry(text: bytes) -> Entry | None:
     """The entry that a line holds; None where it is not one."""
     try:
         return _ENTRIES.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
@@ -136,7 +136,7 @@ class Chain:
             return Fault("torn", expected, "the line has no end")
         try:
             link = _LINKS.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return Fault("unreadable", expected, "the line is not the JSON of a ledger entry")
         if link.v != VERSION:
             return Fault("unreadable", link.seq, f"format version {link.v} is not known here; use a newer ecotone")

@@ -198,7 +198,8 @@ class Ledger:
             self.note("closed", {"refused": self._refused})
         self._is_closed = True
         lost = self._writer.stop(limit_s)
-        self._lock.release()
+        if self._writer.is_over:  # else the disk hangs: the process keeps the lock, for the write may yet be done
+            self._lock.release()
         return lost
 
     def _append(
@@ -206,15 +207,16 @@ class Ledger:
     ) -> int:
         """Numbers an entry and hands it to the writer."""
         writer = self._writer
-        if writer.failure is not None or self._is_closed:
+        failure = "it is closed" if self._is_closed else writer.failure
+        if failure is not None:
             self._refused += 1
-            raise refusal(writer.failure or "it is closed")
+            raise refusal(failure)
         while writer.outages:
-            failure, since_ms = writer.outages.popleft()
+            error, since_ms = writer.outages.popleft()
             refused, self._refused_told = self._refused - self._refused_told, self._refused
             self._push(
                 b"recovered",
-                encoded({"why": "write_failed", "error": failure, "since_ms": since_ms, "refused": refused}),
+                encoded({"why": "write_failed", "error": error, "since_ms": since_ms, "refused": refused}),
                 None,
             )
         body = encoded(entry)

@@ -38,7 +38,7 @@ class State:
             return msgspec.json.decode(path.read_bytes(), type=kind)
         except OSError:
             return None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             with contextlib.suppress(OSError):
                 self._disk.move(path, self._broken(path))
             return None

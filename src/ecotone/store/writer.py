@@ -18,7 +18,6 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -105,6 +104,7 @@ class Writer:
         self._is_suspect = False
         self._is_given_up = False
         self._answered = 0
+        self._group: list[Item] = []
         self._failed_at_ms = 0
         self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -129,17 +129,25 @@ class Writer:
         self.is_closing = True
         self._signals.put(None)
         self._thread.join(limit_s)
-        return sum(item.kind != BARRIER for item in list(self.pending))
+        return sum(item.kind != BARRIER for item in [*self._group, *list(self.pending)])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the thread has ended, so that nothing will be written any more."""
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         """The thread: group after group."""
         try:
             while self._has_work():
-                self._commit(self._take())
+                self._group = self._take()
+                self._commit(self._group)
+                self._group = []
         finally:
             # Also where a defect ends the thread: nobody may wait for ever, and nothing may leave.
             self.failure = self.failure or "the ledger's writer has ended"
-            self._refuse(())
+            self._refuse(self._group)
+            self._group = []
             if self._fd >= 0:
                 self._disk.close(self._fd)
 
@@ -151,7 +159,7 @@ class Writer:
             if self.is_closing:
                 return bool(self.pending) and not self._is_given_up
             is_full = self.asked_bytes - self.done_bytes >= self._limits.group_bytes_max
-            if self.failure is None and (self.asked != self._answered or is_full):
+            if self.asked != self._answered or (is_full and self.failure is None):
                 return True
             due_s = self._wait(due_s)
             if due_s is not None and (time.monotonic() >= due_s or self.failure is not None):
@@ -173,13 +181,16 @@ class Writer:
         return due_s
 
     def _take(self) -> list[Item]:
-        """The next group: as many as fit, and none whose clock was set back behind the one before it."""
+        """The next group: as many as fit, of one day, and none whose clock was set back behind the one before it."""
         group: list[Item] = []
-        pending, size, at_ms = self.pending, 0, 0
+        pending, size, at_ms, until_ms = self.pending, 0, 0, 0
         while pending and size < self._limits.group_bytes_max:
             item = pending[0]
-            if item.at_ms < at_ms and item.kind != BARRIER:
-                break
+            if item.kind != BARRIER:
+                if until_ms and not at_ms <= item.at_ms < until_ms:
+                    break
+                at_ms = item.at_ms
+                until_ms = until_ms or (at_ms // _DAY_MS + 1) * _DAY_MS
             pending.popleft()
             if item.future is not None:
                 self._answered += 1
@@ -187,7 +198,6 @@ class Writer:
                     item.kind = VOIDED
             group.append(item)
             size += len(item.body)
-            at_ms = max(at_ms, item.at_ms)
         return group
 
     def _commit(self, group: list[Item]) -> None:
@@ -272,7 +282,7 @@ class Writer:
         self._is_given_up = self.is_closing
         self._refuse(group)
 
-    def _refuse(self, group: Iterable[Item]) -> None:
+    def _refuse(self, group: list[Item]) -> None:
         """Fails all that wait; entries stay for the next attempt, those of permits as `voided`."""
         futures: list[asyncio.Future[None]] = []
         kept = []
