@@ -1,0 +1,188 @@
+"""The way in, whatever the front end: authenticate, bound, decode, start the task, and own it to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from ecotone.gateway.caller import CallerSide
+from ecotone.gateway.doors import Doors
+from ecotone.gateway.limits import Limits
+from ecotone.values import EcotoneError, Endpoint, RefusalError, Request, RequestError
+from ecotone.wire.request import Head, decode, mint_id, read_head
+
+Headers = Iterable[tuple[bytes, bytes]]
+"""Names in lower case, with their values, as they came."""
+
+HOT_PATHS: Final[dict[str, Endpoint]] = {f"/v1/{endpoint.value}": endpoint for endpoint in Endpoint}
+
+_log = logging.getLogger("ecotone.gateway")
+
+
+class Corridor:
+    """The gateway's core, shared by both front ends and independent of either.
+
+    Attributes:
+        doors, limits: Replaced as a whole at a reload; a request keeps what it began with.
+    """
+
+    def __init__(
+        self,
+        doors: Doors,
+        limits: Limits | None = None,
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+        wall_s: Callable[[], float] = time.time,
+        dice: random.Random | None = None,
+    ) -> None:
+        """`now_s` must be on the scale of the event loop's own clock."""
+        self.doors = doors
+        self.limits = limits or Limits()
+        self._now_s = now_s
+        self._wall_s = wall_s
+        self._dice = dice or random.Random()  # noqa: S311 - seeds of decisions and the prefix of ids, not secrets
+        self._prefix = f"{self._dice.getrandbits(24):06x}"
+        self._counter = 0
+        self._running: dict[asyncio.Task[None], CallerSide] = {}
+        self._held_bytes = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests being served."""
+        return len(self._running)
+
+    def admit(self, headers: Headers, declared_bytes: int | None) -> Head:
+        """What can be said before the body: who asks, what the headers wish, and that there is room.
+
+        Args:
+            declared_bytes: `Content-Length`, or None.
+
+        Raises:
+            RequestError: no key or a wrong one (401), too large (413), a wrong header (400).
+            RefusalError: no room (503).
+        """
+        key = self.authenticate(headers)
+        if declared_bytes is not None and declared_bytes > self.limits.body_bytes_max:
+            raise self.too_large()
+        if len(self._running) >= self.limits.in_flight_max:
+            raise _no_room(f"{self.limits.in_flight_max} requests are under way here already.")
+        self._counter += 1
+        head = Head(
+            id=mint_id(int(self._wall_s() * 1e3), self._prefix, self._counter),
+            received_at_s=self._now_s(),
+            # JSON's numbers are exact up to 53 bits.
+            seed=self._dice.getrandbits(53),
+            key=key,
+        )
+        return read_head(head, headers)
+
+    def authenticate(self, headers: Headers) -> str:
+        """The name of the caller's key; `''` at a site without keys, which ignores any.
+
+        Raises:
+            RequestError: no key (`auth.missing_key`) or one that is not known (`auth.invalid_key`); 401.
+        """
+        check = self.doors.check_key
+        if check is None:
+            return ""
+        secret = _secret(headers)
+        if not secret:
+            words = "This site needs an API key: send `Authorization: Bearer KEY` or `x-api-key: KEY`."
+            raise RequestError("auth.missing_key", words, status=401)
+        name = check(secret)
+        if name is None:
+            raise RequestError("auth.invalid_key", "This API key is not known here.", status=401)
+        return name
+
+    def take(self, caller: CallerSide, size: int) -> None:
+        """Counts bytes of a body that is being received.
+
+        Raises:
+            RequestError: the body is too large (413).
+            RefusalError: all bodies together are (503).
+        """
+        if caller.body_bytes + size > self.limits.body_bytes_max:
+            raise self.too_large()
+        if self._held_bytes + size > self.limits.bodies_bytes_max:
+            raise _no_room("The bodies of the requests under way fill the memory set aside for them.")
+        caller.body_bytes += size
+        self._held_bytes += size
+
+    def release(self, caller: CallerSide) -> None:
+        """The body is not held any more. Idempotent."""
+        self._held_bytes -= caller.body_bytes
+        caller.body_bytes = 0
+
+    def start(self, endpoint: Endpoint, body: bytes, head: Head, caller: CallerSide) -> None:
+        """Decodes and starts the task that serves the caller; `release` is done at its end.
+
+        Raises:
+            RequestError: the body is not a request (400).
+            RefusalError: no room any more (503).
+        """
+        if len(self._running) >= self.limits.in_flight_max:
+            raise _no_room(f"{self.limits.in_flight_max} requests are under way here already.")
+        request = decode(endpoint, body, head)
+        task = asyncio.get_running_loop().create_task(self._supervise(request, caller))
+        caller.task = task
+        self._running[task] = caller
+        task.add_done_callback(self._done)
+
+    def refuse(self, caller: CallerSide, error: EcotoneError, extra: Sequence[tuple[str, str]] = ()) -> None:
+        """Tells a caller that got no further than the door, and counts it."""
+        if not caller.is_over:
+            self.doors.refused(error.code)
+            caller.end_with(error, extra)
+
+    def end_all(self) -> None:
+        """Ends every answer under way: the site goes down now."""
+        error = RefusalError("refused.shutdown", "This site is shutting down.", status=503, retry_after_s=5.0)
+        for task, caller in list(self._running.items()):
+            caller.end_with(error)
+            task.cancel()
+
+    def too_large(self) -> RequestError:
+        """The error for a body over the limit."""
+        words = f"The request body is larger than {self.limits.body_bytes_max} bytes."
+        return RequestError("request.too_large", words, status=413)
+
+    async def _supervise(self, request: Request, caller: CallerSide) -> None:
+        try:
+            await self.doors.serve(request, caller)
+        except Exception as error:  # noqa: BLE001 - outermost: a defect may cost one answer, never the gateway
+            log_defect(request.id, error)
+        finally:
+            if not caller.is_over:
+                words = f"The gateway failed to answer {request.id}; its log says more."
+                caller.end_with(EcotoneError("internal", words))
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self.release(self._running.pop(task))
+
+
+def log_defect(where: str, error: Exception) -> None:
+    """Logs a defect by its class and its place; its own words could hold content of the request."""
+    trace = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("%s: %s\n%s", where, type(error).__name__, trace)
+
+
+def _secret(headers: Headers) -> str:
+    """The secret of `Authorization: Bearer`, else of `x-api-key`, else `''`."""
+    other = b""
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, secret = value.partition(b" ")
+            if scheme.lower() == b"bearer" and secret.strip():
+                return secret.strip().decode("latin-1")
+        elif name == b"x-api-key":
+            other = value.strip()
+    return other.decode("latin-1")
+
+
+def _no_room(words: str) -> RefusalError:
+    return RefusalError("refused.concurrency", words, status=503, retry_after_s=1.0)
