@@ -62,10 +62,8 @@ class Builder:
         is_nullable = any(isinstance(choice, types.NoneType) for choice in choices)
         if is_nullable and isinstance(node, Scalar) and node.is_plain and node.text in _NULL:
             return None
-        for choice, inner in zip(type_.types, choices, strict=True):
-            if not isinstance(inner, types.NoneType):
-                return self.build(node, types.Metadata(choice, extra=extra) if extra else choice, path)
-        raise AssertionError("a union of nothing")
+        (choice,) = (choice for choice in type_.types if not isinstance(bare(choice), types.NoneType))
+        return self.build(node, types.Metadata(choice, extra=extra) if extra else choice, path)
 
     def _tagged(self, node: Node, structs: list[types.StructType], path: str) -> Any:
         """One of several structs: chosen by the tag field, or by a field that only one of them has."""

@@ -48,14 +48,16 @@ class Scalar(msgspec.Struct, frozen=True):
     is_plain: bool
     position: Position
     size: int = 1
+    depth: int = 0
 
 
 class Sequence(msgspec.Struct):
-    """A list. `size` counts the nodes below it with all aliases expanded."""
+    """A list. `size` and `depth` count what is below it with all aliases expanded."""
 
     items: list[Node]
     position: Position
     size: int = 1
+    depth: int = 1
 
 
 class Mapping(msgspec.Struct):
@@ -64,6 +66,7 @@ class Mapping(msgspec.Struct):
     entries: dict[str, tuple[Position, Node]]
     position: Position
     size: int = 1
+    depth: int = 1
 
 
 Node = Scalar | Sequence | Mapping
@@ -148,7 +151,7 @@ class _Composer:
 
     def _open(self, node: Sequence | Mapping, anchor: str | None) -> None:
         if len(self._stack) >= DEPTH_MAX:
-            raise _error(f"nested deeper than {DEPTH_MAX} levels", node.position)
+            raise _too_deep(node.position)
         if self._keys and isinstance(self._stack[-1][0], Mapping) and self._keys[-1] is None:
             raise _error("a key must be plain text", node.position)
         self._stack.append((node, anchor))
@@ -181,6 +184,9 @@ class _Composer:
             return
         else:
             self._take_value(parent, node)
+        parent.depth = max(parent.depth, node.depth + 1)
+        if parent.depth > DEPTH_MAX:
+            raise _too_deep(position)
         parent.size += node.size
         if parent.size > NODES_MAX:
             raise _error(f"more than {NODES_MAX} values with all aliases written out", position)
@@ -224,6 +230,10 @@ class _Composer:
         if event.tag not in (None, "!", _TEXT_TAG):
             message = f"the tag {str(event.tag)[:80]!r} is not read; write the value without it"
             self.problems.append(Problem("", message, position))
+
+
+def _too_deep(position: Position) -> DocumentError:
+    return _error(f"nested deeper than {DEPTH_MAX} levels", position)
 
 
 def _error(message: str, position: Position) -> DocumentError:

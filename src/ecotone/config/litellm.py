@@ -143,14 +143,12 @@ class _Import:
             if not said:
                 return _Why(f"its address is in the environment variable {variable}, which is not set here: set it")
         base = said or (vendor[0] if vendor is not None else LOCAL_BASES.get(provider, ""))
-        if not base:
-            return _Why("it has no api_base")
-        if provider.startswith("ollama") and not urlsplit(base).path.strip("/"):
-            base = base.rstrip("/") + "/v1"
         base = base.rstrip("/").removesuffix("/chat/completions")
-        return (
-            base if re.fullmatch(r"https?://[^\s?#@]+", base) else _Why("its api_base is not a plain http(s) address")
-        )
+        if not _is_address(base):
+            return _Why("its api_base is not a plain http(s) address" if base else "it has no api_base")
+        if provider.startswith("ollama") and not urlsplit(base).path:
+            return base + "/v1"
+        return base
 
     def _name(self, group: str) -> str:
         """A target name that is free: the model name's letters, and a number from the second one on."""
@@ -233,6 +231,16 @@ def place_of(url: str) -> str:
         is_local = "." not in host or host.endswith((".local", ".lan", ".internal", ".home.arpa", ".localhost"))
         return "edge" if is_local and host else "cloud"
     return "cloud" if address.is_global else "edge"
+
+
+def _is_address(url: str) -> bool:
+    """Whether `parse` would take it."""
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return has_host and url.isprintable() and re.fullmatch(r"https?://[^\s?#@]{1,2000}", url) is not None
 
 
 def _provider(params: dict[str, Any]) -> tuple[str, str]:

@@ -130,11 +130,9 @@ def _join(path: str, name: str) -> str:
 
 
 def _described(struct: types.StructType, field: types.Field) -> str:
-    type_ = field.type
-    while isinstance(type_, types.Metadata):
-        if type_.extra_json_schema and "description" in type_.extra_json_schema:
-            return str(type_.extra_json_schema["description"])
-        type_ = type_.type
+    said = field.type.extra_json_schema if isinstance(field.type, types.Metadata) else None
+    if said and "description" in said:
+        return str(said["description"])
     return _OTHER.get((struct.cls.__name__, field.name), "")
 
 

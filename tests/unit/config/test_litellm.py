@@ -78,8 +78,61 @@ def test_ollama_is_at_the_edge_without_a_key() -> None:
     assert (target.url, target.at, target.key) == ("http://localhost:11434/v1", Place.EDGE, None)
 
 
+def test_what_is_said_in_a_strange_way_is_named() -> None:
+    text = """
+model_list:
+  - {model_name: a, litellm_params: {model: ollama/x}}
+  - {model_name: b, litellm_params: {model: hosted_vllm/x}}
+litellm_settings: {fallbacks: [{a: [{model: b, extra: 1}]}]}
+"""
+    said = import_litellm(text, "config.yaml").text
+    assert "b (hosted_vllm/x): it has no api_base" in said
+    assert "a fallback with settings of its own in litellm_settings.fallbacks" in said
+
+
+def test_headers_prices_and_providers_are_read() -> None:
+    text = """
+model_list:
+  - model_name: a
+    litellm_params:
+      {model: x, custom_llm_provider: ollama, extra_headers: {"a b": c, X-A: os.environ/A}, organization: org,
+       input_cost_per_token: -1, output_cost_per_token: many}
+general_settings: {master_key: os.environ/MASTER}
+"""
+    said = import_litellm(text, "config.yaml").text
+    tree = config.parse(said, "x")
+    target = tree.targets["a"]
+    assert isinstance(target, config.UrlTarget)
+    assert target.headers == {"X-A": "env:A", "OpenAI-Organization": "env:A_OPENAI_ORGANIZATION"}
+    assert target.price is None
+    assert tree.keys == {"master": "env:MASTER"}
+    for words in ("the header 'a b'", "input_cost_per_token is not a price", "output_cost_per_token is not a price"):
+        assert words in said
+
+
+@pytest.mark.parametrize("text", ["model_list: [", "a: 1\na: 2\n", "x: " + "[" * 40])
+def test_a_file_that_cannot_be_read_is_said(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"config\.yaml:"):
+        import_litellm(text, "config.yaml")
+
+
 WORD = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12) | st.sampled_from(
-    ["a\tb\x01", "openai/gpt", "ollama/x", "os.environ/A", "http://h/v1", "none", "*", "a b", "1e-6", "-1", "sk-x"]
+    [
+        "a\tb\x01",
+        "openai/gpt",
+        "ollama/x",
+        "os.environ/A",
+        "http://h/v1",
+        "http://[h",
+        "http://h:99999/",
+        "http://",
+        "none",
+        "*",
+        "a b",
+        "1e-6",
+        "-1",
+        "sk-x",
+    ]
 )
 VALUE = st.recursive(
     WORD | st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False),

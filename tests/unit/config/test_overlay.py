@@ -51,6 +51,13 @@ def test_every_problem_of_the_environment_is_named_by_its_variable() -> None:
     ]
 
 
+def test_a_problem_of_the_file_keeps_its_path() -> None:
+    tree = msgspec.structs.replace(config.Config(), breaker=config.Breaker(open_s=60.0))
+    with pytest.raises(ConfigError) as caught:
+        config.overlay(tree, {}, {"port": 1})
+    assert _message(caught).startswith("settings: breaker.open_s_max: ")
+
+
 def test_an_open_address_by_flag_is_refused_too() -> None:
     with pytest.raises(ConfigError) as caught:
         config.overlay(config.Config(), {}, {"address": "0.0.0.0"})
@@ -187,6 +194,18 @@ policy:
         "policy[0].when.to_region", "ECOTONE_CLOUD_URL", "ECOTONE_LISTEN_PROT",
     ]  # fmt: skip
     assert "did you mean 'ECOTONE_LISTEN_PORT'" in notes[-1]
+
+
+def test_a_file_with_nothing_strange_has_no_notes() -> None:
+    text = """
+targets:
+  here: {engine: llama.cpp, model: "hf:a/b/c.gguf", sha256: DIGEST}
+  big: {url: https://a/v1, model: m, at: cloud, region: eu, price: {}, capabilities: [tools]}
+  ward: {url: http://10.0.0.8/v1, model: m, at: edge}
+models: {a: {targets: [here, big]}}
+policy: [{when: {label: person, to_region: [eu]}, egress: never}]
+""".replace("DIGEST", "0" * 64)
+    assert config.notes(config.parse(text, "x")) == ()
 
 
 def test_the_built_in_tree_has_no_notes_but_on_price_and_region() -> None:

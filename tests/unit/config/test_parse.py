@@ -84,6 +84,54 @@ def test_hostile_text_is_a_config_error(text: str) -> None:
     _error(text)
 
 
+def test_depth_counts_through_aliases() -> None:
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} {'[' * 20}*a{n - 1}{']' * 20}" for n in range(1, 200)]
+    assert "nested deeper than" in _error("\n".join(lines))
+
+
+@pytest.mark.parametrize("text", ["&a [*a]", "? [a]\n: b", "{*a : 1}", "? &b {x: y}\n: c", "a: &a [x]\n*a : 1"])
+def test_strange_keys_and_anchors_are_refused(text: str) -> None:
+    _error(text)
+
+
+def test_merge_keys_are_read_and_what_is_written_out_wins() -> None:
+    text = """
+targets:
+  a: &a {engine: llama.cpp, model: m, slots: 2}
+  b: {<<: *a, slots: 3}
+  c: {<<: [*a, {threads: 4}]}
+"""
+    b, c = list(config.parse(text, "x").targets.values())[1:]
+    assert (b.slots, c.slots, c.threads) == (3, 2, 4)  # type: ignore[union-attr]
+    assert "takes a mapping" in _error("site: x\n<<: [1]\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('site: "a\\u0007b"', "cannot be printed"),
+        ('store: {path: ""}', "store.path: is empty"),
+        (f"targets: {{a: {{engine: llama.cpp, model: {'x' * 1025}}}}}", "longer than 1024"),
+        ("targets: {a: {engine: [], model: x}}", "unknown engine ''"),
+        ("targets: {a: 1}", "expected a mapping, got a single value"),
+        ("keys: [1]", "expected a mapping, got a list"),
+    ],
+)
+def test_texts_have_bounds(text: str, words: str) -> None:
+    assert words in _error(text)
+
+
+def test_a_socket_on_this_machine_is_a_target() -> None:
+    assert config.parse("targets: {a: {url: 'unix:/run/x.sock:/v1', model: m, at: edge}}", "x").targets
+
+
+def test_msgspec_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ecotone.config.build import Builder
+
+    monkeypatch.setattr(Builder, "build", lambda *_: {"site": 1})
+    assert "$.site" in _error("site: x")
+
+
 def test_a_large_file_is_refused() -> None:
     assert "at most" in _error("#" * (TEXT_BYTES_MAX + 1))
 
