@@ -195,9 +195,9 @@ def test_the_next_address_is_tried_when_one_refuses_or_says_nothing(play, deaf):
 def test_abort_while_addresses_race_leaves_nothing(play, deaf):
     async def scene(stage):
         pool = stage.pool(http("a.test"), resolver=Resolver(found(deaf.port, deaf.port, deaf.port)))
+        others = len(asyncio.all_tasks())
         exchange, sink = stage.post(pool)
-        for _ in range(400):
-            await asyncio.sleep(0.001)
+        await stage.until(lambda: len(asyncio.all_tasks()) >= others + 3)  # the pool's, and two addresses
         exchange.abort()
         await stage.until(lambda: pool.counts() == (0, 0, 0))
         assert not sink.over.done()
@@ -338,6 +338,70 @@ def test_a_tls_body_may_end_with_the_connection(play):
         server = await stage.serve(script, is_tls=True)
         sink = await stage.ask(stage.pool(https("127.0.0.1", server.port, ca_file=stage.tls.ca_file)))
         assert (sink.body, sink.is_ended) == (b"hello", True)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_a_stale_tls_connection_is_retried_once(play, how):
+    async def scene(stage):
+        async def script(peer):
+            await peer.request()
+            peer.answer()
+            if server.connections == 1:
+                await peer.request()
+                getattr(peer, how)()
+            else:
+                await peer.gone()
+
+        server = await stage.serve(script, is_tls=True)
+        pool = stage.pool(https("127.0.0.1", server.port, ca_file=stage.tls.ca_file))
+        assert (await stage.ask(pool)).is_ended
+        assert (await stage.ask(pool)).is_ended
+        assert (server.connections, server.requests) == (2, 3)
+
+    play(scene)
+
+
+def test_a_paused_reader_holds_a_tls_server_back_and_abort_ends_it(play):
+    async def scene(stage):
+        sent = 0
+        gone = asyncio.Event()
+
+        async def script(peer):
+            nonlocal sent
+            await peer.request()
+            peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+            try:
+                while True:
+                    peer.send(b"a" * 65536)
+                    await peer.writer.drain()
+                    await asyncio.sleep(0)  # drain alone does not yield below the high-water mark
+                    sent += 65536
+            except ConnectionError:
+                gone.set()
+
+        server = await stage.serve(script, is_tls=True)
+        pool = stage.pool(https("127.0.0.1", server.port, ca_file=stage.tls.ca_file))
+        exchange, sink = stage.post(pool, bytes_max=None)
+        await sink.began
+        exchange.resume()
+        exchange.pause()
+        exchange.pause()
+        before = -1
+        while sent != before:
+            before = sent
+            for _ in range(50):
+                await asyncio.sleep(0.001)
+        got = len(sink.body)
+        assert sent < 40_000_000
+        exchange.resume()
+        exchange.resume()
+        await stage.until(lambda: len(sink.body) > got)
+        exchange.abort()
+        await gone.wait()
+        assert not sink.over.done()
+        stage.loud.clear()  # the server's side of TLS may complain
 
     play(scene)
 
