@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -61,10 +61,17 @@ class Nature(msgspec.Struct, frozen=True):
     tokens: int = 12
 
 
+class Busy(Protocol):
+    """A made target, as far as its streams count for it."""
+
+    active: int
+    aborted: int
+
+
 class MadeStream:
     """One attempt at a made target: a chain of timers that calls the sink."""
 
-    def __init__(self, target: MadeTarget, sink: Sink, steps: list[tuple[float, Callable[[Sink], None]]]) -> None:
+    def __init__(self, target: Busy, sink: Sink, steps: list[tuple[float, Callable[[Sink], None]]]) -> None:
         self._target = target
         self._sink = sink
         self._steps = steps
@@ -73,6 +80,11 @@ class MadeStream:
         self._handle: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._next()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nobody reads."""
+        return self._is_paused
 
     def pause(self) -> None:
         """See `ports.Stream.pause`."""
@@ -294,6 +306,11 @@ class MadeCaller:
         self.is_slow = is_slow
         self._resume: Callable[[], None] | None = None
         self._pause: Callable[[], None] | None = None
+
+    @property
+    def ends(self) -> int:
+        """How often it was told that nothing more comes."""
+        return self.finished + self.cuts
 
     def begin(self, status: int, headers: Sequence[tuple[str, str]], *, is_stream: bool, length: int | None) -> None:
         """See `ports.Caller.begin`."""
