@@ -194,15 +194,18 @@ def test_the_next_address_is_tried_when_one_refuses_or_says_nothing(play, deaf):
 
 def test_abort_while_addresses_race_leaves_nothing(play, deaf):
     async def scene(stage):
-        pool = stage.pool(http("a.test"), resolver=Resolver(found(deaf.port, deaf.port, deaf.port)))
+        pool = stage.pool(http("a.test"), resolver=Resolver(found(deaf.port, second.port)))
         others = len(asyncio.all_tasks())
         exchange, sink = stage.post(pool)
         await stage.until(lambda: len(asyncio.all_tasks()) >= others + 3)  # the pool's, and two addresses
         exchange.abort()
         await stage.until(lambda: pool.counts() == (0, 0, 0))
         assert not sink.over.done()
+        await stage.until(lambda: len(asyncio.all_tasks()) == others)
 
+    second = Deaf()
     play(scene)
+    second.close()
 
 
 def test_abort_while_resolving(play):
