@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,18 +30,13 @@ def would_go(config_path: Path | None, url: str | None, request: Path, asked: Ma
     return running(config_path, url).post("/v1/explain", body, headers)
 
 
-def _bytes_of(request: Path) -> bytes:
-    try:
-        if str(request) == "-":
-            return sys.stdin.buffer.read(REQUEST_BYTES_MAX)
-        with request.open("rb") as file:
-            return file.read(REQUEST_BYTES_MAX)
-    except OSError as error:
-        raise ConfigError("config.unreadable", f"{request} cannot be read: {error.strerror}") from error
-
-
 def went(config_path: Path | None, url: str | None, request_id: str) -> Any:
-    """What the ledger holds of a past request: by the running site, else read from the store."""
+    """What the ledger holds of a past request: by the running site, else read from the store.
+
+    Raises:
+        UnreachableError: no site answers, and there is no ledger to read.
+        NotFoundError: there is no such request.
+    """
     try:
         return running(config_path, url).get(path_of("/v1/explain", request_id))
     except UnreachableError:
@@ -56,35 +51,82 @@ def went(config_path: Path | None, url: str | None, request_id: str) -> Any:
         if not found:
             message = f"no request {request_id!r} in {folder}, and no site is running"
             raise NotFoundError("request.unknown", message, status=404) from None
-        return {"id": request_id, "entries": found}
+        return from_entries(request_id, [msgspec.to_builtins(entry) for entry in found])
+
+
+def from_entries(request_id: str, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The answer of `GET /v1/explain/ID`, out of the ledger's own entries."""
+    from ecotone.flow.planning import meaning
+
+    bodies = {entry["kind"]: entry["body"] for entry in entries}
+    placed, outcome = bodies.get("placed"), bodies.get("outcome")
+    reason = (outcome or {}).get("reason") or ((placed or {}).get("placement") or {}).get("reason", "")
+    return {
+        "object": "ecotone.explanation",
+        "request": request_id,
+        "reason": reason,
+        "meaning": meaning(reason),
+        "placed": placed,
+        "egress": [entry["body"] for entry in entries if entry["kind"] == "egress"],
+        "outcome": outcome,
+        "entries": [{name: entry[name] for name in ("seq", "kind", "at_ms", "hash")} for entry in entries],
+    }
+
+
+def _bytes_of(request: Path) -> bytes:
+    try:
+        if str(request) == "-":
+            return sys.stdin.buffer.read(REQUEST_BYTES_MAX)
+        with request.open("rb") as file:
+            return file.read(REQUEST_BYTES_MAX)
+    except OSError as error:
+        raise ConfigError("config.unreadable", f"{request} cannot be read: {error.strerror}") from error
 
 
 def show(answer: Any) -> None:
     """Prints an explanation: the decision first, then each target and why it lost."""
     from ecotone.cli.screen import show as show_screen
 
-    plain = msgspec.to_builtins(answer)
-    if isinstance(plain, dict) and isinstance(plain.get("entries"), list):
-        _show_entries(plain["entries"])
+    if not isinstance(answer, Mapping) or "reason" not in answer:
+        show_screen(answer)
         return
-    if not isinstance(answer, Mapping) or answer.get("object") != "ecotone.explanation":
-        show_screen(plain)
+    if "entries" in answer:
+        _show_past(answer)
         return
     click.echo(f"{answer.get('model')} -> {answer.get('target') or 'nowhere'} ({answer.get('placed')})")
-    click.echo(f"because {answer.get('reason')}: {answer.get('meaning')}\n")
-    labels = answer.get("labels") or ["none"]
-    show_screen({"labels": labels, "targets": [_row(row) for row in answer.get("targets", [])]})
+    click.echo(f"because {answer['reason']}: {answer.get('meaning')}\n")
+    show_screen({"labels": answer.get("labels") or ["none"], "targets": [_row(row) for row in answer["targets"]]})
 
 
-def _show_entries(entries: list[dict[str, Any]]) -> None:
+def _show_past(answer: Mapping[str, Any]) -> None:
     from ecotone.cli.proof import instant
     from ecotone.cli.screen import show as show_screen
 
-    for entry in entries:
-        body = {key: value for key, value in entry.get("body", {}).items() if key != "request"}
-        click.echo(f"{instant(entry.get('at_ms', 0))}  {entry.get('kind')}  (entry {entry.get('seq')})")
-        show_screen(body)
-        click.echo()
+    placed, outcome = answer.get("placed") or {}, answer.get("outcome") or {}
+    model = placed.get("model") or outcome.get("model")
+    click.echo(f"{model} -> {outcome.get('target') or 'nowhere'} ({outcome.get('at') or '-'})")
+    click.echo(f"because {answer['reason']}: {answer.get('meaning')}\n")
+    placement = placed.get("placement") or {}
+    order, lost = list(placement.get("order", [])), {loss["target"]: loss for loss in placement.get("lost", [])}
+    targets = [_row(_judged(row, order, lost)) for row in placed.get("candidates", [])]
+    single = {name: value for name, value in outcome.items() if name not in ("request", "reason", "attempts", "model")}
+    entries = [
+        {"entry": entry.get("seq"), "at": instant(entry.get("at_ms", 0)), "kind": entry.get("kind")}
+        for entry in answer["entries"]
+    ]
+    sections = {
+        "labels": placed.get("labels") or ["none"], "policy": placed.get("policy_version"), "targets": targets,
+        "attempts": outcome.get("attempts") or [], "outcome": single, "ledger": entries,
+    }  # fmt: skip
+    show_screen(sections)
+
+
+def _judged(row: Mapping[str, Any], order: list[str], lost: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A candidate with its place in the order, or why it lost."""
+    name = row.get("target", "")
+    loss = lost.get(name, {})
+    place = order.index(name) + 1 if name in order else None
+    return {**row, "place_in_order": place, "lost_because": loss.get("obstacle"), "detail": loss.get("detail")}
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:

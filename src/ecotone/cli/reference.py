@@ -226,7 +226,13 @@ def metric_names() -> Mapping[str, Any]:
 def metrics_page() -> str:
     """The metrics of `GET /metrics`."""
     lines = ["# Metrics", "", f"Generated from `src/ecotone/telemetry/metrics.py` {_MADE}", ""]
-    return "\n".join([*lines, str(metric_names())])
+    lines += ["`GET /metrics`, Prometheus text. No label ever holds content.", ""]
+    lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    for name, metric in metric_names().items():
+        labels = ", ".join(f"`{label}`" for label in getattr(metric, "labels", ()))
+        meaning = metric if isinstance(metric, str) else getattr(metric, "help", "")
+        lines.append(f"| `{name}` | {getattr(metric, 'kind', '')} | {labels} | {meaning} |")
+    return "\n".join(lines) + "\n"
 
 
 def main(arguments: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import click
 import pytest
+from rich.console import Console
 
 from ecotone import config
 from ecotone.cli import reference
@@ -261,11 +263,29 @@ def test_explain_reads_standard_input(shell: Any, site: Any) -> None:
     assert site.asked[-1][3] == b"{}"
 
 
+PAST = {
+    "object": "ecotone.explanation", "request": "x/y", "reason": "fallback.refused",
+    "meaning": "the targets before it failed",
+    "placed": {
+        "request": "x/y", "model": "auto", "labels": ["medical"], "policy_version": "abc",
+        "candidates": [{"target": "ward", "at": "edge"}, {"target": "big", "at": "cloud"},
+                       {"target": "no", "at": "cloud"}],
+        "placement": {"order": ["ward", "big"], "reason": "edge.good_enough",
+                      "lost": [{"target": "no", "obstacle": "policy", "detail": "label medical"}]},
+    },
+    "egress": [],
+    "outcome": {"request": "x/y", "target": "big", "at": "cloud", "ending": "answered", "egress_bytes": 1000,
+                "attempts": [{"target": "ward", "failure": "refused", "took_s": 0.001}]},
+    "entries": [{"seq": 3, "at_ms": 1_700_000_000_000, "kind": "placed", "hash": "00"}],
+}  # fmt: skip
+
+
 def test_explain_asks_for_a_past_request_by_its_id(shell: Any, site: Any) -> None:
-    entry = {"seq": 3, "at_ms": 1_700_000_000_000, "kind": "placed", "body": {"request": "x/y", "model": "auto"}}
-    site.answers["GET", "/v1/explain/x%2Fy"] = (200, {"id": "x/y", "entries": [entry]})
+    site.answers["GET", "/v1/explain/x%2Fy"] = (200, PAST)
     result = shell("explain", "x/y", *_at(site))
-    assert "2023-11-14T22:13:20.000Z  placed  (entry 3)" in result.stdout
+    assert "auto -> big (cloud)\nbecause fallback.refused: the targets before it failed" in result.stdout
+    for words in ("2023-11-14T22:13:20.000Z", "label medical", "refused", "answered", "1.0 kB"):
+        assert words in result.stdout
     assert shell("explain", "unknown", *_at(site)).exit_code == 1
 
 
@@ -346,3 +366,82 @@ def test_a_config_error_with_a_heading_shows_both(capsys: pytest.CaptureFixture[
 
     show(ConfigError("config.import", "nothing carried over", problems=("a: x", "b: y")), is_json=False)
     assert capsys.readouterr().err == "a: x\nb: y\necotone: nothing carried over (2 problems)\n"
+
+
+def test_main_runs_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from ecotone.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["ecotone", "version"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 0
+    assert capsys.readouterr().out.startswith("ecotone ")
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a terminal in place of standard output is shown."""
+    shown = io.StringIO()
+    made = Console(file=shown, force_terminal=True, width=100)
+    monkeypatch.setattr("ecotone.cli.screen.console", lambda: made)
+    return shown
+
+
+def test_a_terminal_gets_a_live_screen(terminal: io.StringIO) -> None:
+    from ecotone.cli.failures import UnreachableError
+    from ecotone.cli.looks import json_lines, live, looks
+    from ecotone.cli.screen import show
+
+    answers: list[Any] = [{"site": "one"}, UnreachableError("site.unreachable", "gone for now"), ["two"]]
+
+    def look() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    live(looks(look, 0.0, 3))
+    for words in ("one", "gone for now", "two"):
+        assert words in terminal.getvalue()
+    show({"state": "open"})
+    assert "open" in terminal.getvalue()
+    answers[:] = [{}, UnreachableError("site.unreachable", "gone for now")]
+    json_lines(looks(look, 0.0, 2))
+
+
+def test_without_a_terminal_a_site_that_went_away_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from ecotone.cli.failures import UnreachableError
+    from ecotone.cli.looks import live
+
+    live(iter([{"site": "one"}, UnreachableError("site.unreachable", "gone for now")]))
+    assert "gone for now" in capsys.readouterr().out
+
+
+def test_pull_draws_a_bar_on_a_terminal(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ecotone.cli import shelf
+
+    monkeypatch.setattr(shelf, "is_terminal", lambda: True)
+    shell.environ["ECOTONE_STORE_PATH"] = str(shell.folder / "store")
+    model = shell.write("m.gguf", "GGUF made up")
+    assert shell("models", "pull", f"file:{model}").exit_code == 0
+    removed = json.loads(shell("models", "rm", "--json", f"file:{model}").stdout)
+    assert [row["is_own_file"] for row in removed] == [True]
+
+
+def test_notes_are_printed(shell: Any) -> None:
+    shell.write("ecotone.yaml", GOOD + "privacy: {detectors: [names]}\n")
+    assert shell("validate").stdout.startswith("note: privacy.detectors: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "cell"),
+    [
+        ("n", 1234, "1,234"), ("n", 0.5, "0.5"), ("n", 1234.5, "1,234"), ("a_usd", 0.25, "0.25"), ("s", 3, "3"),
+        ("a_bytes", 12, "12 B"), ("a_bytes", 5e15, "5000.0 TB"), ("a_s", 1.5, "1.5 s"), ("a_s", 200, "3 min 20 s"),
+        ("n", [], "-"), ("n", {}, "-"), ("n", "a\x1b[2Jb", "a [2Jb"),
+    ],
+)  # fmt: skip
+def test_cells_read_their_units_off_their_names(key: str, value: Any, cell: str) -> None:
+    from ecotone.cli.screen import _cell
+
+    assert _cell(key, value) == cell

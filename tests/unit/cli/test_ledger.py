@@ -66,7 +66,7 @@ def test_no_ledger_is_bad_input(shell: Any) -> None:
 def test_explain_reads_the_ledger_where_no_site_runs(shell: Any, ledger: Path) -> None:
     result = shell("explain", "r1")
     assert result.exit_code == 0
-    assert "placed  (entry 3)" in result.stdout
+    assert "auto -> nowhere (-)" in result.stdout
     assert "auto" in result.stdout
     assert len(json.loads(shell("explain", "r1", "--json").stdout)["entries"]) == 1
     result = shell("explain", "r9")
