@@ -58,12 +58,14 @@ class Server:
     """One gateway on its sockets.
 
     Attributes:
-        connections: Open connections of callers.
+        address: (address, port) of the first socket, as the system gave it.
     """
 
     def __init__(self, corridor: Corridor, sockets: Iterable[socket.socket], *, fast_lane: bool = True) -> None:
         self._corridor = corridor
         self._sockets = tuple(sockets)
+        address, port = self._sockets[0].getsockname()[:2]
+        self.address = (str(address), int(port))
         self._state = ServerState()
         self._lane = FastLane if fast_lane else Connection
         self._config = Config(
