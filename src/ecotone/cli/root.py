@@ -5,6 +5,9 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
+import click
+
+from ecotone import __version__
 from ecotone.cli.lazy import LazyGroup
 
 COMMANDS: Final = MappingProxyType(
@@ -39,3 +42,4 @@ ecotone = LazyGroup(
     """,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
+ecotone = click.version_option(__version__, prog_name="ecotone", message="%(prog)s %(version)s")(ecotone)
