@@ -30,6 +30,9 @@ FOLDER: Final = "ledger"
 """Folder of the segments, below the store's."""
 STEP_BACK_MS: Final = 60_000
 """A clock that falls back by less stands still in the ledger; by more, a new segment begins."""
+WATCH_S: Final = 0.002
+GIVE_WAY_S: Final = 0.0001
+"""While a permit waits, the loop thread pauses for this long every `WATCH_S`: see `Ledger._give_way`."""
 _KIND: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 
 
@@ -84,6 +87,7 @@ class Ledger:
         self._refused = 0
         self._refused_told = 0
         self._is_closed = False
+        self._watched: asyncio.AbstractEventLoop | None = None
 
     @classmethod
     def open(
@@ -109,7 +113,8 @@ class Ledger:
         folder = store / FOLDER
         lock = None
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            store.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
             lock = Lock(store / "ledger.lock")
             key = digest_key(store, disk)
@@ -236,6 +241,18 @@ class Ledger:
         self._writer.asked_bytes += len(body)
         return seq
 
+    def _give_way(self) -> None:
+        """Lets the writer have the interpreter, where somebody has waited for it for long.
+
+        A loop that is never idle takes the interpreter lock back before a waiting thread has woken up, again and
+        again, and the thread's own request for it needs 5 ms without any release: it could starve for a second.
+        """
+        if self._writer.is_waited_for:
+            time.sleep(GIVE_WAY_S)
+            asyncio.get_running_loop().call_later(WATCH_S, self._give_way)
+        else:
+            self._watched = None
+
     def _future(self) -> asyncio.Future[None]:
         loop = self._writer.loop = asyncio.get_running_loop()
         return loop.create_future()
@@ -243,6 +260,10 @@ class Ledger:
     async def _answered(self, future: asyncio.Future[None]) -> None:
         self._writer.asked += 1
         self._writer.hurry()
+        loop = self._writer.loop
+        if loop is not None and loop is not self._watched:
+            self._watched = loop
+            loop.call_later(WATCH_S, self._give_way)
         try:
             await future
         except RefusalError:

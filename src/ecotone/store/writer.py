@@ -132,6 +132,11 @@ class Writer:
         return sum(item.kind != BARRIER for item in [*self._group, *list(self.pending)])
 
     @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for an answer that is not given yet."""
+        return self.asked != self._answered or bool(self._group)
+
+    @property
     def is_over(self) -> bool:
         """Whether the thread has ended, so that nothing will be written any more."""
         return not self._thread.is_alive()

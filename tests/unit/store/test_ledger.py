@@ -303,3 +303,51 @@ def test_a_kind_is_a_word(tmp_path: Path, kind: str) -> None:
     with pytest.raises(AssertionError):
         ledger.note(kind, {})
     ledger.close()
+
+
+def test_a_ledger_can_be_read_and_verified_while_it_is_written(tmp_path: Path) -> None:
+    async def run() -> None:
+        ledger = Ledger.open(tmp_path, "s", limits=LedgerLimits(segment_bytes_max=20_000))
+        is_over = False
+
+        async def write(first: int) -> None:
+            number = first
+            while not is_over:
+                receipt = await permitted(ledger, number)
+                assert [entry.seq for entry in ledger.find(f"req-{number}")] == [receipt.seq]
+                number += 4
+
+        await ledger.flush()
+        writers = [asyncio.ensure_future(write(number)) for number in range(4)]
+        for _ in range(10):
+            report = await asyncio.to_thread(verify, tmp_path / "ledger")
+            assert report.is_whole, report.bad
+        is_over = True
+        await asyncio.gather(*writers)
+        ledger.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_a_loop_that_is_never_idle_gives_way_to_the_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a permit waits, the loop thread pauses now and then; after the answer it does so no longer."""
+    pauses: list[float] = []
+    disk = GatedDisk()
+    ledger = Ledger.open(tmp_path, "s", disk=disk)
+
+    async def run() -> None:
+        await ledger.flush()
+        disk.gate.clear()
+        waiting = asyncio.ensure_future(permitted(ledger))
+        while len(pauses) < 2:
+            await asyncio.sleep(0)
+        disk.gate.set()
+        await waiting
+        while ledger._watched is not None:
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr("ecotone.store.ledger.time.sleep", pauses.append)
+    for _ in range(2):  # the second time on another loop
+        pauses.clear()
+        asyncio.run(asyncio.wait_for(run(), 20))
+    ledger.close()
