@@ -12,7 +12,7 @@ from ecotone.flow import ModelName, Waits
 from ecotone.flow.breaker import BreakerSettings
 from ecotone.flow.spend import Budgets
 from ecotone.policy import Policy, Rule
-from ecotone.upstreams import Egress, Options, Premises, UrlTarget
+from ecotone.upstreams import EgressDoor, Options, PremisesDoor, UrlTarget
 from ecotone.values import Place, Price, TargetSpec
 
 
@@ -37,9 +37,7 @@ def policy(config: settings.Config) -> tuple[Policy, str]:
 
 def names(config: settings.Config) -> dict[str, ModelName]:
     """Model names, each with its targets in order and its mode."""
-    return {
-        name: ModelName(name, model.targets, model.mode) for name, model in settings.model_names(config).items()
-    }
+    return {name: ModelName(name, model.targets, model.mode) for name, model in settings.model_names(config).items()}
 
 
 def budgets(config: settings.Config) -> Budgets:
@@ -69,7 +67,7 @@ def url_target(
     name: str,
     target: settings.UrlTarget,
     config: settings.Config,
-    doors: tuple[Egress, Premises],
+    doors: tuple[EgressDoor, PremisesDoor],
     secret: Callable[[str, str], str],
 ) -> UrlTarget:
     """A target behind a URL.
@@ -113,9 +111,7 @@ def url_target(
     )
 
 
-def secret_reader(
-    environ: Mapping[str, str], read_file: Callable[[str], bytes]
-) -> Callable[[str, str], str]:
+def secret_reader(environ: Mapping[str, str], read_file: Callable[[str], bytes]) -> Callable[[str, str], str]:
     """Resolves references with this environment and these files."""
 
     def read(reference: str, path: str) -> str:

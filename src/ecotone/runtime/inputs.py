@@ -47,7 +47,9 @@ class Inputs(msgspec.Struct, frozen=True):
             return True
         said = self.environ.get("ECOTONE_NO_CLOUD", "").strip().lower()
         if said not in _TRUE | _FALSE:
-            raise ConfigError("config.invalid", f"ECOTONE_NO_CLOUD: {said!r} is neither 1 nor 0; write 1 or leave it out")
+            raise ConfigError(
+                "config.invalid", f"ECOTONE_NO_CLOUD: {said!r} is neither 1 nor 0; write 1 or leave it out"
+            )
         return said in _TRUE
 
     def stamp(self) -> tuple[int, int] | None:

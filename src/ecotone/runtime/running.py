@@ -24,6 +24,8 @@ from ecotone.upstreams import EgressDoor, PremisesDoor, Resolver
 from ecotone.values import ConfigError, Place, Request
 
 OWNER: Final = "ecotone"
+FIXED: Final = ("site", "listen", "store", "limits", "fast_lane", "log")
+"""Sections that a running site does not change; a reload says so."""
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -67,8 +69,8 @@ class Running:
         """Answers one request; the gateway's door to the corridor."""
         await flow.serve(request, caller, self.site)
 
-    async def reload(self) -> str:
-        """Reads the configuration again and takes it whole, or keeps the old one. Returns what happened, in words.
+    async def reload(self) -> dict[str, Any]:
+        """Reads the configuration again and takes it whole, or keeps the old one. Says what happened.
 
         Raises:
             ConfigError: the new configuration is wrong; the old one stays, and the ledger says so.
@@ -84,8 +86,8 @@ class Running:
         if config == self.config:
             # Secrets may have changed behind the same references.
             self.keys, self.site = keys, site
-            return "nothing changed"
-        fixed = [name for name in ("listen", "store", "site", "fast_lane") if getattr(config, name) != getattr(self.config, name)]
+            return {"reloaded": False, "message": "nothing changed"}
+        fixed = [name for name in FIXED if getattr(config, name) != getattr(self.config, name)]
         self.config, self.keys, self.site = config, keys, site
         self._reloads += 1
         self._note_config("reloaded")
@@ -93,12 +95,13 @@ class Running:
         if fixed:
             self._last_reload += f"; restart for: {', '.join(fixed)}"
         await self._parts.local.settle(config)
-        return self._last_reload
+        return {"reloaded": True, "message": self._last_reload}
 
     def models(self) -> list[dict[str, Any]]:
         """`GET /v1/models`: the names that applications may ask for."""
         return [
-            {"id": name, "object": "model", "created": int(self._began_s), "owned_by": OWNER} for name in self.site.names
+            {"id": name, "object": "model", "created": int(self._began_s), "owned_by": OWNER}
+            for name in self.site.names
         ]
 
     def explain(self, request: Request) -> dict[str, Any]:
@@ -112,20 +115,22 @@ class Running:
         entries = await asyncio.to_thread(ledger.find, request)
         return explanation(request, entries)
 
-    def ready(self) -> tuple[bool, list[str]]:
-        """Whether requests can be taken, and what speaks against it. Asks nobody outside the process."""
-        problems = []
+    def not_ready(self) -> list[str]:
+        """Why no request can be served; empty where one can. Asks nobody outside the process."""
+        if any(self._is_usable(name) for name in self.site.targets):
+            return []
+        return ["no target can be reached", *self.troubles()]
+
+    def troubles(self) -> list[str]:
+        """What an operator should look at, though requests may still be served."""
+        found = []
         failure = self._parts.ledger.status().failure
         if failure:
-            problems.append(f"the ledger cannot be written: {failure}; nothing may leave the site")
-        problems += self._parts.local.problems()
-        able = any(
-            breaker.state != "open" and not self._is_off(self.site.targets[name])
-            for name, breaker in self.site.breakers.items()
-        )
-        if not able:
-            problems.append("no target can be reached")
-        return able, problems
+            found.append(f"the ledger cannot be written ({failure}): nothing may leave the site")
+        for name, breaker in self.site.breakers.items():
+            if breaker.state != "closed":
+                found.append(f"{name}: breaker {breaker.state} after {breaker.last_failure}")
+        return [*found, *self._parts.local.troubles()]
 
     def status(self) -> dict[str, Any]:
         """`GET /admin/status`: site, link, engines, queue and budgets in one screen."""
@@ -138,7 +143,11 @@ class Running:
             "privacy": site.policy.says,
             "detectors_missing": [name for name in site.detectors_wanted if name not in site.detectors],
             "cloud": "off (ECOTONE_NO_CLOUD=1)" if site.is_cloud_off else "allowed",
-            "configuration": {"policy": site.policy_version, "reloads": self._reloads, "last_reload": self._last_reload},
+            "configuration": {
+                "policy": site.policy_version,
+                "reloads": self._reloads,
+                "last_reload": self._last_reload,
+            },
             "targets": {name: self._target_status(name) for name in site.targets},
             "models": {
                 name: {"mode": model.mode.value, "targets": list(model.targets)} for name, model in site.names.items()
@@ -153,6 +162,7 @@ class Running:
                 "egress_bytes_left": bytes_left,
             },
             "ledger": self._ledger_status(),
+            "troubles": self.troubles(),
         }
 
     def close(self) -> None:
@@ -204,8 +214,9 @@ class Running:
             },
         )
 
-    def _is_off(self, target: Target) -> bool:
-        return self.site.is_cloud_off and target.spec.at is Place.CLOUD
+    def _is_usable(self, name: str) -> bool:
+        is_off = self.site.is_cloud_off and self.site.targets[name].spec.at is Place.CLOUD
+        return not is_off and self.site.breakers[name].state != "open"
 
     def _target_status(self, name: str) -> dict[str, Any]:
         target, breaker = self.site.targets[name], self.site.breakers[name]
@@ -246,5 +257,7 @@ def explanation(request: str, entries: list[Any]) -> dict[str, Any] | None:
         "placed": placed,
         "egress": [entry.body for entry in entries if entry.kind == "egress"],
         "outcome": outcome,
-        "entries": [{"seq": entry.seq, "kind": entry.kind, "at_ms": entry.at_ms, "hash": entry.hash} for entry in entries],
+        "entries": [
+            {"seq": entry.seq, "kind": entry.kind, "at_ms": entry.at_ms, "hash": entry.hash} for entry in entries
+        ],
     }

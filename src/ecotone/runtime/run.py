@@ -1,0 +1,217 @@
+"""Starts a site, keeps it running, stops it. The composition root: everything is made and wired here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from ecotone import config as settings
+from ecotone import flow, gateway
+from ecotone.runtime.clock import LoopClock
+from ecotone.runtime.inputs import Inputs
+from ecotone.runtime.local import Local
+from ecotone.runtime.memory import Memory
+from ecotone.runtime.running import Parts, Running
+from ecotone.store import Ledger, State
+from ecotone.telemetry import Metrics, set_up_logs
+from ecotone.values import ConfigError, EcotoneError
+
+LOOK_AT_FILE_EVERY_S: Final = 1.0
+SAVE_EVERY_S: Final = 30.0
+GC_THRESHOLD: Final = 50_000
+"""Allocations between two young collections: requests make few cycles, and the default of 700 costs 5 % of CPU."""
+
+log = logging.getLogger("ecotone.runtime")
+
+
+def run(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> int:
+    """Runs a site until it is told to stop; returns the exit code (0 done, 2 bad configuration).
+
+    Args:
+        path: The configuration file, or None for the built-in one.
+        flags: Command-line values by the names of `config.overlay`, and `no_cloud`.
+    """
+    try:
+        inputs = Inputs(path, environ, flags)
+        config = inputs.load()
+        set_up_logs(config.log.level, "json" if flags.get("log_format") == "json" else config.log.format)
+        for note in settings.notes(config, environ):
+            log.warning("%s", note)
+        return _run_loop(_live(inputs, config))
+    except ConfigError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"{problem}\n")
+        return 2
+
+
+def _run_loop(main: Any) -> int:
+    """On uvloop where it is installed (everywhere but Windows), else on asyncio's own loop."""
+    try:
+        import uvloop
+    except ImportError:
+        return int(asyncio.run(main))
+    return int(uvloop.run(main))
+
+
+async def _live(inputs: Inputs, config: settings.Config) -> int:
+    store = Path(config.store.path).expanduser()  # noqa: ASYNC240 - before anything is served
+    ledger = Ledger.open(store, config.site)
+    try:
+        state = State(store)
+        metrics = Metrics()
+        memory = Memory(state, ledger)
+        local = Local(config, store, state, memory.speeds)
+        parts = Parts(LoopClock(asyncio.get_running_loop()), ledger, metrics, memory, local)
+        try:
+            running = Running(inputs, config, parts)
+            await _serve(inputs, running, parts)
+            running.close()
+        finally:
+            await local.close()
+        with contextlib.suppress(EcotoneError):
+            memory.save()
+    finally:
+        lost = ledger.close()
+    if lost:
+        log.error("the ledger could not be written: %d entries are lost", lost)
+    return 0
+
+
+async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:
+    """Serves until a signal; background work ends with it."""
+    config = running.config
+    corridor = gateway.Corridor(_doors(running, parts), _limits(config))
+    socket = gateway.listen(config.listen.address, config.listen.port)
+    server = gateway.Server(corridor, [socket], fast_lane=config.fast_lane)
+    stop, now, started = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    reloading = Reloading(inputs, running, corridor, parts)
+    async with asyncio.TaskGroup() as group:
+        background = [
+            group.create_task(flow.probe_forever(lambda: running.site)),
+            group.create_task(reloading.watch_file()),
+            group.create_task(_save_forever(parts.memory)),
+            group.create_task(parts.local.live()),
+        ]
+        serving = group.create_task(server.serve_until(stop, now=now, drain_s=config.timeouts.drain_s, started=started))
+        _on_signals(stop, now, lambda: group.create_task(reloading.reload_by_itself()))
+        await started.wait()
+        _say_hello(running, socket.getsockname())
+        # What was made so far stays: it need not be looked at again by the collector.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 20, 50)
+        await serving
+        for task in background:
+            task.cancel()
+
+
+class Reloading:
+    """Takes a new configuration into a running site, on request, on SIGHUP or when the file changed."""
+
+    def __init__(self, inputs: Inputs, running: Running, corridor: gateway.Corridor, parts: Parts) -> None:
+        self._inputs = inputs
+        self._running = running
+        self._corridor = corridor
+        self._parts = parts
+        self._lock = asyncio.Lock()
+        corridor.doors = _doors(running, parts, self.reload)
+
+    async def reload(self) -> dict[str, Any]:
+        """See `Running.reload`; callers' keys change with it.
+
+        Raises:
+            ConfigError: the new configuration is wrong; the old one stays.
+        """
+        async with self._lock:
+            said = await self._running.reload()
+            self._corridor.doors = _doors(self._running, self._parts, self.reload)
+        return said
+
+    async def reload_by_itself(self) -> None:
+        """As `reload`, where nobody waits for the answer: the log says what happened."""
+        try:
+            said = await self.reload()
+        except ConfigError as error:
+            log.error("kept the old configuration: %s", "; ".join(error.problems))  # noqa: TRY400 - the trace says nothing to an operator
+        else:
+            log.info("reload: %s", said["message"])
+
+    async def watch_file(self) -> None:
+        """Reloads when the file has changed and then stood still for one look."""
+        known = seen = self._inputs.stamp()
+        while True:
+            await asyncio.sleep(LOOK_AT_FILE_EVERY_S)
+            stamp = await asyncio.to_thread(self._inputs.stamp)
+            if stamp is not None and stamp == seen and stamp != known:
+                known = stamp
+                await self.reload_by_itself()
+            seen = stamp
+
+
+def _doors(
+    running: Running, parts: Parts, reload: Callable[[], Awaitable[dict[str, Any]]] | None = None
+) -> gateway.Doors:
+    return gateway.Doors(
+        serve=running.serve,
+        models=running.models,
+        explain=running.explain,
+        explain_past=running.explain_past,
+        not_ready=running.not_ready,
+        metrics=parts.metrics.text,
+        status=running.status,
+        reload=reload or running.reload,
+        check_key=running.keys.check if len(running.keys) else None,
+        refused=parts.metrics.refused,
+    )
+
+
+def _limits(config: settings.Config) -> gateway.Limits:
+    limits = config.limits
+    return gateway.Limits(
+        body_bytes_max=limits.body_bytes_max,
+        header_bytes_max=limits.header_bytes_max,
+        in_flight_max=limits.in_flight_max,
+        connections_max=limits.connections_max,
+        caller_stall_s=config.timeouts.caller_stall_s,
+    )
+
+
+async def _save_forever(memory: Memory) -> None:
+    """Keeps what was learned, now and then; a disk that refuses is tried again."""
+    while True:
+        await asyncio.sleep(SAVE_EVERY_S)
+        try:
+            await asyncio.to_thread(memory.save)
+        except EcotoneError as error:
+            log.warning("%s", error.message)
+
+
+def _on_signals(stop: asyncio.Event, now: asyncio.Event, reload: Callable[[], object]) -> None:
+    """SIGTERM and SIGINT stop in good order, the second one at once; SIGHUP reloads."""
+
+    def told() -> None:
+        if stop.is_set():
+            now.set()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+
+
+def _say_hello(running: Running, address: tuple[Any, ...]) -> None:
+    """Where the site listens and what it lets out, in words, on standard output."""
+    host, port = address[0], address[1]
+    shown = f"[{host}]" if ":" in host else host
+    site = running.site
+    cloud = "the cloud is off (ECOTONE_NO_CLOUD=1)" if site.is_cloud_off else site.policy.says
+    sys.stdout.write(f"listening on http://{shown}:{port}\nprivacy: {cloud}\n")
+    sys.stdout.flush()
