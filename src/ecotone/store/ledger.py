@@ -30,9 +30,9 @@ FOLDER: Final = "ledger"
 """Folder of the segments, below the store's."""
 STEP_BACK_MS: Final = 60_000
 """A clock that falls back by less stands still in the ledger; by more, a new segment begins."""
-WATCH_S: Final = 0.002
+WATCH_S: Final = 0.001
 GIVE_WAY_S: Final = 0.0001
-"""While a permit waits, the loop thread pauses for this long every `WATCH_S`: see `Ledger._give_way`."""
+"""While a permit waits and no write ends, the loop thread pauses so long every `WATCH_S`: see `Ledger._give_way`."""
 _KIND: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 
 
@@ -88,6 +88,7 @@ class Ledger:
         self._refused_told = 0
         self._is_closed = False
         self._watched: asyncio.AbstractEventLoop | None = None
+        self._watched_groups = 0
 
     @classmethod
     def open(
@@ -247,8 +248,11 @@ class Ledger:
         A loop that is never idle takes the interpreter lock back before a waiting thread has woken up, again and
         again, and the thread's own request for it needs 5 ms without any release: it could starve for a second.
         """
-        if self._writer.is_waited_for:
-            time.sleep(GIVE_WAY_S)
+        writer = self._writer
+        if writer.is_waited_for:
+            if writer.groups == self._watched_groups:  # not one write was finished since the last look
+                time.sleep(GIVE_WAY_S)
+            self._watched_groups = writer.groups
             asyncio.get_running_loop().call_later(WATCH_S, self._give_way)
         else:
             self._watched = None
@@ -262,7 +266,7 @@ class Ledger:
         self._writer.hurry()
         loop = self._writer.loop
         if loop is not None and loop is not self._watched:
-            self._watched = loop
+            self._watched, self._watched_groups = loop, self._writer.groups
             loop.call_later(WATCH_S, self._give_way)
         try:
             await future
