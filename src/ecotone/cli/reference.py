@@ -6,18 +6,18 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 import ecotone
 from ecotone import config
 from ecotone.cli.root import ecotone as root
+from ecotone.telemetry.metrics import METRICS
 from ecotone.values import errors, reasons
 
 _MADE: Final = "by `python -m ecotone.cli.reference`; do not edit by hand."
@@ -25,17 +25,15 @@ _MADE: Final = "by `python -m ecotone.cli.reference`; do not edit by hand."
 
 def pages() -> dict[str, str]:
     """File name -> text of every generated page."""
-    found = {
+    return {
         "configuration.md": config.reference_markdown(),
         "cli.md": cli_page(),
         "reason-codes.md": reasons_page(),
         "errors.md": errors_page(),
         "headers.md": headers_page(),
+        "metrics.md": metrics_page(),
         "ecotone.schema.json": json.dumps(config.json_schema(), indent=2, ensure_ascii=False) + "\n",
     }
-    if importlib.util.find_spec("ecotone.telemetry.metrics") is not None:
-        found["metrics.md"] = metrics_page()
-    return found
 
 
 def cli_page() -> str:
@@ -216,22 +214,14 @@ def headers_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def metric_names() -> Mapping[str, Any]:
-    """`telemetry.metrics.METRICS`."""
-    room: Any = importlib.import_module("ecotone.telemetry.metrics")
-    found: Mapping[str, Any] = room.METRICS
-    return found
-
-
 def metrics_page() -> str:
     """The metrics of `GET /metrics`."""
     lines = ["# Metrics", "", f"Generated from `src/ecotone/telemetry/metrics.py` {_MADE}", ""]
     lines += ["`GET /metrics`, Prometheus text. No label ever holds content.", ""]
     lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for name, metric in metric_names().items():
-        labels = ", ".join(f"`{label}`" for label in getattr(metric, "labels", ()))
-        meaning = metric if isinstance(metric, str) else getattr(metric, "help", "")
-        lines.append(f"| `{name}` | {getattr(metric, 'kind', '')} | {labels} | {meaning} |")
+    for name, metric in METRICS.items():
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{name}` | {metric.kind} | {labels} | {metric.help} |")
     return "\n".join(lines) + "\n"
 
 

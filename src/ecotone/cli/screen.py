@@ -99,8 +99,9 @@ def _table(rows: Sequence[Any]) -> Table:
 
 def _words(key: str) -> str:
     """A name as a heading: units that stand in the cells are left out."""
-    first, *parts = key.split("_")
-    return " ".join([first, *(part for part in parts if part not in ("s", "bytes"))])
+    if _is_duration(key):
+        key = "_".join(part for part in key.split("_") if part != "s")
+    return " ".join(part for part in key.split("_") if part != "bytes") or key
 
 
 def _styled(key: str, value: Any) -> Text:
@@ -111,7 +112,7 @@ def _styled(key: str, value: Any) -> Text:
 
 
 def _cell(key: str, value: Any) -> str:
-    if value is None:
+    if value is None or value == "":
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -130,9 +131,15 @@ def _figure(key: str, value: float) -> str:
         return _size(value)
     if "usd" in parts:
         return f"{value:.4f}".rstrip("0").rstrip(".")
-    if "s" in parts[1:]:
+    if _is_duration(key):
         return _duration(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _is_duration(key: str) -> bool:
+    """Whether a name ends, or nearly ends, in seconds; `tokens_per_s` is none."""
+    parts = key.split("_")
+    return "s" in parts[1:] and "per" not in parts
 
 
 def _size(value: float) -> str:
