@@ -115,7 +115,7 @@ def _show_past(answer: Mapping[str, Any]) -> None:
         for entry in answer["entries"]
     ]
     sections = {
-        "labels": placed.get("labels") or ["none"], "policy": placed.get("policy_version"), "targets": targets,
+        "labels": placed.get("labels") or ["none"], "policy": placed.get("policy"), "targets": targets,
         "attempts": outcome.get("attempts") or [], "outcome": single, "ledger": entries,
     }  # fmt: skip
     show_screen(sections)

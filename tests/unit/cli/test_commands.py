@@ -267,7 +267,7 @@ PAST = {
     "object": "ecotone.explanation", "request": "x/y", "reason": "fallback.refused",
     "meaning": "the targets before it failed",
     "placed": {
-        "request": "x/y", "model": "auto", "labels": ["medical"], "policy_version": "abc",
+        "request": "x/y", "model": "auto", "labels": ["medical"], "policy": "abc",
         "candidates": [{"target": "ward", "at": "edge"}, {"target": "big", "at": "cloud"},
                        {"target": "no", "at": "cloud"}],
         "placement": {"order": ["ward", "big"], "reason": "edge.good_enough",
@@ -438,7 +438,8 @@ def test_notes_are_printed(shell: Any) -> None:
     [
         ("n", 1234, "1,234"), ("n", 0.5, "0.5"), ("n", 1234.5, "1,234"), ("a_usd", 0.25, "0.25"), ("s", 3, "3"),
         ("a_bytes", 12, "12 B"), ("a_bytes", 5e15, "5000.0 TB"), ("a_s", 1.5, "1.5 s"), ("a_s", 200, "3 min 20 s"),
-        ("n", [], "-"), ("n", "", "-"), ("decode_tokens_per_s", 30.5, "30.5"), ("n", {}, "-"), ("n", "a\x1b[2Jb", "a [2Jb"),
+        ("n", [], "-"), ("n", "", "-"), ("decode_tokens_per_s", 30.5, "30.5"), ("n", {}, "-"),
+        ("n", "a\x1b[2Jb", "a [2Jb"),
     ],
 )  # fmt: skip
 def test_cells_read_their_units_off_their_names(key: str, value: Any, cell: str) -> None:
