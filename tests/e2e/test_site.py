@@ -318,7 +318,9 @@ def test_a_reload_is_atomic_and_a_wrong_file_changes_nothing(
     assert status == 400
     assert b"models.assistant.mode" in body
     assert site.ask("POST", "/v1/chat/completions", CHAT)[1]["ecotone-placed"] == "edge"
-    assert [entry["body"]["what"] for entry in site.ledger() if entry["kind"] == "config"][:2] == ["started", "reloaded"]
+    site.stop()
+    changes = [entry["body"]["what"] for entry in site.ledger() if entry["kind"] == "config"]
+    assert changes[:3] == ["started", "reloaded", "rejected"]
 
 
 def test_shutdown_finishes_streams_and_exits_cleanly(start: Start, upstream: Upstream) -> None:
