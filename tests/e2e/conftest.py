@@ -59,7 +59,7 @@ class Upstream:
         self.thread.join()
 
 
-def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
+def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - one branch a behaviour
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

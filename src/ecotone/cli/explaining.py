@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,26 +51,9 @@ def went(config_path: Path | None, url: str | None, request_id: str) -> Any:
         if not found:
             message = f"no request {request_id!r} in {folder}, and no site is running"
             raise NotFoundError("request.unknown", message, status=404) from None
-        return from_entries(request_id, [msgspec.to_builtins(entry) for entry in found])
+        from ecotone.flow import retell
 
-
-def from_entries(request_id: str, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The answer of `GET /v1/explain/ID`, out of the ledger's own entries."""
-    from ecotone.flow.planning import meaning
-
-    bodies = {entry["kind"]: entry["body"] for entry in entries}
-    placed, outcome = bodies.get("placed"), bodies.get("outcome")
-    reason = (outcome or {}).get("reason") or ((placed or {}).get("placement") or {}).get("reason", "")
-    return {
-        "object": "ecotone.explanation",
-        "request": request_id,
-        "reason": reason,
-        "meaning": meaning(reason),
-        "placed": placed,
-        "egress": [entry["body"] for entry in entries if entry["kind"] == "egress"],
-        "outcome": outcome,
-        "entries": [{name: entry[name] for name in ("seq", "kind", "at_ms", "hash")} for entry in entries],
-    }
+        return retell(request_id, [msgspec.to_builtins(entry) for entry in found])
 
 
 def _bytes_of(request: Path) -> bytes:

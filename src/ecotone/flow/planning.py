@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -172,6 +173,29 @@ def explain(site: Site, request: Request) -> dict[str, Any]:
         "labels": list(decided.labels),
         "ask": msgspec.to_builtins(decided.ask),
         "targets": targets,
+    }
+
+
+def retell(request: str, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Why a past request was placed as it was: the answer of `GET /v1/explain/ID`, out of the ledger's own entries.
+
+    Args:
+        entries: The request's entries, each with `seq`, `kind`, `at_ms`, `hash` and `body`. None are None.
+    """
+    if not entries:
+        return None
+    bodies = {entry["kind"]: entry["body"] for entry in entries}
+    placed, outcome = bodies.get("placed"), bodies.get("outcome")
+    reason = (outcome or {}).get("reason") or ((placed or {}).get("placement") or {}).get("reason", "")
+    return {
+        "object": "ecotone.explanation",
+        "request": request,
+        "reason": reason,
+        "meaning": meaning(reason),
+        "placed": placed,
+        "egress": [entry["body"] for entry in entries if entry["kind"] == "egress"],
+        "outcome": outcome,
+        "entries": [{name: entry[name] for name in ("seq", "kind", "at_ms", "hash")} for entry in entries],
     }
 
 

@@ -103,6 +103,7 @@ def url_target(
         headers=headers,
         options=Options(
             ask_usage=target.ask_usage,
+            always_stream=target.always_stream,
             ca_file=target.ca_file,
             connect_timeout_s=config.timeouts.connect_s,
             answer_bytes_max=config.limits.answer_bytes_max,

@@ -113,7 +113,7 @@ class Running:
         ledger = self._parts.ledger
         await ledger.flush()
         entries = await asyncio.to_thread(ledger.find, request)
-        return explanation(request, entries)
+        return flow.retell(request, [msgspec.to_builtins(entry) for entry in entries])
 
     def not_ready(self) -> list[str]:
         """Why no request can be served; empty where one can. Asks nobody outside the process."""
@@ -240,24 +240,3 @@ class Running:
             "failure": status.failure or None,
             "refused": status.refused,
         }
-
-
-def explanation(request: str, entries: list[Any]) -> dict[str, Any] | None:
-    """What the ledger's entries of one request say, in the form of `GET /v1/explain/ID`."""
-    if not entries:
-        return None
-    placed = next((entry.body for entry in entries if entry.kind == "placed"), None)
-    outcome = next((entry.body for entry in entries if entry.kind == "outcome"), None)
-    reason = (outcome or {}).get("reason") or ((placed or {}).get("placement") or {}).get("reason", "")
-    return {
-        "object": "ecotone.explanation",
-        "request": request,
-        "reason": reason,
-        "meaning": flow.meaning(reason),
-        "placed": placed,
-        "egress": [entry.body for entry in entries if entry.kind == "egress"],
-        "outcome": outcome,
-        "entries": [
-            {"seq": entry.seq, "kind": entry.kind, "at_ms": entry.at_ms, "hash": entry.hash} for entry in entries
-        ],
-    }

@@ -58,6 +58,22 @@ def splice(body: bytes, caller_model: str, model_json: bytes, *, add_usage: bool
     return b"%b%b%b%b" % (body[: begin - 1], model_json, _INCLUDE_USAGE, body[end + 1 :]), True
 
 
+def as_stream(body: bytes, model_json: bytes) -> bytes:
+    """The body with another model name, `stream` on, and usage asked for.
+
+    Raises:
+        RequestError: the body is not a JSON object.
+    """
+    try:
+        top = _TOP.decode(body)
+        top["model"] = msgspec.Raw(model_json)
+        top["stream"] = msgspec.Raw(b"true")
+        _ask_usage(top)
+        return msgspec.json.encode(top)
+    except msgspec.DecodeError as error:
+        raise RequestError("request.json", "the body must be a JSON object") from error
+
+
 def _rewrite(body: bytes, model_json: bytes, *, add_usage: bool) -> tuple[bytes, bool]:
     """The careful way: only the top level is decoded; of a key given twice the last one counts, as everywhere."""
     try:

@@ -12,7 +12,7 @@ from ecotone.ports import Prepared, Sink, Stream
 from ecotone.upstreams.door import Call, Door
 from ecotone.upstreams.exchange import ANSWER_BYTES_MAX, Head
 from ecotone.upstreams.origin import Upstream, locate
-from ecotone.upstreams.splice import splice
+from ecotone.upstreams.splice import as_stream, splice
 from ecotone.values import ConfigError, Endpoint, Permit, Receipt, Request, TargetSpec
 
 PROBE_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -27,6 +27,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         ask_usage: Ask streams for their token counts where the caller did not.
+        always_stream: Ask for a stream where the caller wants one piece too: a server that only notices that its
+            caller left while it streams (llama-server) then stops the work.
         ca_file: PEM file of the only authorities to trust; None = the system's.
         connect_timeout_s: Limit on name, TCP and TLS together, seconds.
         answer_bytes_max: Limit on an answer in one piece; a stream has none here.
@@ -34,6 +36,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     ask_usage: bool = True
+    always_stream: bool = False
     ca_file: str | None = None
     connect_timeout_s: float = 1.0
     answer_bytes_max: int = ANSWER_BYTES_MAX
@@ -106,6 +109,9 @@ class UrlTarget:
             RequestError: the body is not a JSON object.
         """
         endpoint = request.endpoint
+        if self._options.always_stream and not request.is_stream and endpoint is not Endpoint.EMBEDDINGS:
+            body = as_stream(request.body, self._model_json)
+            return Prepared(path=f"/{endpoint.value}", body=body, is_stream=True)
         add_usage = (
             request.is_stream
             and self._options.ask_usage
