@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ecotone.flow.relay import Front, Relay
+from ecotone.flow.relay import Relay
 from ecotone.ports import Caller, Clock, Scheduled
 from ecotone.values import EcotoneError, Request
 from ecotone.wire import sse
@@ -12,7 +12,7 @@ _JSON = ("content-type", "application/json")
 _EVENTS = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"))
 
 
-class Answer(Front):
+class Answer:
     """Sends exactly one answer or one error, whatever the attempts do.
 
     Attributes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from ecotone.flow.verdict import judge_status
 from ecotone.ports import Clock, Prepared, Scheduled, Stream
@@ -37,20 +37,17 @@ class Shape(enum.Enum):
     ERROR = "error"
 
 
-class Front:
-    """The caller's side as the relay sees it: written by `flow.answer.Answer`."""
+class Front(Protocol):
+    """The caller's side as the relay sees it: `flow.answer.Answer`."""
 
     def commit(self, *, is_stream: bool, length: int | None) -> None:
         """The answer begins: sends the head if it has not gone yet."""
-        raise NotImplementedError
 
     def write(self, block: bytes) -> None:
         """Sends bytes of the answer."""
-        raise NotImplementedError
 
     def finish(self) -> None:
         """The answer is whole."""
-        raise NotImplementedError
 
 
 class Relay:
@@ -313,15 +310,15 @@ class Relay:
                     raise
 
     def _linger(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        assert self._timer is not None, "armed until the attempt is settled"
+        self._timer.cancel()
         self._timer = self._clock.call_at(self._clock.now_s() + LINGER_S, lambda: self._settle(None))
 
     def _await_idle(self) -> None:
         """The first content came: from waiting for it to watching for a stall."""
         self.first_at_s = self._clock.now_s()
-        if self._timer is not None:
-            self._timer.cancel()
+        assert self._timer is not None, "armed until the attempt is settled"
+        self._timer.cancel()
         self._timer = self._clock.call_at(self.first_at_s + self._idle_s, self._check_idle)
 
     def _check_idle(self) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Final, TypeVar
 
+_T = TypeVar("_T")
 START_WALL_S: Final = 1_800_000_000.0
 
 
@@ -29,10 +30,11 @@ class _Instant(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """`time()` starts at 0 and jumps to the next timer when nothing is ready."""
+    """`time()` starts at 0 and jumps to the next timer when nothing is ready. An error in a callback ends the run."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self._problems: list[BaseException] = []
         selector = _Instant()
         super().__init__(selector)
         selector.loop = self
@@ -40,6 +42,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self.now_s
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Keeps what a callback raised, instead of logging it and going on."""
+        self._problems.append(context.get("exception") or RuntimeError(context["message"]))
+
+    def run_until_complete(self, future: Awaitable[_T] | Generator[Any, None, _T]) -> _T:
+        """See `asyncio.loop.run_until_complete`; raises what a callback raised."""
+        try:
+            return super().run_until_complete(future)
+        finally:
+            if self._problems:
+                raise self._problems[0]
 
 
 class VirtualClock:

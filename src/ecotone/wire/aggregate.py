@@ -119,10 +119,12 @@ def _merged(kept: dict[str, Any] | None, piece: dict[str, Any]) -> dict[str, Any
         old = kept.get(key)
         if value is None or (key in _WHOLE and not value):
             continue
-        if key not in _WHOLE and isinstance(value, str | list) and type(old) is type(value):
+        if isinstance(value, str) and isinstance(old, str) and key not in _WHOLE:
             kept[key] = old + value
         elif isinstance(value, dict) and isinstance(old, dict):
             _merged(old, value)
+        elif isinstance(value, list) and isinstance(old, list):
+            kept[key] = old + value
         else:
             kept[key] = value
     return kept
