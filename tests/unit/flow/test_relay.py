@@ -88,7 +88,8 @@ def test_done_may_have_blanks_around_it(stage: Make) -> None:
 
 def test_nothing_passes_after_done(stage: Make) -> None:
     late = chunk("late") + event({"error": {"message": "late"}})
-    one = served(stage, head(), data(chunk("a") + STOP + sse.DONE + late), data(late), data(b"x" * 5_000_000), ended())
+    done = data(chunk("a") + STOP + sse.DONE + late)
+    one = served(stage, head(), done, data(chunk("late")), data(late), data(b"x" * 5_000_000), ended())
     assert one.telemetry.outcomes[0].ending == "answered"
     assert b"late" not in one.caller.body
 
@@ -234,13 +235,21 @@ def test_a_caller_that_paused_before_the_content_holds_the_stream_from_then_on(s
     one = stage(target)
     seen: list[bool] = []
 
-    class Slow(MadeCaller):
+    class Choked(MadeCaller):
+        """The keep-alive comment after 15 s is too much for it; five seconds later it has caught up."""
+
         def write(self, chunk: bytes) -> None:
             super().write(chunk)
             one.loop.call_soon(lambda: seen.append(target.opened[0].is_paused))
+            if chunk == sse.KEEP_ALIVE:
+                assert self._pause is not None
+                assert self._resume is not None
+                self._pause()
+                one.loop.call_later(5.0, self._resume)
 
-    assert one.serve(caller=Slow(is_slow=True)).ending == "answered"
-    assert seen[1] is True
+    outcome = one.serve(caller=Choked())
+    assert (outcome.ending, outcome.total_s) == ("answered", pytest.approx(20.0, abs=0.01))
+    assert seen[:2] == [False, True]
 
 
 def test_a_caller_may_be_slow_before_the_attempt_is_open(stage: Make) -> None:

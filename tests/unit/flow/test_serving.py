@@ -253,6 +253,12 @@ def test_a_refused_prompt_costs_nothing(stage: Make, script: Any) -> None:
     assert one.site.spend.usd == 0.0
 
 
+def test_a_prompt_that_the_cloud_was_just_rejecting_costs_nothing(stage: Make) -> None:
+    one = stage(cloud([head(400, "application/json")]))
+    assert one.serve(leaves_after_s=1.0).ending == "left"
+    assert one.site.spend.usd == 0.0
+
+
 # Budgets, the ledger, and what goes wrong on our side.
 
 
