@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final
 
-from ecotone.gateway.caller import CallerSide
+from ecotone.gateway.caller import CallerSide, header_lines
 from ecotone.gateway.corridor import HOT_PATHS, Corridor, log_defect
 from ecotone.gateway.routes import MethodError, Routes
 from ecotone.values import EcotoneError, Endpoint
@@ -46,6 +46,7 @@ class AsgiCaller(CallerSide):
         """See `ports.Caller.begin`."""
         if self.is_over:
             return
+        header_lines(headers)
         self.is_begun, self.is_stream = True, is_stream
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
         if length is not None:
@@ -209,15 +210,19 @@ class _Upload:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def discard(self) -> bool:
-        """Reads a small body to its end and throws it away. False where one is left unread."""
+        """Throws away a small body that has come already. False where something is left unread."""
         if not self._has_body:
             return True
         if self._is_whole or self._caller.is_over:
             return True
         if self._expects or self.declared is None or self.declared > DISCARD_BYTES_MAX:
             return False
-        while not self._is_whole:
-            await self._more()
+        try:
+            async with asyncio.timeout(0):
+                while not self._is_whole:
+                    await self._more()
+        except TimeoutError:
+            return False
         return True
 
     async def linger(self) -> None:

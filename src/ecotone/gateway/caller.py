@@ -10,6 +10,18 @@ from ecotone.values import EcotoneError
 from ecotone.wire.errors import encode_error, encode_error_event, error_headers
 
 
+def header_lines(headers: Sequence[tuple[str, str]]) -> str:
+    """The headers as they go over the wire.
+
+    Raises:
+        ValueError: a line break in one: it would be another header, or the body.
+    """
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
+        raise ValueError("a header with a line break in it")
+    return lines
+
+
 class CallerSide(abc.ABC):
     """One caller. Whatever is called after the end, or after the caller left, does nothing.
 

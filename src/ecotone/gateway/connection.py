@@ -26,6 +26,9 @@ from ecotone.wire.errors import encode_error, error_headers
 AHEAD_BYTES_MAX = 64 * 1024
 """Bytes that are held of requests sent ahead before reading stops."""
 
+_UPGRADING = frozenset({b"upgrade", b"http2-settings"})
+"""Headers, and words of `Connection`, that offer another protocol."""
+
 
 class Wait(enum.Enum):
     """What a connection is waiting for; each but `ANSWER` has a limit."""
@@ -54,6 +57,7 @@ class Connection(HttpToolsProtocol):
         """Nothing more is read: what comes is thrown away."""
         self._is_ending = False
         """Nothing more is answered."""
+        self._is_upgrade = False
         self._is_last = False
         """The connection ends with the answer under way."""
         self._fault: EcotoneError | None = None
@@ -141,13 +145,15 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A request's head is whole."""
         self._check_head()
-        super().on_headers_complete()
-        self._bind_cycle()
+        if not self._offers_upgrade():
+            super().on_headers_complete()
+            self._bind_cycle()
 
     def on_message_complete(self) -> None:
         """A request is whole."""
-        self._in_message = False
-        super().on_message_complete()
+        if not self._is_upgrade:
+            self._in_message = False
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """An answer is whole: it is the next request's turn."""
@@ -204,9 +210,9 @@ class Connection(HttpToolsProtocol):
         was_alone = self._in_head or not self._in_message
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Not offered here, and HTTP lets it be ignored; but the parser has stopped for good.
-            self._be_deaf()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._read_again(data[upgrade.args[0] :])
+            return
         except httptools.HttpParserError:
             self._fail(self._fault or RequestError("request.http", "This is not an HTTP/1.1 request."))
         if self._in_head and was_alone:
@@ -221,14 +227,39 @@ class Connection(HttpToolsProtocol):
             self.flow.resume_reading()
         self._settle()
 
-    def _next(self) -> None:
-        if self._is_ending or self._active is not None:
+    def _offers_upgrade(self) -> bool:
+        """Whether the caller offers another protocol; `_read_again` follows then, and nothing is made of it here."""
+        self._is_upgrade = self.parser.should_upgrade()
+        return self._is_upgrade
+
+    def _read_again(self, rest: bytes) -> None:
+        """Declines an upgrade as HTTP allows: serves the request as if it were not offered (RFC 9110, 7.8).
+
+        llhttp skips the body and stops for good, so a new parser reads the head again, without the offer. Java's
+        HttpClient offers HTTP/2 in this way with its first POST.
+        """
+        method = self.parser.get_method()
+        self._is_upgrade = self._in_message = False
+        if method == b"CONNECT":
+            self._fail(RequestError("request.method", "CONNECT is not served here.", status=405))
             return
-        if self.pipeline:
+        lines = [b"%b %b HTTP/1.1" % (method, self.url)]
+        for name, value in self.headers:
+            if name == b"connection":
+                kept = [word for word in value.split(b",") if word.strip().lower() not in _UPGRADING]
+                value = b",".join(kept) or b"keep-alive"
+            if name not in _UPGRADING:
+                lines.append(b"%b: %b" % (name, value))
+        self.parser = httptools.HttpRequestParser(self)
+        self._feed(b"%b\r\n\r\n%b" % (b"\r\n".join(lines), rest))
+
+    def _next(self) -> None:
+        if self._is_ending:
+            return
+        if self._active is None and self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
-            return
-        if self._ahead:
+        if self._ahead and not self.pipeline and (self._active is None or self._in_message):
             data = b"".join(self._ahead)
             self._ahead.clear()
             self._ahead_bytes = 0
@@ -249,7 +280,7 @@ class Connection(HttpToolsProtocol):
 
     def _bind_cycle(self) -> None:
         """What holds for a request of any lane once it is known."""
-        if self._is_last or self.parser.should_upgrade():
+        if self._is_last:
             self.cycle.keep_alive = False
         self._body_due_s = self.loop.time() + self._limits.body_s
 

@@ -28,7 +28,8 @@ class Corridor:
     """The gateway's core, shared by both front ends and independent of either.
 
     Attributes:
-        doors, limits: Replaced as a whole at a reload; a request keeps what it began with.
+        doors, limits: Replaced as a whole at a reload; a connection keeps the limits that it began with.
+        held_bytes: Request bodies that are held now.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Corridor:
         self._prefix = f"{self._dice.getrandbits(24):06x}"
         self._counter = 0
         self._running: dict[asyncio.Task[None], CallerSide] = {}
-        self._held_bytes = 0
+        self.held_bytes = 0
 
     @property
     def in_flight(self) -> int:
@@ -108,14 +109,14 @@ class Corridor:
         """
         if caller.body_bytes + size > self.limits.body_bytes_max:
             raise self.too_large()
-        if self._held_bytes + size > self.limits.bodies_bytes_max:
+        if self.held_bytes + size > self.limits.bodies_bytes_max:
             raise _no_room("The bodies of the requests under way fill the memory set aside for them.")
         caller.body_bytes += size
-        self._held_bytes += size
+        self.held_bytes += size
 
     def release(self, caller: CallerSide) -> None:
         """The body is not held any more. Idempotent."""
-        self._held_bytes -= caller.body_bytes
+        self.held_bytes -= caller.body_bytes
         caller.body_bytes = 0
 
     def start(self, endpoint: Endpoint, body: bytes, head: Head, caller: CallerSide) -> None:

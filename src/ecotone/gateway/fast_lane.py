@@ -11,7 +11,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from ecotone.gateway.caller import CallerSide
+from ecotone.gateway.caller import CallerSide, header_lines
 from ecotone.gateway.connection import Connection
 from ecotone.gateway.corridor import HOT_PATHS, Corridor
 from ecotone.values import EcotoneError, Endpoint
@@ -82,10 +82,8 @@ class Exchange(CallerSide):
         """See `ports.Caller.begin`. The head of an answer in one piece waits for its body, to go with it."""
         if self.is_over:
             return
+        lines = header_lines(headers)
         self.is_begun, self.is_stream = True, is_stream
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-        if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
-            raise ValueError("a header with a line break in it")
         if length is not None:
             self._body_left = length
             lines = f"{lines}content-length: {length}\r\n"
@@ -217,6 +215,8 @@ class FastLane(Connection):
             self._to_asgi()
             return
         self._check_head()
+        if self._offers_upgrade():
+            return
         exchange = Exchange(self, endpoint, self.headers)
         exchange.is_http_10 = self.parser.get_http_version() == "1.0"
         exchange.keep_alive = not exchange.is_http_10 and self.parser.should_keep_alive()
@@ -239,7 +239,7 @@ class FastLane(Connection):
     def on_message_complete(self) -> None:
         """A request is whole."""
         exchange: Any = self.cycle
-        if not isinstance(exchange, Exchange):
+        if self._is_upgrade or not isinstance(exchange, Exchange):
             super().on_message_complete()
             return
         self._in_message = False

@@ -215,7 +215,7 @@ class Metrics:
 
         if self._registry is None:
             self._registry = CollectorRegistry()
-            self._registry.register(self)  # type: ignore[arg-type]  # a collector by its `collect`
+            self._registry.register(self)
             ProcessCollector(registry=self._registry)
         return generate_latest(self._registry)
 
