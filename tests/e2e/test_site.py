@@ -131,7 +131,7 @@ def test_each_class_of_failure_goes_to_the_next_target(
     if behaviour == "empty" and not stream:
         behaviour, failure = "html", "bad_answer"
     upstream.behaviour = behaviour
-    site = start(pair(upstream, second, timeouts={"first_byte_s": 0.3}), ENV)
+    site = start(pair(upstream, second, timeouts={"first_byte_s": 0.3, "whole_s": 0.3}), ENV)
     status, headers, body = site.ask("POST", "/v1/chat/completions", CHAT | {"stream": stream})
     assert status == 200, body
     assert b"edge " in body

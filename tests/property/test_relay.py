@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecotone import flow
-from ecotone.flow.relay import Relay
+from ecotone.flow.relay import Limits, Relay
 from ecotone.ports import Prepared
 from ecotone.sim.scripted import ScriptedTarget, Stage, Step, chunk, data, ended, event, failed, head, stream, whole
 from ecotone.sim.time import VirtualClock, VirtualLoop
@@ -106,7 +106,8 @@ def test_a_relay_settles_once_and_is_whole_exactly_where_the_front_heard_the_end
     async def scene() -> Relay:
         prepared = Prepared(path="/", body=b"", is_stream=True, is_usage_added=True)
         request = msgspec.structs.replace(REQUEST, is_stream=is_stream)
-        relay = Relay(request, prepared, front, VirtualClock(loop), (20.0, 3.0, 10_000))  # type: ignore[arg-type]
+        limits = Limits(first_by_s=20.0, until_s=100.0, idle_s=3.0, bytes_max=10_000)
+        relay = Relay(request, prepared, front, VirtualClock(loop), limits)  # type: ignore[arg-type]
         target = ScriptedTarget("t", script)
         stream = target.open(prepared, relay, None, None)
         relay.watch(stream)

@@ -354,8 +354,11 @@ class Timeouts(Section, frozen=True, kw_only=True):
 
     connect_s: Annotated[float, Meta(gt=0, le=60, description="To a connection with a target, TLS included.")] = 1.0
     first_byte_s: Annotated[
-        float, Meta(gt=0, le=3600, description="From sending to the first content, for each attempt.")
+        float, Meta(gt=0, le=3600, description="From sending to the first content of a stream, for each attempt.")
     ] = 60.0
+    whole_s: Annotated[
+        float, Meta(gt=0, le=3600, description="From sending to the end of an answer in one piece, for each attempt.")
+    ] = 120.0
     idle_s: Annotated[float, Meta(gt=0, le=3600, description="Between two pieces of a target's answer.")] = 30.0
     total_s: Annotated[
         float, Meta(gt=0, le=86_400, description="A whole request, where the caller gave no deadline.")

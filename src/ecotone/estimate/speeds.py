@@ -34,8 +34,8 @@ class Observation(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What one attempt showed.
 
     Attributes:
-        ttft_s: Seconds from sending to the first token; for an answer in one piece, to the whole.
-        tpot_s: Seconds per output token after the first; None where there was only one or no stream.
+        ttft_s: Seconds from sending to the first token.
+        tpot_s: Seconds per output token after the first; None where there was only one.
         was_queued: True where the request waited for a slot: its TTFT says nothing about the target's speed.
     """
 
@@ -88,13 +88,38 @@ def _level(prompt_tokens: int) -> int:
 
 
 class _Target:
-    __slots__ = ("output", "prior", "tpot", "ttft")
+    __slots__ = ("output", "prior", "tpot", "ttft", "whole")
 
     def __init__(self, prior: Prior | None = None) -> None:
         self.prior = prior
         self.ttft: dict[int, _Ring] = {}
+        self.whole: dict[int, _Ring] = {}
         self.tpot = _Ring()
         self.output = _Ring()
+
+    def times(self, prompt_tokens: int, output_tokens: int) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """((p50, p95) to the first token, (p50, p95) to the last), seconds; None where nothing is known.
+
+        Streams tell both; where there were none, answers in one piece stand for both.
+        """
+        ttft = self.ttft_quantiles(prompt_tokens)
+        if ttft is None:
+            whole = self.whole_quantiles(prompt_tokens)
+            return None if whole is None else (whole, whole)
+        more = max(0, output_tokens - 1)
+        tpot = self.tpot_quantiles() or (0.0, 0.0)
+        return ttft, (ttft[0] + tpot[0] * more, ttft[1] + tpot[1] * more)
+
+    def whole_quantiles(self, prompt_tokens: int) -> tuple[float, float] | None:
+        """(p50, p95) seconds to the whole answer, from answers in one piece of this or the next smaller prompt size."""
+        level = _level(prompt_tokens)
+        near = [size for size, ring in self.whole.items() if size <= level and len(ring)] or list(self.whole)
+        if not near:
+            return None
+        ring = self.whole[max(near) if max(near) <= level else min(near)]
+        if len(ring) >= ENOUGH:
+            return ring.at(0.5), ring.at(0.95)
+        return ring.at(0.5), ring.at(0.5) * _SPREAD_P95
 
     def ttft_quantiles(self, prompt_tokens: int) -> tuple[float, float] | None:
         """(p50, p95) seconds for a prompt of this size, or None where nothing is known."""
@@ -156,6 +181,16 @@ class Speeds:
         if seen.output_tokens:
             known.output.add(float(seen.output_tokens))
 
+    def observe_whole(
+        self, target: str, *, prompt_tokens: int, total_s: float, output_tokens: int, was_queued: bool = False
+    ) -> None:
+        """Learns from an answer in one piece, of which nobody saw when its first token was made."""
+        known = self._targets.setdefault(target, _Target())
+        if not was_queued:
+            known.whole.setdefault(_level(prompt_tokens), _Ring()).add(total_s)
+        if output_tokens:
+            known.output.add(float(output_tokens))
+
     def predict(
         self,
         target: str,
@@ -177,12 +212,10 @@ class Speeds:
         length = known.output.at(0.5) if known is not None and len(known.output) else _OUTPUT_TOKENS_GUESS
         output_tokens = int(min(length, output_tokens_max) if output_tokens_max else length)
         price_usd = price.cost_usd(prompt_tokens, output_tokens)
-        ttft = known.ttft_quantiles(prompt_tokens) if known is not None else None
-        if known is None or ttft is None:
+        times = known.times(prompt_tokens, output_tokens) if known is not None else None
+        if times is None:
             return Estimate(price_usd=price_usd, output_tokens=output_tokens)
-        tpot = known.tpot_quantiles() or (0.0, 0.0)
-        total_p50 = ttft[0] + tpot[0] * max(0, output_tokens - 1)
-        total_p95 = ttft[1] + tpot[1] * max(0, output_tokens - 1)
+        ttft, (total_p50, total_p95) = times
         active, waiting, slots = queue
         ahead = max(0, active + waiting + 1 - slots)
         wait_s = ahead * total_p50 / slots
@@ -205,7 +238,7 @@ class Speeds:
             "ttft_s_p50_64_tokens": ttft[0] if ttft else None,
             "ttft_s_p95_64_tokens": ttft[1] if ttft else None,
             "decode_tokens_per_s": 1.0 / tpot[0] if tpot and tpot[0] > 0 else None,
-            "observations": sum(len(ring) for ring in known.ttft.values()),
+            "observations": sum(len(ring) for ring in (*known.ttft.values(), *known.whole.values())),
         }
 
     def dump(self) -> dict[str, Any]:
@@ -213,6 +246,7 @@ class Speeds:
         return {
             name: {
                 "ttft": {str(level): ring.dump() for level, ring in known.ttft.items()},
+                "whole": {str(level): ring.dump() for level, ring in known.whole.items()},
                 "tpot": known.tpot.dump(),
                 "output": known.output.dump(),
             }
@@ -229,11 +263,13 @@ class Speeds:
         for name, record in kept.items():
             known = self._targets.setdefault(name, _Target())
             known.ttft = {int(level): _Ring(values) for level, values in record.ttft.items() if level.isdigit()}
+            known.whole = {int(level): _Ring(values) for level, values in record.whole.items() if level.isdigit()}
             known.tpot = _Ring(record.tpot)
             known.output = _Ring(record.output)
 
 
 class _Kept(msgspec.Struct):
     ttft: dict[str, list[float]]
+    whole: dict[str, list[float]]
     tpot: list[float]
     output: list[float]

@@ -12,6 +12,8 @@ import enum
 from collections.abc import Mapping
 from typing import Final, Protocol
 
+import msgspec
+
 from ecotone.flow.verdict import judge_status
 from ecotone.ports import Clock, Prepared, Scheduled, Stream
 from ecotone.values import Endpoint, Request, TargetError
@@ -21,11 +23,11 @@ from ecotone.wire.answer import Usage, check_whole, glimpse
 
 ERROR_BODY_BYTES_MAX: Final = 64 * 1024
 HELD_BYTES_MAX: Final = 256 * 1024
+LATE: Final = "late"
+"""The request's own deadline passed after the answer had begun: no failure of the target's."""
+
 LINGER_S: Final = 1.0
 """How long the target may take to end its transfer after [DONE], so that the connection can be used again."""
-
-_MARKS: Final = (b"[DONE]", b'"usage":{', b'"usage": {', b'"error"', b'"finish_reason":"', b'"finish_reason": "')
-"""What makes an event worth reading once the answer flows; all others pass unread."""
 
 
 class Shape(enum.Enum):
@@ -50,6 +52,22 @@ class Front(Protocol):
         """The answer is whole."""
 
 
+class Limits(msgspec.Struct, frozen=True, gc=False):
+    """What bounds one attempt.
+
+    Attributes:
+        first_by_s: Instant by which the first content must come.
+        until_s: Instant by which all must be over: the request's deadline.
+        idle_s: Longest silence between two pieces, seconds.
+        bytes_max: Largest answer in one piece.
+    """
+
+    first_by_s: float
+    until_s: float
+    idle_s: float
+    bytes_max: int
+
+
 class Relay:
     """One attempt's sink.
 
@@ -64,15 +82,13 @@ class Relay:
         usage: As the target gave it, else None.
     """
 
-    def __init__(
-        self, request: Request, prepared: Prepared, front: Front, clock: Clock, limits: tuple[float, float, int]
-    ) -> None:
-        """`limits`: (seconds to the first content, seconds between chunks, bytes of an answer in one piece)."""
+    def __init__(self, request: Request, prepared: Prepared, front: Front, clock: Clock, limits: Limits) -> None:
+        """`limits`: how long is waited and how much is taken; see `Limits`."""
         self._request = request
         self._prepared = prepared
         self._front = front
         self._clock = clock
-        self._first_byte_s, self._idle_s, self._bytes_max = limits
+        self._limits = limits
         self.settled: asyncio.Future[TargetError | None] = asyncio.get_running_loop().create_future()
         self.is_committed = False
         self.is_whole = False
@@ -94,7 +110,7 @@ class Relay:
         self._is_finished = False
         self._is_paused = False
         self._stream: Stream | None = None
-        self._timer: Scheduled | None = clock.call_at(self.began_at_s + self._first_byte_s, self._too_late)
+        self._timer: Scheduled | None = clock.call_at(limits.first_by_s, self._too_late)
 
     # What flow calls.
 
@@ -187,8 +203,8 @@ class Relay:
         self._size += len(chunk)
         if self._shape is Shape.ERROR and self._size > ERROR_BODY_BYTES_MAX:
             raise TargetError("rejected", f"HTTP {self.status}, with more to say than is read")
-        if self._size > self._bytes_max:
-            raise TargetError("bad_answer", f"an answer of more than {self._bytes_max} bytes")
+        if self._size > self._limits.bytes_max:
+            raise TargetError("bad_answer", f"an answer of more than {self._limits.bytes_max} bytes")
         self._chunks.append(chunk)
 
     def _take_payload(self, payload: bytes) -> None:
@@ -214,8 +230,8 @@ class Relay:
             self._await_idle()
         if self._aggregate is not None:
             self._size += len(payload)
-            if self._size > self._bytes_max:
-                raise TargetError("bad_answer", f"an answer of more than {self._bytes_max} bytes")
+            if self._size > self._limits.bytes_max:
+                raise TargetError("bad_answer", f"an answer of more than {self._limits.bytes_max} bytes")
             self._aggregate.add(payload)
         elif not (seen.is_usage_only and self._prepared.is_usage_added):
             self._send(sse.event(payload), has_content=seen.has_content or seen.is_finish)
@@ -250,7 +266,7 @@ class Relay:
             block = self._splitter.feed(chunk)
             if not block:
                 return
-            if any(mark in block for mark in _MARKS):
+            if _is_worth_reading(block):
                 for payload in sse.payloads(block):
                     self._take_payload(payload)
                 return
@@ -319,27 +335,45 @@ class Relay:
         self.first_at_s = self._clock.now_s()
         assert self._timer is not None, "armed until the attempt is settled"
         self._timer.cancel()
-        self._timer = self._clock.call_at(self.first_at_s + self._idle_s, self._check_idle)
+        self._timer = self._clock.call_at(self._due_s(), self._check)
 
-    def _check_idle(self) -> None:
-        """Re-arms itself as long as data came (or the caller made us pause); else the target has stalled."""
-        due_s = self.last_at_s + self._idle_s
-        if self._is_paused:
-            due_s = self._clock.now_s() + self._idle_s
-        if due_s > self._clock.now_s():
-            self._timer = self._clock.call_at(due_s, self._check_idle)
+    def _due_s(self) -> float:
+        """When to look next at an answer that has begun."""
+        quiet_since_s = self._clock.now_s() if self._is_paused else self.last_at_s
+        return min(quiet_since_s + self._limits.idle_s, self._limits.until_s)
+
+    def _check(self) -> None:
+        """Re-arms itself as long as there is time and data came (or the caller made us pause)."""
+        due_s, now_s = self._due_s(), self._clock.now_s()
+        self._timer = None
+        if due_s > now_s:
+            self._timer = self._clock.call_at(due_s, self._check)
+        elif now_s >= self._limits.until_s:
+            self._settle(TargetError(LATE, "the deadline passed in mid-answer"))
         else:
-            self._timer = None
-            self._settle(TargetError("idle_timeout", f"nothing for {self._idle_s:g} s in mid-answer"))
+            self._settle(TargetError("idle_timeout", f"nothing for {self._limits.idle_s:g} s in mid-answer"))
 
     def _too_late(self) -> None:
         self._timer = None
-        self._settle(TargetError("first_byte_timeout", f"no answer began within {self._first_byte_s:.3g} s"))
+        waited_s = self._clock.now_s() - self.began_at_s
+        self._settle(TargetError("first_byte_timeout", f"no answer began within {waited_s:.3g} s"))
 
     def _settle(self, error: TargetError | None) -> None:
         if not self.settled.done():
             self.failure = None if self.is_whole else error
             self.settled.set_result(self.failure)
+
+
+def _is_worth_reading(block: bytes) -> bool:
+    """Whether events of an answer that flows may matter to the corridor; all others pass unread."""
+    return (
+        b"[DONE]" in block
+        or b'"usage":{' in block
+        or b'"usage": {' in block
+        or b'"error"' in block
+        or b'"finish_reason":"' in block
+        or b'"finish_reason": "' in block
+    )
 
 
 def tokens(relay: Relay, request: Request) -> tuple[int, int]:

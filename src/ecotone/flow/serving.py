@@ -10,7 +10,7 @@ import msgspec
 from ecotone.estimate import Observation
 from ecotone.flow.answer import Answer
 from ecotone.flow.planning import Plan, entry, plan, refusal
-from ecotone.flow.relay import Relay, tokens
+from ecotone.flow.relay import LATE, Limits, Relay, tokens
 from ecotone.flow.site import Site
 from ecotone.ports import Caller, Prepared, Stream, Target
 from ecotone.values import (
@@ -56,6 +56,7 @@ async def serve(request: Request, caller: Caller, site: Site) -> Outcome:
     try:
         await run.go()
     except EcotoneError as error:
+        run.ending = "refused" if run.ending == "internal" else run.ending
         run.answer.reason = run.answer.reason or f"refused.{error.code}"
         run.answer.fail(error)
         run.failure = run.failure or error.code
@@ -75,7 +76,7 @@ class _Run:
         self.request = request
         self.site = site
         self.answer = Answer(request, caller, site.clock, site.waits.keep_alive_s)
-        self.ending = "refused"
+        self.ending = "internal"
         self.failure = ""
         self.relay: Relay | None = None
         self.attempts: list[Attempt] = []
@@ -97,19 +98,13 @@ class _Run:
             raise refusal(site, decided)
         latest_s = request.received_at_s + site.waits.total_s
         until_s = latest_s if request.deadline_at_s is None else min(request.deadline_at_s, latest_s)
-        try:
-            async with asyncio.timeout_at(until_s):
-                await self.try_in_order(decided, until_s)
-        except TimeoutError:
-            self.ending = "answered" if self.answer.is_over else "deadline"
-            self.fail_late()
+        await self.try_in_order(decided, until_s)
 
-    def fail_late(self) -> None:
-        """Tells the caller that the time is over, unless all was said."""
-        if not self.answer.is_over:
-            whose = "limit of this site" if self.request.deadline_at_s is None else "deadline"
-            self.failure = "deadline"
-            self.answer.fail(DeadlineError("deadline", f"The {whose} passed before the answer was whole."))
+    def late(self) -> None:
+        """Tells the caller that the time is over."""
+        self.ending = self.failure = "deadline"
+        whose = "limit of this site" if self.request.deadline_at_s is None else "deadline"
+        self.answer.fail(DeadlineError("deadline", f"The {whose} passed before the answer was whole."))
 
     async def try_in_order(self, decided: Plan, until_s: float) -> None:
         """One target after the other, until one answers or the caller must be told."""
@@ -125,6 +120,9 @@ class _Run:
             if failure is None:
                 return
             self.answer.reason = f"fallback.{failure.code}"
+            if self.site.clock.now_s() >= until_s:
+                self.late()
+                return
         self.ending = "failed"
         raise self.exhausted()
 
@@ -146,13 +144,13 @@ class _Run:
             return self.missed(target, TargetError("breaker_open", "its breaker opened meanwhile"), began_s)
         try:
             prepared = target.prepare(self.request)
-            leave = await self.allowed(target, prepared, decided)
-            verdict = await self.exchange(target, prepared, leave, decided, until_s - reserve_s)
+            leave = await self.allowed(target, prepared, decided, until_s)
+            verdict = await self.exchange(target, prepared, leave, decided, (until_s - reserve_s, until_s))
         except TargetError as failure:
             breaker.left(ticket)
             return self.missed(target, failure, began_s)
         except asyncio.CancelledError:
-            self.stopped(target, decided, ticket, until_s)
+            self.stopped(target, decided, ticket)
             raise
         except BaseException:
             breaker.left(ticket)
@@ -170,6 +168,9 @@ class _Run:
             return None
         if verdict.code == "context_exceeded":
             breaker.worked(ticket)
+        elif verdict.code == LATE:
+            breaker.left(ticket)
+            return None
         elif verdict.code == "too_slow" and not is_telling(decided.ttft_s_p95(name), now_s - relay.began_at_s):
             breaker.left(ticket)
         else:
@@ -177,18 +178,13 @@ class _Run:
         self.missed(target, verdict, relay.began_at_s)
         return None if self.answer.is_over else verdict
 
-    def stopped(self, target: Target, decided: Plan, ticket: int, until_s: float) -> None:
-        """The caller left, or the request's time is over, in the midst of an attempt."""
-        name, now_s, relay = target.spec.name, self.site.clock.now_s(), self.relay
-        breaker = self.site.breakers[name]
-        if relay is not None and relay.is_whole:
+    def stopped(self, target: Target, decided: Plan, ticket: int) -> None:
+        """The caller left in the midst of an attempt."""
+        if self.relay is not None and self.relay.is_whole:
             self.ending = "answered"
             self.ended(target, decided, ticket, None)
-        elif relay is None or relay.first_at_s is not None or now_s < until_s:
-            breaker.left(ticket)
         else:
-            # The deadline, not the caller, stopped it: a target that keeps hanging must not look healthy.
-            self.ended(target, decided, ticket, TargetError("too_slow", "no answer began before the deadline"))
+            self.site.breakers[target.spec.name].left(ticket)
 
     def missed(self, target: Target, failure: TargetError, began_s: float) -> TargetError:
         """Counts a failed attempt."""
@@ -199,7 +195,7 @@ class _Run:
         site.telemetry.condition(name, site.breakers[name].condition(now_s, in_flight=0, waiting=0))
         return failure
 
-    async def allowed(self, target: Target, prepared: Prepared, decided: Plan) -> Leave:
+    async def allowed(self, target: Target, prepared: Prepared, decided: Plan, until_s: float) -> Leave:
         """For the cloud: budget, permit, and a ledger entry that is durable before the first byte (invariants 1, 2).
 
         Raises:
@@ -223,9 +219,12 @@ class _Run:
         size = len(prepared.body)
         site.spend.hold(price_usd, size)
         try:
-            receipt = await site.journal.permit(permit, body_bytes=size, labels=decided.labels, region=spec.region)
+            async with asyncio.timeout_at(until_s):
+                receipt = await site.journal.permit(permit, body_bytes=size, labels=decided.labels, region=spec.region)
         except RefusalError as error:
             raise TargetError("egress_refused", error.message) from error
+        except TimeoutError as error:
+            raise TargetError("egress_refused", "the ledger's entry was not durable before the deadline") from error
         finally:
             site.spend.settle(price_usd, size, 0.0, 0)
         return permit, receipt
@@ -236,16 +235,18 @@ class _Run:
         prepared: Prepared,
         leave: Leave,
         decided: Plan,
-        until_s: float,
+        by_s: tuple[float, float],
     ) -> TargetError | None:
-        """Opens the attempt and waits for its end. See `judged` for what comes back."""
+        """Opens the attempt and waits for its end. See `judged` for what comes back.
+
+        Args:
+            by_s: Instants by which the answer must begin, and by which it must be whole.
+        """
         site, spec, waits = self.site, target.spec, self.site.waits
         now_s = site.clock.now_s()
-        first_byte_s = max(0.0, min(waits.first_byte_s, until_s - now_s))
-        is_cut_short = first_byte_s < waits.first_byte_s
-        relay = Relay(
-            self.request, prepared, self.answer, site.clock, (first_byte_s, waits.idle_s, waits.answer_bytes_max)
-        )
+        patient_s = now_s + (waits.first_byte_s if prepared.is_stream else waits.whole_s)
+        limits = Limits(min(patient_s, by_s[0]), by_s[1], waits.idle_s, waits.answer_bytes_max)
+        relay = Relay(self.request, prepared, self.answer, site.clock, limits)
         self.relay = relay
         answer = self.answer
         answer.target, answer.at = spec.name, spec.at.value
@@ -269,7 +270,7 @@ class _Run:
             relay.close()
             answer.attach(None)
             self.account(target, relay, (held_usd, size), was_queued=active >= spec.slots)
-        if failure is not None and failure.code == "first_byte_timeout" and is_cut_short:
+        if failure is not None and failure.code == "first_byte_timeout" and limits.first_by_s < patient_s:
             failure = TargetError("too_slow", failure.message)
         return self.judged(relay, failure)
 
@@ -277,6 +278,8 @@ class _Run:
         """None: answered. Else the failure; `answer.is_over` then tells whether the caller has been told."""
         if failure is None:
             self.ending = "answered"
+        elif failure.code == LATE:
+            self.late()
         elif relay.is_committed:
             self.ending, self.failure = "broken", failure.code
             self.answer.fail(failure)
@@ -306,6 +309,10 @@ class _Run:
         if relay.first_at_s is None:
             return
         is_paced = relay.events > 1 and not relay.has_paused
+        if relay.events == 0:
+            # An answer in one piece: how it splits into first token and pace cannot be seen.
+            self.learn_whole(target, relay, tokens_out, was_queued=was_queued)
+            return
         spread_s = relay.last_at_s - relay.first_at_s
         site.speeds.observe(
             spec.name,
@@ -316,6 +323,17 @@ class _Run:
                 output_tokens=tokens_out if relay.is_whole else None,
                 was_queued=was_queued,
             ),
+        )
+
+    def learn_whole(self, target: Target, relay: Relay, tokens_out: int, *, was_queued: bool) -> None:
+        """Teaches the estimates from an answer in one piece."""
+        assert relay.first_at_s is not None
+        self.site.speeds.observe_whole(
+            target.spec.name,
+            prompt_tokens=self.request.features.prompt_tokens,
+            total_s=relay.first_at_s - relay.began_at_s,
+            output_tokens=tokens_out,
+            was_queued=was_queued,
         )
 
     def debug(self, prepared: Prepared, decided: Plan, name: str) -> list[tuple[str, str]]:

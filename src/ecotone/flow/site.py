@@ -28,13 +28,15 @@ class Waits(msgspec.Struct, frozen=True):
     """Limits on waiting, seconds, and on an answer in one piece, bytes.
 
     Attributes:
-        first_byte_s: From sending to the first content, per attempt.
+        first_byte_s: From sending to the first content, per attempt, where the target streams.
+        whole_s: From sending to the whole answer, per attempt, where it does not.
         idle_s: Between two pieces of a stream.
         total_s: The whole request, where the caller gave no deadline.
         keep_alive_s: Silence after which a stream's caller gets a comment line.
     """
 
     first_byte_s: float = 60.0
+    whole_s: float = 120.0
     idle_s: float = 30.0
     total_s: float = 600.0
     keep_alive_s: float = 15.0

@@ -51,6 +51,7 @@ def waits(config: settings.Config) -> Waits:
     timeouts = config.timeouts
     return Waits(
         first_byte_s=timeouts.first_byte_s,
+        whole_s=timeouts.whole_s,
         idle_s=timeouts.idle_s,
         total_s=timeouts.total_s,
         keep_alive_s=timeouts.keep_alive_comment_s,

@@ -122,7 +122,7 @@ def _make(seed: int, rng: Random, loop: VirtualLoop) -> History:
         detectors_wanted=rng.choice(((), (), (), (), ("absent",))),
         detectors={},
         budgets=Budgets(rng.choice((None, None, 0.0005)), rng.choice((None, None, 2_000))),
-        waits=flow.Waits(first_byte_s=5.0, idle_s=3.0, total_s=40.0, keep_alive_s=rng.choice((0.3, 15.0))),
+        waits=flow.Waits(first_byte_s=5.0, whole_s=5.0, idle_s=3.0, total_s=40.0, keep_alive_s=rng.choice((0.3, 15.0))),
         is_cloud_off=rng.random() < 0.1,
     )
     stories = [_drawn_story(rng, seed, index, start_s) for index in range(rng.randint(1, 24))]

@@ -94,5 +94,6 @@ ENDINGS: Final[dict[str, str]] = {
     "refused": "a hard limit or policy refused it before any attempt",
     "failed": "every target in the order failed before the first byte",
     "deadline": "the deadline passed",
+    "internal": "a defect of this site; its log says more",
 }
 """How a request ends; each ends exactly once."""

@@ -89,6 +89,21 @@ def test_waiting_for_a_slot_is_added_and_is_not_learned_as_speed() -> None:
     assert queued.ttft_s_p50 == pytest.approx(3.0)
 
 
+def test_answers_in_one_piece_stand_for_both_times_until_a_stream_was_seen() -> None:
+    speeds = Speeds()
+    for total_s in (2.0, 2.0, 2.0, 2.0, 9.0):
+        speeds.observe_whole("t", prompt_tokens=100, total_s=total_s, output_tokens=40)
+    speeds.observe_whole("t", prompt_tokens=100, total_s=99.0, output_tokens=40, was_queued=True)
+    seen = predict(speeds, 100)
+    assert (seen.ttft_s_p50, seen.total_s_p50, seen.total_s_p95, seen.output_tokens) == (2.0, 2.0, 9.0, 40)
+    assert predict(speeds, 10).total_s_p50 == 2.0, "the only size seen"
+    speeds.observe_whole("t", prompt_tokens=9000, total_s=5.0, output_tokens=0)
+    assert predict(speeds, 9000).total_s_p95 == 10.0, "few: a wide tail"
+    feed(speeds, 100, [0.1] * 5, 0.01)
+    assert predict(speeds, 100).ttft_s_p50 == 0.1
+    assert speeds.summary("t")["observations"] == 11
+
+
 def test_the_callers_limit_bounds_the_length() -> None:
     speeds = Speeds()
     feed(speeds, 100, [0.1] * 5)

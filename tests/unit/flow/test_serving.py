@@ -11,6 +11,7 @@ import pytest
 
 from ecotone.estimate import Observation
 from ecotone.flow.breaker import State
+from ecotone.flow.relay import LINGER_S
 from ecotone.flow.spend import Budgets
 from ecotone.sim.scripted import (
     PAID,
@@ -179,7 +180,7 @@ def test_a_deadline_after_the_whole_answer_does_not_matter(stage: Make) -> None:
     script = (head(), data(chunk("a", finish="stop") + sse.DONE))  # and never an end of the transfer
     one = stage(edge(script))
     outcome = one.serve(one.request(deadline_at_s=0.5))
-    assert (outcome.ending, outcome.failure, outcome.total_s) == ("answered", "", pytest.approx(0.5))
+    assert (outcome.ending, outcome.failure, outcome.total_s) == ("answered", "", pytest.approx(LINGER_S))
     assert one.telemetry.attempts == [("small", "")]
 
 
