@@ -228,7 +228,7 @@ class Front:
     ) -> None:
         """Runs a scenario against a site of its own; leaves nothing behind."""
         with asyncio.Runner(loop_factory=self._factory) as runner:
-            runner.run(self._run(scenario, Limits(**limits), keys))
+            runner.run(self._run(scenario, Limits(**{"linger_s": 0.2, **limits}), keys))
 
     async def _run(self, scenario: Any, limits: Limits, keys: dict[str, str] | None) -> None:
         site = Site(limits, keys)

@@ -129,7 +129,7 @@ class Connection(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The site stops: this connection ends with the answer under way."""
         self._is_last = True
-        if self._active is None and not self.pipeline and not self._in_message:
+        if self._is_ending or (self._active is None and not self.pipeline and not self._in_message):
             self.transport.close()
         for cycle in (self._active, self.cycle):
             if cycle is not None:

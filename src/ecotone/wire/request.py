@@ -61,6 +61,10 @@ class Head(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     is_debug: bool = False
 
 
+# `Raw | None` would mean None alone to msgspec.
+_ABSENT: Final = msgspec.Raw(b"null")
+
+
 class _Part(msgspec.Struct, gc=False):
     type: str
     text: str | None = None
@@ -69,7 +73,7 @@ class _Part(msgspec.Struct, gc=False):
 class _Message(msgspec.Struct, gc=False):
     role: str
     content: str | list[_Part] | None = None
-    tool_calls: msgspec.Raw | None = None
+    tool_calls: msgspec.Raw = _ABSENT
 
 
 class _StreamOptions(msgspec.Struct, gc=False):
@@ -78,7 +82,7 @@ class _StreamOptions(msgspec.Struct, gc=False):
 
 class _Format(msgspec.Struct, gc=False):
     type: str
-    json_schema: msgspec.Raw | None = None
+    json_schema: msgspec.Raw = _ABSENT
 
 
 class _Common(msgspec.Struct, gc=False, kw_only=True):
@@ -95,7 +99,7 @@ class _Chat(_Common, gc=False, kw_only=True):
     max_completion_tokens: int | None = None
     tools: list[msgspec.Raw] | None = None
     functions: list[msgspec.Raw] | None = None
-    tool_choice: msgspec.Raw | None = None
+    tool_choice: msgspec.Raw = _ABSENT
     logprobs: bool | None = None
     modalities: list[str] | None = None
 
@@ -212,7 +216,7 @@ def _chat(body: bytes, head: Head) -> Request:
     tools = read.tools or read.functions
     if tools:
         tokens += sum(_raw_tokens(tool) for tool in tools)
-        if read.tool_choice is None or bytes(read.tool_choice) != b'"none"':
+        if bytes(read.tool_choice) != b'"none"':
             needs.append("tools")
     if read.logprobs:
         needs.append("logprobs")
@@ -238,7 +242,7 @@ def _messages(messages: list[_Message]) -> tuple[int, set[str]]:
             tokens += _parts(content, media)
         elif message.role in _SPEAKERS:
             raise _bad_value(f"messages[{at}].content", "a string or a list of parts")
-        if message.tool_calls is not None:
+        if message.tool_calls is not _ABSENT:
             tokens += _raw_tokens(message.tool_calls)
     return tokens, media
 
@@ -296,7 +300,7 @@ def _request(
     if read.response_format is not None:
         if read.response_format.type in ("json_schema", "json_object"):
             needs.append(read.response_format.type)
-        if read.response_format.json_schema is not None:
+        if read.response_format.json_schema is not _ABSENT:
             tokens += _raw_tokens(read.response_format.json_schema)
     options = read.stream_options
     return Request(
