@@ -16,7 +16,7 @@ from ecotone import config as settings
 from ecotone import flow, gateway
 from ecotone.runtime.clock import LoopClock
 from ecotone.runtime.inputs import Inputs
-from ecotone.runtime.local import Local
+from ecotone.runtime.local import Local, fetch, missing
 from ecotone.runtime.memory import Memory
 from ecotone.runtime.running import Parts, Running
 from ecotone.store import Ledger, State
@@ -44,6 +44,8 @@ def run(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any])
         set_up_logs(config.log.level, "json" if flags.get("log_format") == "json" else config.log.format)
         for note in settings.notes(config, environ):
             log.warning("%s", note)
+        store = Path(config.store.path).expanduser()
+        fetch(missing(config, store), store)
         return _run_loop(_live(inputs, config))
     except ConfigError as error:
         for problem in error.problems:
@@ -67,7 +69,7 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
         state = State(store)
         metrics = Metrics()
         memory = Memory(state, ledger)
-        local = Local(config, store, state, memory.speeds)
+        local = Local(config, store, memory.speeds)
         parts = Parts(LoopClock(asyncio.get_running_loop()), ledger, metrics, memory, local)
         try:
             running = Running(inputs, config, parts)

@@ -5,10 +5,19 @@ Bytes leave the site through `EgressDoor.send` alone.
 
 from ecotone.upstreams.connect import Resolver
 from ecotone.upstreams.egress import EgressDoor
-from ecotone.upstreams.egress import EgressDoor as Egress
 from ecotone.upstreams.origin import Upstream
 from ecotone.upstreams.premises import PremisesDoor
-from ecotone.upstreams.premises import PremisesDoor as Premises
 from ecotone.upstreams.target import Options, UrlTarget
+from ecotone.upstreams.worker import WorkerChannel
 
-__all__ = ["Egress", "EgressDoor", "Options", "Premises", "PremisesDoor", "Resolver", "Upstream", "UrlTarget"]
+__all__ = [
+    "Egress",
+    "EgressDoor",
+    "Options",
+    "Premises",
+    "PremisesDoor",
+    "Resolver",
+    "Upstream",
+    "UrlTarget",
+    "WorkerChannel",
+]
