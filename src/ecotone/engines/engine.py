@@ -26,6 +26,8 @@ WAIT_MAX_S: Final = 1.0
 """A request waits for a restart that is due within this time; else it fails at once, with `retry_after_s`."""
 
 STUCK_EVERY_S: Final = 0.1
+DOUBT_S: Final = 0.25
+"""After a broken connection nothing is sent for so long: the death of the worker is told some milliseconds later."""
 
 
 class _Slot(msgspec.Struct):
@@ -99,6 +101,7 @@ class Engine:
         self._waiting: collections.deque[Seat] = collections.deque()
         self._stuck = 0
         self._stuck_since_s = 0.0
+        self._doubt_until_s = 0.0
         self._probes: list[Callable[[TargetError | None], None]] = []
         self._deaths = Deaths(world.patience, world.dice)
         self._error = TargetError("engine_start", f"{model.name}: not started")
@@ -107,6 +110,7 @@ class Engine:
         self._task: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._rss_bytes = 0
+        self._is_closing = False
 
     # What targets call.
 
@@ -134,14 +138,22 @@ class Engine:
         else:
             self._loop.call_soon(self.tell, Event.WANTED)
 
-    def leave(self, seat: Seat, *, is_stuck: bool = False) -> None:
-        """The request is over, served or not. `is_stuck`: its caller left in prefill; the worker works on."""
+    def leave(self, seat: Seat, *, is_stuck: bool = False, is_broken: bool = False) -> None:
+        """The request is over, served or not.
+
+        Args:
+            is_stuck: Its caller left in prefill: the worker works on.
+            is_broken: The worker closed the connection: it is probably dead.
+        """
         with contextlib.suppress(ValueError):
             self._waiting.remove(seat)
         if seat not in self._active:
             return
         self._active.discard(seat)
         self.used_at_s = self._loop.time()
+        if is_broken:
+            self._doubt_until_s = self.used_at_s + DOUBT_S
+            self._loop.call_later(DOUBT_S, self._settle_load)
         if is_stuck and self.state in (State.READY, State.DRAINING):
             self._stuck += 1
             self._stuck_since_s = self._loop.time()
@@ -237,6 +249,7 @@ class Engine:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._due is not None:
             self._due.cancel()
+        self._is_closing = True
         running = self.running
         self._kill()
         self._fail_active()
@@ -250,6 +263,8 @@ class Engine:
 
     def _late(self) -> TargetError | None:
         """Why a request need not wait: the next start is too far away."""
+        if self._is_closing:
+            return TargetError("engine_crashed", f"{self.model.name}: the gateway is stopping")
         due_in_s = self._due_at_s - self._loop.time()
         if self.state not in (State.BACKING_OFF, State.CRASHED, State.REFUSED) or due_in_s <= WAIT_MAX_S:
             return None
@@ -258,6 +273,8 @@ class Engine:
     def _admit(self) -> None:
         """Sends as many waiting requests as there are free slots."""
         assert self.running is not None
+        if self._loop.time() < self._doubt_until_s:
+            return
         if not self._active:
             self.heard_at_s = self._loop.time()
         while self._waiting and len(self._active) + self._stuck < self.model.slots:
@@ -321,6 +338,7 @@ class Engine:
         if self._task is not asyncio.current_task():
             self._stop_task()
         self._stuck = 0
+        self._doubt_until_s = 0.0
         self.has_room = False
 
     def _spawn(self) -> None:

@@ -101,8 +101,10 @@ TABLE: Final[Mapping[tuple[State, Event], tuple[State, tuple[Effect, ...]]]] = M
         (_S.BACKING_OFF, _E.UNLOAD): (_S.STOPPED, (_F.FAIL_WAITING,)),
         (_S.CRASHED, _E.WANTED): (_S.CRASHED, (_F.FAIL_WAITING,)),
         (_S.CRASHED, _E.DUE): (_S.STOPPED, ()),
+        (_S.CRASHED, _E.UNLOAD): (_S.STOPPED, ()),
         (_S.REFUSED, _E.WANTED): (_S.REFUSED, (_F.FAIL_WAITING,)),
         (_S.REFUSED, _E.DUE): (_S.STOPPED, ()),
+        (_S.REFUSED, _E.UNLOAD): (_S.STOPPED, ()),
     }
 )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from typing import Final
 
@@ -12,21 +14,25 @@ from ecotone.engines.asking import ask
 from ecotone.engines.launching import Launch, Running, launch
 from ecotone.engines.needs import Hold, Progress
 from ecotone.engines.settings import Model, Tuned
-from ecotone.engines.tuning import Measured, Sample, choose, variants
+from ecotone.engines.tuning import PROMPT_TOKENS, Measured, Sample, choose, request_s, variants
 from ecotone.values import EcotoneError, TargetError, TrustError
 
 WITHIN_S: Final = 15.0
 """For all variants together."""
 
-TRIAL_S: Final = 0.8
+TRIAL_S: Final = 0.6
 """A trial's prompt is as long as takes this much of the first variant's time to read."""
 
 TRIALS: Final = 2
 """Trials of each variant; the best counts: other work on the machine only ever slows one down."""
 
-DECODE_TOKENS: Final = 32
+NEIGHBOUR_S_MAX: Final = 3.0
+"""A trial beside a busy process is not waited for longer; its time then counts as this, which is too little."""
+
+DECODE_TOKENS: Final = 24
 FIRST_TOKENS: Final = 48
 PROMPT_TOKENS_MAX: Final = 640
+_NEIGHBOUR: Final = "import time; end = time.monotonic() + 8\nwhile time.monotonic() < end: pass"
 _WORDS: Final = "the quick brown fox jumps over a lazy dog while seven small birds watch from an old oak tree "
 
 
@@ -53,13 +59,14 @@ async def measure(
     """
     began_s = time.monotonic()
     samples: list[Sample] = []
-    prompt_tokens = FIRST_TOKENS
+    bench = _Bench(site, model, hold)
     try:
         async with asyncio.timeout(within_s):
             for tuned in variants(model, cores):
-                sample, prompt_tokens = await _sample(site, model, hold, tuned, prompt_tokens)
-                samples.append(sample)
-                progress(_line(model, sample))
+                if samples and tuned.batch != samples[0].tuned.batch and bench.prompt_tokens <= tuned.batch:
+                    continue  # this machine is too slow for a prompt that would tell the batches apart
+                samples.append(await bench.sample(tuned, is_neighboured=tuned.threads >= cores or not samples))
+                progress(_line(model, samples[-1]))
     except TimeoutError:
         progress(f"{model.name}: {len(samples)} settings measured in {within_s:.0f} s, that is enough")
     except TrustError:
@@ -73,24 +80,60 @@ async def measure(
     return Measured(best=best, took_s=time.monotonic() - began_s, samples=tuple(samples))
 
 
-async def _sample(site: Launch, model: Model, hold: Hold, tuned: Tuned, prompt_tokens: int) -> tuple[Sample, int]:
-    """One variant, and the length of prompt for the next."""
-    running = await launch(site, model, tuned, hold, lambda worker: None)
-    try:
-        if prompt_tokens == FIRST_TOKENS:
-            first = await _trial(running, prompt_tokens, seed=0)
-            prompt_tokens = min(max(int(_rate(first)[0] * TRIAL_S), FIRST_TOKENS + 1), PROMPT_TOKENS_MAX)
-            prompt_tokens = min(prompt_tokens, model.context_tokens - DECODE_TOKENS - 8)
-        rates = [_rate(await _trial(running, prompt_tokens, seed=seed)) for seed in range(1, 1 + TRIALS)]
-        rss_bytes = running.worker.rss_bytes()
-    finally:
-        running.stop()
-        await asyncio.shield(running.worker.gone)
-    prefill, decode = max(rate[0] for rate in rates), max(rate[1] for rate in rates)
-    sample = Sample(
-        tuned=tuned, prefill_tok_s=prefill, decode_tok_s=decode, load_s=running.ready.load_s, rss_bytes=rss_bytes
+class _Bench:
+    """Measures variants of one model with prompts of one length.
+
+    Attributes:
+        prompt_tokens: Set by the first trial, so that one takes about `TRIAL_S`.
+    """
+
+    def __init__(self, site: Launch, model: Model, hold: Hold) -> None:
+        self.prompt_tokens = 0
+        self._site = site
+        self._model = model
+        self._hold = hold
+
+    async def sample(self, tuned: Tuned, *, is_neighboured: bool) -> Sample:
+        """One variant; `is_neighboured` also with a busy process beside it."""
+        running = await launch(self._site, self._model, tuned, self._hold, lambda worker: None)
+        try:
+            if not self.prompt_tokens:
+                first = _rate(await _trial(running, FIRST_TOKENS, seed=0))
+                fitting = self._model.context_tokens - DECODE_TOKENS - FIRST_TOKENS
+                self.prompt_tokens = max(min(int(first[0] * TRIAL_S), PROMPT_TOKENS_MAX, fitting), 16)
+            rates = [_rate(await _trial(running, self.prompt_tokens, seed=seed)) for seed in range(1, 1 + TRIALS)]
+            busy_s = await self._beside_neighbour(running) if is_neighboured else None
+            rss_bytes = running.worker.rss_bytes()
+        finally:
+            running.stop()
+            await asyncio.shield(running.worker.gone)
+        return Sample(
+            tuned=tuned,
+            prefill_tok_s=max(rate[0] for rate in rates),
+            decode_tok_s=max(rate[1] for rate in rates),
+            load_s=running.ready.load_s,
+            rss_bytes=rss_bytes,
+            busy_request_s=busy_s,
+        )
+
+    async def _beside_neighbour(self, running: Running) -> float:
+        """Seconds for the compared request with one busy process beside the engine."""
+        neighbour = _spawn_neighbour()
+        try:
+            async with asyncio.timeout(NEIGHBOUR_S_MAX):
+                return request_s(*_rate(await _trial(running, self.prompt_tokens // 4, seed=TRIALS + 1)))
+        except TimeoutError:
+            return NEIGHBOUR_S_MAX * PROMPT_TOKENS / self.prompt_tokens
+        finally:
+            neighbour.kill()
+            neighbour.wait()  # killed: this does not wait
+
+
+def _spawn_neighbour() -> subprocess.Popen[bytes]:
+    """A process that keeps one core busy, and ends by itself if we cannot end it."""
+    return subprocess.Popen(  # noqa: S603 - our own text
+        [sys.executable, "-S", "-E", "-c", _NEIGHBOUR], env={}, stdin=subprocess.DEVNULL, start_new_session=True
     )
-    return sample, prompt_tokens
 
 
 async def _trial(running: Running, prompt_tokens: int, seed: int) -> _Timings:

@@ -224,8 +224,11 @@ class Supervisor:
     def changed(self, engine: Engine, event: Event | None) -> None:
         """See `engine.World`."""
         self._notify()
-        if engine in self._leaving and engine.state is State.STOPPED and not engine.requests:
-            self._leaving.discard(engine)
+        if engine in self._leaving and not engine.requests:
+            if engine.state is State.STOPPED:
+                self._leaving.discard(engine)
+            elif engine.state is not State.DRAINING:
+                self._loop.call_soon(engine.tell, Event.UNLOAD)
         if self._tick is None and not self._is_closed:
             self._tick = self._loop.call_later(self._every_s, self._look)
 

@@ -200,7 +200,7 @@ class Attempt:
         if self._is_over:
             return
         self._is_over = True
-        self._engine.leave(self)
+        self._engine.leave(self, is_broken=True)
         name = self._engine.model.name
         self._sink.failed(TargetError("engine_crashed", f"{name}: the engine closed the connection"))
 

@@ -24,6 +24,9 @@ runs (RESEARCH-engines, section 5: 86 to 33 tokens/s with one busy process besid
 OTHER_GAIN_MIN: Final = 1.10
 """Smaller gains are noise."""
 
+BUSY_LOSS_MAX: Final = 1.25
+"""With one busy process beside it, more threads must not be slower than this many times the default."""
+
 KEPT_BYTES_MAX: Final = 1 << 20
 
 
@@ -33,6 +36,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         load_s: Seconds to load.
         rss_bytes: Resident memory after the requests.
+        busy_request_s: As `request_s`, with one busy process beside it; None where that was not measured.
     """
 
     tuned: Tuned
@@ -40,11 +44,17 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     decode_tok_s: float
     load_s: float
     rss_bytes: int
+    busy_request_s: float | None = None
 
     @property
     def request_s(self) -> float:
         """Seconds for the request that settings are compared by."""
-        return PROMPT_TOKENS / self.prefill_tok_s + ANSWER_TOKENS / self.decode_tok_s
+        return request_s(self.prefill_tok_s, self.decode_tok_s)
+
+
+def request_s(prefill_tok_s: float, decode_tok_s: float) -> float:
+    """Seconds for the request that settings are compared by."""
+    return PROMPT_TOKENS / prefill_tok_s + ANSWER_TOKENS / decode_tok_s
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,18 +87,20 @@ def variants(model: Model, cores: int) -> list[Tuned]:
 
 
 def choose(samples: Sequence[Sample]) -> Sample:
-    """The sample to run with: the first, unless another is clearly faster.
-
-    More threads must gain a quarter, anything else a tenth. Of several that do, the fastest.
-    """
+    """The sample to run with: the first, unless another is clearly faster; of several that are, the fastest."""
     base = samples[0]
-    better = [
-        sample
-        for sample in samples[1:]
-        if base.request_s / sample.request_s
-        >= (THREADS_GAIN_MIN if sample.tuned.threads > base.tuned.threads else OTHER_GAIN_MIN)
-    ]
+    better = [sample for sample in samples[1:] if _is_better(sample, base)]
     return min(better, key=lambda sample: sample.request_s, default=base)
+
+
+def _is_better(sample: Sample, base: Sample) -> bool:
+    """More threads must gain a quarter and stand a busy neighbour; anything else must gain a tenth."""
+    gain = base.request_s / sample.request_s
+    if sample.tuned.threads <= base.tuned.threads:
+        return gain >= OTHER_GAIN_MIN
+    if sample.busy_request_s is None or base.busy_request_s is None:
+        return False
+    return gain >= THREADS_GAIN_MIN and sample.busy_request_s <= base.busy_request_s * BUSY_LOSS_MAX
 
 
 class Tunings:
