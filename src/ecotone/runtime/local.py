@@ -122,8 +122,8 @@ class Local:
         for engine in self._supervisor.status().engines:
             row = msgspec.to_builtins(engine)
             measured = row.pop("measured")
-            best = measured["best"] if measured else {}
-            rows[row.pop("model")] = {
+            name, best = row.pop("model"), measured["best"] if measured else {}
+            rows[name] = {
                 **{key: value for key, value in row.items() if key != "settings"},
                 **row["settings"],
                 "prefill_tokens_per_s": best.get("prefill_tok_s"),
