@@ -20,11 +20,12 @@ from ecotone.runtime.local import Local, fetch, missing
 from ecotone.runtime.memory import Memory
 from ecotone.runtime.running import Parts, Running
 from ecotone.store import Ledger, State
-from ecotone.telemetry import Metrics, set_up_logs
+from ecotone.telemetry import Metrics, drain_logs, set_up_logs
 from ecotone.values import ConfigError, EcotoneError
 
 LOOK_AT_FILE_EVERY_S: Final = 1.0
 SAVE_EVERY_S: Final = 30.0
+DRAIN_LOGS_EVERY_S: Final = 0.2
 GC_THRESHOLD: Final = 50_000
 """Allocations between two young collections: requests make few cycles, and the default of 700 costs 5 % of CPU."""
 
@@ -100,6 +101,7 @@ async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:
             group.create_task(reloading.watch_file()),
             group.create_task(_save_forever(parts.memory)),
             group.create_task(parts.local.live()),
+            group.create_task(_drain_logs_forever()),
         ]
         serving = group.create_task(server.serve_until(stop, now=now, drain_s=config.timeouts.drain_s, started=started))
         _on_signals(stop, now, lambda: group.create_task(reloading.reload_by_itself()))
@@ -193,6 +195,13 @@ async def _save_forever(memory: Memory) -> None:
             await asyncio.to_thread(memory.save)
         except EcotoneError as error:
             log.warning("%s", error.message)
+
+
+async def _drain_logs_forever() -> None:
+    """Lines of a quiet site do not wait for the next one."""
+    while True:
+        await asyncio.sleep(DRAIN_LOGS_EVERY_S)
+        drain_logs()
 
 
 def _on_signals(stop: asyncio.Event, now: asyncio.Event, reload: Callable[[], object]) -> None:
