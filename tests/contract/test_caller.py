@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -269,6 +271,32 @@ def test_too_many_requests_sent_ahead_end_the_connection_after_those_that_fit(fr
     front.run(scenario, pipelined_max=3)
 
 
+def test_what_is_sent_ahead_waits_in_bounded_memory_and_is_served_in_the_end(front: Front) -> None:
+    async def scenario(site: Site) -> None:
+        gate = asyncio.Event()
+
+        async def script(request: Request, caller: Caller) -> None:
+            await gate.wait()
+            await echo(request, caller)
+
+        site.script = script
+        wire = await site.connect()
+        wire.send(post(said("first")))
+        await event(site.began)
+        large = "x" * 3_000_000
+        wire.send(post(said(large)) + post(said(large), path="/v1/explain") + post(said("last")))
+        # The kernel's buffers take some of it, and the gateway takes little.
+        await asyncio.sleep(0)
+        assert site.corridor.held_bytes < 1000
+        gate.set()
+        assert json.loads((await wire.answer()).body)["said"] == "first"
+        assert json.loads((await wire.answer()).body)["said"] == large
+        assert json.loads((await wire.answer()).body)["place"] == "edge"
+        assert json.loads((await wire.answer()).body)["said"] == "last"
+
+    front.run(scenario)
+
+
 def test_an_expectation_is_answered_before_the_body(front: Front) -> None:
     async def scenario(site: Site) -> None:
         wire = await site.connect()
@@ -371,6 +399,17 @@ def test_a_chunked_body_over_the_limit_is_refused_while_it_comes(front: Front) -
     front.run(scenario, body_bytes_max=1000)
 
 
+def test_all_chunks_behind_the_limit_are_dropped(front: Front) -> None:
+    async def scenario(site: Site) -> None:
+        wire = await site.connect()
+        wire.send(post(b"", content_length="", transfer_encoding="chunked") + b"258\r\n" + b"x" * 600 + b"\r\n")
+        wire.send((b"258\r\n" + b"x" * 600 + b"\r\n") * 3)
+        assert (await wire.answer()).code == "request.too_large"
+        assert await wire.gone() == b""
+
+    front.run(scenario, body_bytes_max=1000)
+
+
 def test_a_client_that_is_still_sending_gets_to_read_its_refusal(front: Front) -> None:
     def upload(port: int) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=BOUND_S)
@@ -465,6 +504,19 @@ def test_a_connection_too_many_is_told_and_closed(front: Front) -> None:
         assert (await first.answer()).status == 200
 
     front.run(scenario, connections_max=1)
+
+
+def test_far_too_many_connections_are_dropped_unheard(front: Front) -> None:
+    async def scenario(site: Site) -> None:
+        kept = [await site.connect() for _ in range(2)]
+        await until(lambda: len(site.refused) == 1)
+        third = await site.connect()
+        assert await third.gone() == b""
+        assert site.refused == ["refused.connections"]
+        kept[0].send(post())
+        assert (await kept[0].answer()).status == 200
+
+    front.run(scenario, connections_max=1, linger_s=BOUND_S)
 
 
 @pytest.mark.parametrize("begun", [b"", b"POST /v1/chat", b"POST / HTTP/1.1\r\nhost: a\r\nx-"])
@@ -754,6 +806,22 @@ def test_a_cut_before_any_body_is_no_answer(front: Front, is_stream: bool) -> No
     front.run(scenario)
 
 
+@pytest.mark.parametrize("end", ["finish", "cut"])
+def test_a_head_without_its_body_breaks_off(front: Front, end: str) -> None:
+    async def script(request: Request, caller: Caller) -> None:
+        caller.begin(200, JSON_HEAD, is_stream=False, length=100)
+        getattr(caller, end)()
+
+    async def scenario(site: Site) -> None:
+        site.script = script
+        wire = await site.connect()
+        wire.send(post())
+        answer = await wire.answer()
+        assert (answer.status, answer.body, answer.is_whole) == (200, b"", False)
+
+    front.run(scenario)
+
+
 def test_an_answer_short_of_its_announced_length_breaks_off(front: Front) -> None:
     async def script(request: Request, caller: Caller) -> None:
         caller.begin(200, JSON_HEAD, is_stream=False, length=100)
@@ -961,6 +1029,29 @@ def test_a_reader_that_takes_nothing_is_dropped(front: Front) -> None:
     front.run(scenario, caller_stall_s=0.1)
 
 
+def test_a_reader_that_takes_a_little_is_not_dropped(front: Front) -> None:
+    async def scenario(site: Site) -> None:
+        flood = Flood(1 << 40)
+        site.script = flood
+        wire = await _slow(site)
+        wire.send(post(said("x", stream=True)))
+        await event(flood.has_paused)
+        loop = asyncio.get_running_loop()
+        raw = wire.writer.transport.get_extra_info("socket")
+        begin_s = loop.time()
+        wire.writer.transport.pause_reading()
+        while loop.time() < begin_s + 1.0:
+            # More than the kernel's buffers give without asking the gateway, less than what lets it write on.
+            with contextlib.suppress(BlockingIOError):
+                os.read(raw.fileno(), 65_536)
+            await asyncio.sleep(0.01)
+        assert not site.cancelled.is_set()
+        wire.leave()
+        await event(site.cancelled)
+
+    front.run(scenario, caller_stall_s=0.25)
+
+
 def test_who_begins_to_listen_to_a_slow_caller_is_told_at_once(front: Front) -> None:
     async def scenario(site: Site) -> None:
         told = asyncio.Event()
@@ -1095,6 +1186,28 @@ def test_stopping_lets_answers_end_and_closes_idle_connections(front: Front) -> 
         answer = await wire.answer()
         assert (answer.body, answer.is_whole) == (b"first last", True)
         assert await wire.gone() == b""
+
+    front.run(scenario)
+
+
+def test_a_request_that_is_on_its_way_when_the_site_stops_is_still_answered(front: Front) -> None:
+    async def scenario(site: Site) -> None:
+        wires = [await site.connect() for _ in range(2)]
+        whole = post()
+        head, _, body = whole.partition(b"\r\n\r\n")
+        wires[0].send(whole[:30])
+        wires[1].send(head + b"\r\n\r\n" + body[:10])
+        await until(lambda: site.corridor.held_bytes > 0)
+        site.stop.set()
+        with contextlib.suppress(OSError):
+            while True:
+                await site.connect()
+        wires[0].send(whole[30:])
+        wires[1].send(body[10:])
+        for wire in wires:
+            answer = await wire.answer()
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+            assert await wire.gone() == b""
 
     front.run(scenario)
 

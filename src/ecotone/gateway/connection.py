@@ -10,8 +10,10 @@ It leans on uvicorn's private class; the minor version is pinned (ADR 0001).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import math
+import sys
 from typing import Any
 
 import httptools
@@ -22,6 +24,12 @@ from uvicorn.server import ServerState
 from ecotone.gateway.corridor import Corridor
 from ecotone.values import EcotoneError, RefusalError, RequestError
 from ecotone.wire.errors import encode_error, error_headers
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows tells nothing
+    fcntl = None  # type: ignore[assignment]
 
 AHEAD_BYTES_MAX = 64 * 1024
 """Bytes that are held of requests sent ahead before reading stops."""
@@ -117,7 +125,7 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The caller reads too slowly."""
         super().pause_writing()
-        self._unread_bytes = self.transport.get_write_buffer_size()
+        self._unread_bytes = self._unread()
         self._expect(Wait.READER, self._limits.caller_stall_s)
 
     def resume_writing(self) -> None:
@@ -342,8 +350,21 @@ class Connection(HttpToolsProtocol):
 
     def _watch_end(self) -> None:
         """The connection closes as soon as the caller has read all; it may not take for ever."""
-        self._unread_bytes = self.transport.get_write_buffer_size()
+        self._unread_bytes = self._unread()
         self._expect(Wait.READER, self._limits.caller_stall_s)
+
+    def _unread(self) -> int:
+        """Bytes that the caller has not taken: ours, and the system's own as far as it tells.
+
+        The system asks for more only when a good part of its buffer (a megabyte or more) is free; a reader that is
+        merely slow is seen in what the peer has acknowledged (SIOCOUTQ, tcp(7)).
+        """
+        unread = self.transport.get_write_buffer_size()
+        connected = self.transport.get_extra_info("socket")
+        if fcntl is not None and connected is not None and connected.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                unread += int.from_bytes(fcntl.ioctl(connected.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return unread
 
     def _expect(self, wait: Wait, within_s: float) -> None:
         """Sets the limit on a wait. The timer is left to run where it comes early: it looks again then."""
@@ -371,7 +392,7 @@ class Connection(HttpToolsProtocol):
     def _too_late(self) -> None:
         """A wait has passed its limit."""
         if self._wait is Wait.READER:
-            unread = self.transport.get_write_buffer_size()
+            unread = self._unread()
             if unread < self._unread_bytes:
                 self._unread_bytes = unread
                 self._expect(Wait.READER, self._limits.caller_stall_s)
