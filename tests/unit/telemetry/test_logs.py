@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from ecotone.telemetry import log_outcome, set_up_logs
+from ecotone.telemetry import drain_logs, log_outcome, set_up_logs
 from ecotone.values import Attempt, Outcome
 
 OUTCOME = Outcome(
@@ -73,6 +73,20 @@ def test_a_request_is_one_json_line_with_its_figures() -> None:
         "key": "research",
         "failed_attempts": ["big=dns"],
     }
+
+
+def test_lines_are_written_together_and_warnings_at_once() -> None:
+    out = io.StringIO()
+    set_up_logs("info", "json", out)
+    for _ in range(3):
+        log_outcome(OUTCOME)
+    logging.getLogger("ecotone").info("held too")
+    assert out.getvalue().count("\n") < 4
+    drain_logs()
+    assert out.getvalue().count("\n") == 4
+    log_outcome(OUTCOME)
+    logging.getLogger("ecotone").warning("now")
+    assert [json.loads(line)["message"] for line in out.getvalue().splitlines()][-2:] == ["request", "now"]
 
 
 def test_money_and_egress_stand_there_where_something_left() -> None:
