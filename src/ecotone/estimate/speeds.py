@@ -55,36 +55,54 @@ class Prior(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Ring:
-    """The last `WINDOW` values, with their quantiles. Sorted again every few values only: this is the hot path."""
+    """The last `WINDOW` values, with their quantiles. Sorted again every few values only: this is the hot path.
 
-    __slots__ = ("_fresh", "_sorted", "_values")
+    Attributes:
+        p50, p95: Empirical quantiles (nearest rank, upward: a promise is not rounded in our favour); 0 while empty.
+    """
+
+    __slots__ = ("_fresh", "_values", "p50", "p95")
 
     def __init__(self, values: Iterable[float] = ()) -> None:
         self._values = deque(values, WINDOW)
-        self._sorted = sorted(self._values)
-        self._fresh = 0
+        self.p50 = self.p95 = 0.0
+        self._sort()
 
     def add(self, value: float) -> None:
         self._values.append(value)
         self._fresh += 1
         if self._fresh >= REFRESH or len(self._values) < WINDOW // 2:
-            self._sorted = sorted(self._values)
-            self._fresh = 0
+            self._sort()
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def at(self, share: float) -> float:
-        """The empirical quantile (nearest rank, upward: a promise is not rounded in our favour)."""
-        return self._sorted[min(len(self._sorted) - 1, int(share * len(self._sorted)))]
+    def spread(self) -> tuple[float, float]:
+        """(p50, p95); where too few values give no tail, a wide one."""
+        return self.p50, self.p95 if len(self._values) >= ENOUGH else self.p50 * _SPREAD_P95
 
     def dump(self) -> list[float]:
         return list(self._values)
 
+    def _sort(self) -> None:
+        self._fresh = 0
+        if self._values:
+            ordered = sorted(self._values)
+            self.p50, self.p95 = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
+
 
 def _level(prompt_tokens: int) -> int:
     """Bucket of a prompt size: powers of two."""
-    return min(_LEVELS - 1, max(5, prompt_tokens.bit_length()))
+    bits = prompt_tokens.bit_length()
+    return 5 if bits < 5 else bits if bits < _LEVELS else _LEVELS - 1
+
+
+def _ring(rings: dict[int, _Ring], prompt_tokens: int) -> _Ring:
+    level = _level(prompt_tokens)
+    ring = rings.get(level)
+    if ring is None:
+        ring = rings[level] = _Ring()
+    return ring
 
 
 class _Target:
@@ -102,7 +120,7 @@ class _Target:
 
         Streams tell both; where there were none, answers in one piece stand for both.
         """
-        ttft = self.ttft_quantiles(prompt_tokens)
+        ttft = self.ttft_quantiles(prompt_tokens) if self.ttft or self.prior else None
         if ttft is None:
             whole = self.whole_quantiles(prompt_tokens)
             return None if whole is None else (whole, whole)
@@ -113,20 +131,20 @@ class _Target:
     def whole_quantiles(self, prompt_tokens: int) -> tuple[float, float] | None:
         """(p50, p95) seconds to the whole answer, from answers in one piece of this or the next smaller prompt size."""
         level = _level(prompt_tokens)
-        near = [size for size, ring in self.whole.items() if size <= level and len(ring)] or list(self.whole)
-        if not near:
-            return None
-        ring = self.whole[max(near) if max(near) <= level else min(near)]
-        if len(ring) >= ENOUGH:
-            return ring.at(0.5), ring.at(0.95)
-        return ring.at(0.5), ring.at(0.5) * _SPREAD_P95
+        ring = self.whole.get(level)
+        if ring is None:
+            if not self.whole:
+                return None
+            smaller = [size for size in self.whole if size < level]
+            ring = self.whole[max(smaller) if smaller else min(self.whole)]
+        return ring.spread()
 
     def ttft_quantiles(self, prompt_tokens: int) -> tuple[float, float] | None:
         """(p50, p95) seconds for a prompt of this size, or None where nothing is known."""
         level = _level(prompt_tokens)
         ring = self.ttft.get(level)
         if ring is not None and len(ring) >= ENOUGH:
-            return ring.at(0.5), ring.at(0.95)
+            return ring.p50, ring.p95
         middle = self._line(prompt_tokens)
         if middle is None:
             return None
@@ -134,7 +152,7 @@ class _Target:
 
     def _line(self, prompt_tokens: int) -> float | None:
         """Piecewise line through the medians of the sizes seen; beyond them, by the slope of the prior."""
-        points = sorted((1.5 * 2.0 ** (level - 1), ring.at(0.5)) for level, ring in self.ttft.items() if len(ring))
+        points = sorted((1.5 * 2.0 ** (level - 1), ring.p50) for level, ring in self.ttft.items() if len(ring))
         slope = 1.0 / self.prior.prefill_tps if self.prior else 0.0
         if not points:
             return self.prior.base_s + prompt_tokens * slope if self.prior else None
@@ -152,10 +170,8 @@ class _Target:
 
     def tpot_quantiles(self) -> tuple[float, float] | None:
         """(p50, p95) seconds per token, or None where nothing is known."""
-        if len(self.tpot) >= ENOUGH:
-            return self.tpot.at(0.5), self.tpot.at(0.95)
         if len(self.tpot):
-            return self.tpot.at(0.5), self.tpot.at(0.5) * _SPREAD_P95
+            return self.tpot.spread()
         if self.prior:
             return 1.0 / self.prior.decode_tps, _SPREAD_P95 / self.prior.decode_tps
         return None
@@ -167,15 +183,21 @@ class Speeds:
     def __init__(self) -> None:
         self._targets: dict[str, _Target] = {}
 
+    def _known(self, target: str) -> _Target:
+        known = self._targets.get(target)
+        if known is None:
+            known = self._targets[target] = _Target()
+        return known
+
     def give_prior(self, target: str, prior: Prior) -> None:
         """Sets what a measurement gave; traffic soon outweighs it."""
-        self._targets.setdefault(target, _Target()).prior = prior
+        self._known(target).prior = prior
 
     def observe(self, target: str, seen: Observation) -> None:
         """Learns from one attempt."""
-        known = self._targets.setdefault(target, _Target())
+        known = self._known(target)
         if not seen.was_queued:
-            known.ttft.setdefault(_level(seen.prompt_tokens), _Ring()).add(seen.ttft_s)
+            _ring(known.ttft, seen.prompt_tokens).add(seen.ttft_s)
         if seen.tpot_s is not None:
             known.tpot.add(seen.tpot_s)
         if seen.output_tokens:
@@ -185,9 +207,9 @@ class Speeds:
         self, target: str, *, prompt_tokens: int, total_s: float, output_tokens: int, was_queued: bool = False
     ) -> None:
         """Learns from an answer in one piece, of which nobody saw when its first token was made."""
-        known = self._targets.setdefault(target, _Target())
+        known = self._known(target)
         if not was_queued:
-            known.whole.setdefault(_level(prompt_tokens), _Ring()).add(total_s)
+            _ring(known.whole, prompt_tokens).add(total_s)
         if output_tokens:
             known.output.add(float(output_tokens))
 
@@ -209,7 +231,7 @@ class Speeds:
         The wait is that of a queue with as many servers as slots, each taking the median answer.
         """
         known = self._targets.get(target)
-        length = known.output.at(0.5) if known is not None and len(known.output) else _OUTPUT_TOKENS_GUESS
+        length = known.output.p50 if known is not None and len(known.output) else _OUTPUT_TOKENS_GUESS
         output_tokens = int(min(length, output_tokens_max) if output_tokens_max else length)
         price_usd = price.cost_usd(prompt_tokens, output_tokens)
         times = known.times(prompt_tokens, output_tokens) if known is not None else None
@@ -261,7 +283,7 @@ class Speeds:
         """
         kept = msgspec.convert(document, dict[str, _Kept])
         for name, record in kept.items():
-            known = self._targets.setdefault(name, _Target())
+            known = self._known(name)
             known.ttft = {int(level): _Ring(values) for level, values in record.ttft.items() if level.isdigit()}
             known.whole = {int(level): _Ring(values) for level, values in record.whole.items() if level.isdigit()}
             known.tpot = _Ring(record.tpot)
