@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -45,6 +46,7 @@ def run(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any])
         set_up_logs(config.log.level, "json" if flags.get("log_format") == "json" else config.log.format)
         for note in settings.notes(config, environ):
             log.warning("%s", note)
+        _raise_descriptor_limit(config.limits.connections_max)
         store = Path(config.store.path).expanduser()
         fetch(missing(config, store), store)
         return _run_loop(_live(inputs, config))
@@ -61,6 +63,16 @@ def _run_loop(main: Any) -> int:
     except ImportError:
         return int(asyncio.run(main))
     return int(uvloop.run(main))
+
+
+def _raise_descriptor_limit(connections: int) -> None:
+    """Room for all callers' connections, each with one to a target; as far as the hard limit goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + 256
+    if soft < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
 
 
 async def _live(inputs: Inputs, config: settings.Config) -> int:
@@ -95,6 +107,9 @@ async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:
     server = gateway.Server(corridor, [socket], fast_lane=config.fast_lane)
     stop, now, started = asyncio.Event(), asyncio.Event(), asyncio.Event()
     reloading = Reloading(inputs, running, corridor, parts)
+    parts.metrics.watch("ecotone_in_flight", lambda: corridor.in_flight)
+    parts.metrics.watch("ecotone_connections", lambda: server.connections)
+    parts.metrics.watch("ecotone_breaker_state", running.breaker_states)
     async with asyncio.TaskGroup() as group:
         background = [
             group.create_task(flow.probe_forever(lambda: running.site)),

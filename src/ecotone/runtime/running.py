@@ -19,7 +19,7 @@ from ecotone.runtime.inputs import Inputs
 from ecotone.runtime.local import Local
 from ecotone.runtime.memory import Memory
 from ecotone.store import Ledger
-from ecotone.telemetry import Metrics
+from ecotone.telemetry import BREAKER, Metrics
 from ecotone.upstreams import EgressDoor, PremisesDoor, Resolver
 from ecotone.values import ConfigError, Place, Request
 
@@ -164,6 +164,10 @@ class Running:
             "ledger": self._ledger_status(),
             "troubles": self.troubles(),
         }
+
+    def breaker_states(self) -> dict[str, float]:
+        """For the metric: 0 closed, 1 half-open, 2 open, by target."""
+        return {name: BREAKER[breaker.state.value] for name, breaker in self.site.breakers.items()}
 
     def close(self) -> None:
         """Drops idle connections."""
