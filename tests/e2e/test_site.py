@@ -222,6 +222,13 @@ def test_keys_are_asked_for_and_a_wrong_one_is_told(start: Start, upstream: Upst
     assert site.ask("GET", "/healthz")[0] == 200
 
 
+def test_a_web_page_of_elsewhere_may_not_use_a_site_without_keys(start: Start, upstream: Upstream) -> None:
+    site = start(cloud(upstream), ENV)
+    for origin, status in (("http://evil.test:3266", 403), ("null", 403), ("http://localhost:3000", 200)):
+        assert site.ask("POST", "/v1/chat/completions", CHAT, {"Origin": origin})[0] == status, origin
+    assert len(upstream.bodies) == 1
+
+
 def test_a_label_keeps_data_at_the_site_whatever_the_caller_wishes(
     start: Start, upstream: Upstream, second: Upstream
 ) -> None:

@@ -29,7 +29,7 @@ try:
     import fcntl
     import termios
 except ImportError:  # Windows tells nothing
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment] # there is no fcntl on Windows
 
 AHEAD_BYTES_MAX = 64 * 1024
 """Bytes that are held of requests sent ahead before reading stops."""
@@ -84,7 +84,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the caller in, or says at once that there is no room."""
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(transport)  # type: ignore[arg-type] # uvicorn narrows what asyncio promises
         self._expect(Wait.HEAD, self._limits.head_s)
         if len(self.connections) > 2 * self._limits.connections_max:
             self._drop()

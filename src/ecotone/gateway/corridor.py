@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,8 @@ Headers = Iterable[tuple[bytes, bytes]]
 """Names in lower case, with their values, as they came."""
 
 HOT_PATHS: Final[dict[str, Endpoint]] = {f"/v1/{endpoint.value}": endpoint for endpoint in Endpoint}
+
+_LOCAL_ORIGIN: Final = re.compile(rb"https?://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?")
 
 _log = logging.getLogger("ecotone.gateway")
 
@@ -86,10 +89,12 @@ class Corridor:
         """The name of the caller's key; `''` at a site without keys, which ignores any.
 
         Raises:
-            RequestError: no key (`auth.missing_key`) or one that is not known (`auth.invalid_key`); 401.
+            RequestError: no key (`auth.missing_key`) or one that is not known (`auth.invalid_key`), 401; at a site
+                without keys a web page of elsewhere (`auth.cross_site`), 403.
         """
         check = self.doors.check_key
         if check is None:
+            _refuse_web_pages_of_elsewhere(headers)
             return ""
         secret = _secret(headers)
         if not secret:
@@ -183,6 +188,20 @@ def _secret(headers: Headers) -> str:
         elif name == b"x-api-key":
             other = value.strip()
     return other.decode("latin-1")
+
+
+def _refuse_web_pages_of_elsewhere(headers: Headers) -> None:
+    """A site without keys answers whoever reaches loopback; a browser would carry any web page there.
+
+    Browsers send `Origin` with every POST, also after DNS rebinding; programs do not.
+
+    Raises:
+        RequestError: `Origin` is there and not of this machine (`auth.cross_site`, 403).
+    """
+    for name, value in headers:
+        if name == b"origin" and _LOCAL_ORIGIN.fullmatch(value) is None:
+            words = f"A web page of another site ({value[:80].decode('latin-1')!r}) may not use a site without keys."
+            raise RequestError("auth.cross_site", words + " Set `keys` in the configuration.", status=403)
 
 
 def _no_room(words: str) -> RefusalError:

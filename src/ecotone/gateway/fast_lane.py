@@ -221,13 +221,13 @@ class FastLane(Connection):
         exchange.is_http_10 = self.parser.get_http_version() == "1.0"
         exchange.keep_alive = not exchange.is_http_10 and self.parser.should_keep_alive()
         exchange.expects = self.expect_100_continue
-        self.cycle = exchange  # type: ignore[assignment]
+        self.cycle = exchange  # type: ignore[assignment] # an exchange is a cycle to uvicorn
         self._bind_cycle()
         if self._active is None and not self.pipeline:
             self._active = exchange
             exchange.open()
         else:
-            self.pipeline.appendleft((exchange, None))  # type: ignore[arg-type]
+            self.pipeline.appendleft((exchange, None))  # type: ignore[arg-type] # as above, and nobody runs ASGI for it
 
     def on_body(self, body: bytes) -> None:
         """Some bytes of a body."""
