@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,7 +78,7 @@ def show(answer: Any) -> None:
         return
     click.echo(f"{answer.get('model')} -> {answer.get('target') or 'nowhere'} ({answer.get('placed')})")
     click.echo(f"because {answer['reason']}: {answer.get('meaning')}\n")
-    show_screen({"labels": answer.get("labels") or ["none"], "targets": [_row(row) for row in answer["targets"]]})
+    show_screen({"labels": answer.get("labels") or ["none"], "targets": _rows(answer["targets"])})
 
 
 def _show_past(answer: Mapping[str, Any]) -> None:
@@ -91,7 +91,7 @@ def _show_past(answer: Mapping[str, Any]) -> None:
     click.echo(f"because {answer['reason']}: {answer.get('meaning')}\n")
     placement = placed.get("placement") or {}
     order, lost = list(placement.get("order", [])), {loss["target"]: loss for loss in placement.get("lost", [])}
-    targets = [_row(_judged(row, order, lost)) for row in placed.get("candidates", [])]
+    targets = _rows(_judged(row, order, lost) for row in placed.get("candidates", []))
     single = {name: value for name, value in outcome.items() if name not in ("request", "reason", "attempts", "model")}
     entries = [
         {"entry": entry.get("seq"), "at": instant(entry.get("at_ms", 0)), "kind": entry.get("kind")}
@@ -112,12 +112,19 @@ def _judged(row: Mapping[str, Any], order: list[str], lost: Mapping[str, Mapping
     return {**row, "place_in_order": place, "lost_because": loss.get("obstacle"), "detail": loss.get("detail")}
 
 
+def _rows(said: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The targets as rows, without the columns that say nothing of any of them."""
+    rows = [_row(row) for row in said]
+    silent = {key for key in (rows[0] if rows else {}) if all(row[key] is None for row in rows)}
+    return [{key: value for key, value in row.items() if key not in silent} for row in rows]
+
+
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     """The columns that matter, flat."""
     estimate, limit, state = (row.get(name) or {} for name in ("estimate", "limit", "condition"))
     return {
-        "try": row.get("place_in_order"),
         "target": row.get("target"),
+        "try": row.get("place_in_order"),
         "at": row.get("at"),
         "lost because": row.get("lost_because"),
         "detail": row.get("detail"),

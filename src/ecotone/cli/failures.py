@@ -46,6 +46,8 @@ def show(error: EcotoneError, *, is_json: bool) -> None:
     if problems != (error.message,):
         for problem in problems:
             click.echo(problem, err=True)
+    for note in getattr(error, "__notes__", ()):
+        click.echo(note, err=True)
     if len(problems) == 1:
         click.echo(f"ecotone: {error.message}", err=True)
     else:

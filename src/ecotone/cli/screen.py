@@ -1,20 +1,31 @@
-"""Any JSON answer of the site as a screen: single values as a list, lists of objects as tables.
+"""Any JSON answer of the site as a screen: single values in pairs, lists of objects as tables.
 
-The site decides what is on the screen; units are read off the names (`_s`, `_bytes`, `_mb`, `_usd`).
+The site decides what is on the screen; units are read off the names (`_s`, `_bytes`, `_mb`, `_usd`). A table that is
+wider than the screen becomes one block of pairs for each row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 _GOOD = frozenset({"closed", "up", "ready", "ok"})
 _BAD = frozenset({"open", "down", "failed", "broken"})
+_NOTHING: Final[tuple[object, ...]] = (None, "", [], {})
+
+WIDTH: Final = 100
+"""Columns where standard output is not a terminal."""
+
+PAIRS_MAX: Final = 4
+SHORT_MAX: Final = 32
+"""A value of more characters gets a line of its own."""
 
 
 def show(answer: Any) -> None:
@@ -30,9 +41,9 @@ def show(answer: Any) -> None:
 
 
 def console() -> Console:
-    """Standard output, as it is at the call; wide enough for tables where it is not a terminal."""
+    """Standard output, as it is at the call."""
     found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=200, soft_wrap=False)
+    return found if found.is_terminal else Console(highlight=False, width=WIDTH, soft_wrap=False)
 
 
 def screen(answer: Any) -> RenderableType:
@@ -47,7 +58,7 @@ def _sections(title: str, said: Mapping[str, Any]) -> Iterator[RenderableType]:
     if title:
         yield Text(title, style="bold")
     if single:
-        yield _listed(single)
+        yield Pairs(single)
     for key, value in said.items():
         name = f"{title}.{key}" if title else key
         if isinstance(value, Mapping) and _is_wide(value):
@@ -56,12 +67,12 @@ def _sections(title: str, said: Mapping[str, Any]) -> Iterator[RenderableType]:
                 _is_wide(cell) and _has_wide(cell) for row in rows for cell in row.values()
             ):
                 yield Text(name, style="bold")
-                yield _table(rows)
+                yield Rows(rows)
             else:
                 yield from _sections(name, value)
         elif _is_wide(value):
             yield Text(name, style="bold")
-            yield _table(value)
+            yield Rows(value)
 
 
 def _is_wide(value: Any) -> bool:
@@ -77,24 +88,67 @@ def _has_wide(value: Any) -> bool:
     return any(_is_wide(item) for item in inner)
 
 
-def _listed(said: Mapping[str, Any]) -> Table:
+class Pairs:
+    """Names and values, as many side by side as fit; what is long stands below, on lines of its own."""
+
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        cells = [(_words(key), _styled(key, value)) for key, value in said.items()]
+        self._short = [cell for cell in cells if len(cell[1]) <= SHORT_MAX]
+        self._long = [cell for cell in cells if len(cell[1]) > SHORT_MAX]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draws them."""
+        for count in range(min(PAIRS_MAX, len(self._short)), 0, -1):
+            table = _grid(self._short, count)
+            if count == 1 or _fits(console, options, table):
+                yield table
+                break
+        if self._long:
+            yield _grid(self._long, 1)
+
+
+class Rows:
+    """Objects as a table where it fits, else each as its first value with the others, if they say something, below."""
+
+    def __init__(self, rows: Sequence[Any]) -> None:
+        self._rows = [row if isinstance(row, Mapping) else {"": row} for row in rows]
+        self._columns = list(dict.fromkeys(key for row in self._rows for key in row))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draws them."""
+        table = self._table()
+        if _fits(console, options, table):
+            yield table
+            return
+        first = self._columns[0]
+        for row in self._rows:
+            yield Padding(_styled(first, row.get(first)), (0, 0, 0, 1))
+            said = {key: row.get(key) for key in self._columns[1:]}
+            yield Padding(Pairs({key: value for key, value in said.items() if value not in _NOTHING}), (0, 0, 0, 2))
+
+    def _table(self) -> Table:
+        table = Table(box=None, header_style="dim")
+        for column in self._columns:
+            table.add_column(_words(column), overflow="fold")
+        for row in self._rows:
+            table.add_row(*(_styled(column, row.get(column)) for column in self._columns))
+        return table
+
+
+def _grid(cells: Sequence[tuple[str, Text]], count: int) -> Table:
+    """`count` pairs a line."""
     table = Table(box=None, show_header=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for key, value in said.items():
-        table.add_row(_words(key), _styled(key, value))
+    for _ in range(count):
+        table.add_column(style="dim")
+        table.add_column(overflow="fold")
+    for start in range(0, len(cells), count):
+        table.add_row(*(text for cell in cells[start : start + count] for text in cell))
     return table
 
 
-def _table(rows: Sequence[Any]) -> Table:
-    table = Table(box=None, header_style="dim")
-    objects = [row if isinstance(row, Mapping) else {"": row} for row in rows]
-    columns = list(dict.fromkeys(key for row in objects for key in row))
-    for column in columns:
-        table.add_column(_words(column), overflow="fold")
-    for row in objects:
-        table.add_row(*(_styled(column, row.get(column)) for column in columns))
-    return table
+def _fits(console: Console, options: ConsoleOptions, table: Table) -> bool:
+    """Whether the table can be drawn without folding anything."""
+    return Measurement.get(console, options.update(width=10_000), table).maximum <= options.max_width
 
 
 def _words(key: str) -> str:
@@ -133,6 +187,8 @@ def _figure(key: str, value: float) -> str:
         return f"{value:.4f}".rstrip("0").rstrip(".")
     if _is_duration(key):
         return _duration(value)
+    if key == "pid":
+        return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
 
 

@@ -39,13 +39,12 @@ def text_of(path: Path) -> str:
         raise ConfigError("config.unreadable", f"{path} is not UTF-8 text; save it as UTF-8") from error
 
 
-def load(path: Path | None) -> config.Config:
-    """The configuration that a site started here would have.
+def load(path: Path | None, store: str | None = None) -> config.Config:
+    """The configuration that a site started here, perhaps with `--store`, would have.
 
     Raises:
         ConfigError: with every problem.
     """
     file = chosen(path)
-    if file is None:
-        return config.overlay(config.built_in(os.environ), os.environ)
-    return config.overlay(config.parse(text_of(file), str(file)), os.environ)
+    base = config.built_in(os.environ) if file is None else config.parse(text_of(file), str(file))
+    return config.overlay(base, os.environ, {"store": store})

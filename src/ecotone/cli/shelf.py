@@ -13,12 +13,12 @@ import msgspec
 from ecotone import assets
 from ecotone.cli.progress import BarProgress, is_terminal
 from ecotone.cli.settings import load
-from ecotone.config import LocalTarget
+from ecotone.config import Config, LocalTarget
 
 
-def open_shelf(config_path: Path | None) -> assets.AssetStore:
-    """The store of the configuration."""
-    return assets.open_store(load(config_path).store.path)
+def open_shelf(config_path: Path | None, store: str | None) -> assets.AssetStore:
+    """The store of the configuration, or of `--store`."""
+    return assets.open_store(load(config_path, store).store.path)
 
 
 def rows(store: assets.AssetStore) -> list[dict[str, Any]]:
@@ -37,11 +37,8 @@ def show(found: list[dict[str, Any]]) -> None:
     show_screen({"models": [{column: row.get(column) for column in columns} for row in found]})
 
 
-def pulled(
-    config_path: Path | None, names: tuple[str, ...], sha256: str | None, *, is_quiet: bool
-) -> list[dict[str, Any]]:
-    """Fetches the models, and gives a row for each."""
-    tree = load(config_path)
+def pulled(tree: Config, names: tuple[str, ...], sha256: str | None, *, is_quiet: bool) -> list[dict[str, Any]]:
+    """Fetches the models into the store of the configuration, and gives a row for each."""
     store = assets.open_store(tree.store.path)
     wanted: list[tuple[str, str | None]] = [(name, sha256) for name in names]
     if not names:

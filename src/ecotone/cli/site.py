@@ -68,7 +68,11 @@ def running(config_path: Path | None, url: str | None) -> Site:
     key = os.environ.get("ECOTONE_API_KEY", "")
     if url is not None:
         return Site(_checked_url(url), key)
-    tree = load(config_path)
+    try:
+        tree = load(config_path)
+    except ConfigError as error:
+        error.add_note("A running site can be asked without reading this file: name its address with --url.")
+        raise
     host = _EVERYWHERE.get(tree.listen.address, tree.listen.address)
     shown = f"[{host}]" if ":" in host else host
     return Site(f"http://{shown}:{tree.listen.port}", key or _own_key(tree))

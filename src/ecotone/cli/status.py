@@ -13,7 +13,7 @@ from ecotone.cli.options import shared, url
 @shared
 @url
 def status(config_path: Path | None, is_json: bool, url: str | None) -> None:
-    """Show the running site in one screen: link, targets, engines, queue, budgets.
+    """Show the running site in one screen: targets, models, machine, engines with their settings, budgets, ledger.
 
     \b
     Examples:

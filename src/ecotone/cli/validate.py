@@ -38,4 +38,5 @@ def validate(config_path: Path | None, is_json: bool, file: Path | None) -> None
     for note in notes:
         click.echo(f"note: {note}")
     names = ", ".join(config.model_names(tree))
-    click.echo(f"{path or 'the built-in configuration'} is valid: {len(tree.targets)} targets; models: {names}")
+    targets = "1 target" if len(tree.targets) == 1 else f"{len(tree.targets)} targets"
+    click.echo(f"{path or 'the built-in configuration'} is valid: {targets}; models: {names}")

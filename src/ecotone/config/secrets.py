@@ -61,7 +61,9 @@ def resolve(reference: str, environ: Mapping[str, str], read_file: Callable[[str
     else:
         raise ConfigError(UNREADABLE, f"{where}not a reference that can be read; write `env:NAME` or `file:PATH`")
     if not secret.isprintable() or not secret.isascii():
-        raise ConfigError(UNREADABLE, f"{where}{kind}:{name} holds more than one line of printable ASCII")
+        raise ConfigError(
+            UNREADABLE, f"{where}{kind}:{name} holds a line break, or a character that is not printable ASCII"
+        )
     return secret
 
 

@@ -1,6 +1,6 @@
 """A target's breaker: one table, shared by the real site and the simulator, read by placement.
 
-States and events are the table `TABLE`; `docs/explanation/breaker.md` draws its picture from it.
+States and events are the table `TABLE`; `docs/explanation/continuity.md` draws its picture from it.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def test_an_unknown_command_is_bad_input(shell: Any) -> None:
 def test_validate_says_that_a_file_is_valid(shell: Any) -> None:
     shell.write("ecotone.yaml", GOOD)
     result = shell("validate", "ecotone.yaml")
-    assert (result.exit_code, result.stdout) == (0, "ecotone.yaml is valid: 1 targets; models: auto, m\n")
+    assert (result.exit_code, result.stdout) == (0, "ecotone.yaml is valid: 1 target; models: auto, m\n")
     assert shell("validate").stdout == result.stdout
     assert json.loads(shell("validate", "--json").stdout) == {"file": "ecotone.yaml", "valid": True, "notes": []}
 
@@ -157,6 +157,27 @@ def test_status_is_one_screen(shell: Any, site: Any) -> None:
     for words in ("clinic-7", "1 h 01 min", "250 ms", "1.5 MB", "threads 1", "big", "open", "cores", "no"):
         assert words in result.stdout
     assert json.loads(shell("status", "--json", *_at(site)).stdout) == STATUS
+
+
+def test_a_table_that_is_too_wide_becomes_a_block_for_each_row(shell: Any, site: Any) -> None:
+    engine = {f"measured_{number}": "x" * 12 for number in range(12)} | {"why": None, "pid": 7238, "note": "y" * 150}
+    site.answers["GET", "/admin/status"] = (200, {"engines": {"small": engine, "other": {"state": "ready"}}})
+    lines = shell("status", *_at(site)).stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[:2] == ["engines", " small"]
+    assert " other" in lines
+    told = "\n".join(lines)
+    assert "measured 11  xxxxxxxxxxxx" in told
+    assert "  7238" in told
+    assert "why" not in told, "what says nothing is left out"
+    assert told.count("y" * 20) >= 2, "a long value is folded, not cut"
+
+
+def test_a_wrong_file_does_not_hide_the_way_to_a_running_site(shell: Any) -> None:
+    shell.write("ecotone.yaml", BAD)
+    result = shell("status")
+    assert result.exit_code == 2
+    assert "--url" in result.stderr
 
 
 def test_status_finds_the_site_by_its_configuration(shell: Any, site: Any) -> None:
@@ -328,6 +349,11 @@ def test_models_are_listed_pulled_and_removed(shell: Any) -> None:
     model = shell.write("m.gguf", "GGUF made up")
     shell.write("ecotone.yaml", f"targets: {{own: {{engine: llama.cpp, model: 'file:{model}'}}}}\n")
     assert "smollm2-135m" in shell("models", "list").stdout
+    other = ("--store", str(shell.folder / "other"))
+    assert shell("models", "pull", f"file:{model}", *other).exit_code == 0
+    assert any(row["here"] for row in json.loads(shell("models", "list", "--json", *other).stdout))
+    assert not any(row["here"] for row in json.loads(shell("models", "list", "--json").stdout))
+    assert shell("models", "rm", f"file:{model}", *other).exit_code == 0
     result = shell("models", "pull")
     assert result.exit_code == 0
     assert str(model) in result.stderr

@@ -33,7 +33,7 @@ def ledger(shell: Any) -> Path:
 def test_a_whole_ledger_is_whole(shell: Any, ledger: Path) -> None:
     result = shell("ledger", "verify")
     assert result.exit_code == 0
-    assert "6 entries in 1 segments" in result.stdout
+    assert "6 entries in 1 segment:" in result.stdout
     head = result.stdout.split()[-1]
     assert shell("ledger", "verify", "--head", head).exit_code == 0
     said = json.loads(shell("ledger", "verify", "--json", str(ledger)).stdout)

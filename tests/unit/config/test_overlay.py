@@ -147,7 +147,7 @@ def test_secrets_are_read_where_their_references_point() -> None:
         ("file:/none", None, "keys.x: the file /none cannot be read: No such file"),
         ("file:/empty", b"\n", "is empty"),
         ("file:/long", b"x" * (SECRET_BYTES_MAX + 1), "too large"),
-        ("file:/lines", b"a\nb", "more than one line"),
+        ("file:/lines", b"a\nb", "holds a line break"),
         ("sha256:" + "0" * 64, b"", "not a reference that can be read"),
     ],
 )
