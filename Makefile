@@ -9,6 +9,8 @@ export ECOTONE_TEST_STORE ?= $(CURDIR)/$(VENV)/.ecotone-test-store
 HISTORIES ?= 20000
 SEED ?= 0
 ROUNDS ?= 50
+# The rooms that decide: every branch of theirs is tested.
+CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/estimate/*,*/ecotone/placement/*,*/ecotone/flow/*
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up test check sim faults bench-gateway bench-engine docs format clean
@@ -21,16 +23,19 @@ setup: $(STAMP) ## make .venv with all that running, testing and benchmarking ne
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Ecotone needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Mend: make setup PYTHON=python3.11" % v[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "No venv module. Mend: apt-get install python3-venv" >&2; exit 1; }
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -q -c constraints.txt -e '.[dev]'
+	@echo "installing what running, testing and benchmarking need (about a minute)"
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
 	@touch $@
 
 up: $(STAMP) ## set up, fetch the starter model, start a site on http://127.0.0.1:3266
 	@$(BIN)/ecotone models pull smollm2-135m
 	@exec $(BIN)/ecotone up $(ARGS)
 
-test: check ## set up, check the house, run the tests (under 5 minutes)
+test: check ## set up, check the house, run the tests with coverage (under 5 minutes)
 	@$(BIN)/ecotone models pull smollm2-135m --store $(ECOTONE_TEST_STORE)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=
+	@$(BIN)/coverage report --include '$(CORE)' --fail-under=100 --skip-covered || { echo "the core is not covered whole"; exit 1; }
+	@$(BIN)/coverage report --fail-under=90 --format=total | sed 's/^/coverage of the whole, branches included, %: /'
 
 check: $(STAMP) ## format, lint, types, layers
 	$(BIN)/ruff format --check src tests benchmarks
