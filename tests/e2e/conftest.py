@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import http.client
 import json
 import os
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -19,8 +22,68 @@ from typing import Any
 import pytest
 import yaml
 
+from ecotone.assets import catalogue
+
 ECOTONE = str(Path(sys.executable).parent / "ecotone")
 START_S = 30.0
+CLONE_NEWNET = 0x40000000
+MODEL_STORE = Path(os.environ.get("ECOTONE_TEST_STORE", Path(sys.prefix) / ".ecotone-test-store"))
+"""Where `make test` has put the starter model."""
+
+
+def starter_file(store: Path = MODEL_STORE) -> Path:
+    """The starter model's file in a site's store."""
+    sha256 = catalogue.find("smollm2-135m").sha256
+    return store / "assets" / "sha256" / sha256[:2] / sha256
+
+
+def link_starter(store: Path) -> None:
+    """Puts the starter model into a site's store without a download, and without a copy where that can be."""
+    there = starter_file(store)
+    there.parent.mkdir(parents=True)
+    try:
+        there.hardlink_to(starter_file())
+    except OSError:
+        shutil.copyfile(starter_file(), there)
+
+
+def poll(condition: Callable[[], Any], what: str, within_s: float = 10.0) -> Any:
+    """Waits until the condition holds, looking every 10 ms; what it gave.
+
+    Raises:
+        AssertionError: it did not hold in time.
+    """
+    until_s = time.monotonic() + within_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < until_s, f"not within {within_s:g} s: {what}"
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def network_of(path: str) -> Iterator[None]:
+    """This thread's new sockets belong to the network namespace that the file names (root only)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    there = os.open(path, os.O_RDONLY)
+    try:
+        if libc.setns(there, CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+        yield
+    finally:
+        libc.setns(home, CLONE_NEWNET)
+        os.close(there)
+        os.close(home)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller who leaves, or whose handshake fails, is what is being tested."""
 
 
 class Upstream:
@@ -29,27 +92,36 @@ class Upstream:
     Attributes:
         behaviour: `ok`, a status such as `503`, `429-5` (with Retry-After 5), `html`, `silent`, `cut`, `empty`.
         bodies: Decoded bodies of all requests.
-        gone: Set when a caller's connection was seen closing in mid-answer.
+        gone: Set when a caller's connection was seen closing in mid-answer; `gone_at_s` says when, each time.
+        on_body: Called when a request has come, before it is answered.
+        written_bytes: Bytes of streams that the network took.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1", trust: ssl.SSLContext | None = None) -> None:
         self.behaviour = "ok"
         self.words = ["The ", "cloud ", "says ", "hello."]
         self.gap_s = 0.0
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.on_body: Callable[[], None] = lambda: None
+        self.written_bytes = 0
+        self.gone_at_s: list[float] = []
         self.gone = threading.Event()
         self.begun = threading.Event()
         self.release = threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.server.daemon_threads = True
+        self.address = address
+        self.scheme = "http" if trust is None else "https"
+        self.server = _Server((address, 0), _handler(self))
+        if trust is not None:
+            # The handshake belongs to the connection's own thread: `accept` must not wait for it.
+            self.server.socket = trust.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
         self.thread.start()
 
     @property
     def url(self) -> str:
         """Base URL."""
-        return f"http://127.0.0.1:{self.server.server_address[1]}/v1"
+        return f"{self.scheme}://{self.address}:{self.server.server_address[1]}/v1"
 
     def close(self) -> None:
         """Stops listening; connections are refused from now on."""
@@ -75,9 +147,9 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
             upstream.headers.append({name.lower(): value for name, value in self.headers.items()})
             behaviour = upstream.behaviour
             upstream.begun.set()
+            upstream.on_body()
             if behaviour == "silent":
-                upstream.release.wait(60)
-                self.close_connection = True
+                self._keep_silent()
             elif behaviour == "html":
                 self._send(200, b"<html>captive portal</html>", "text/html")
             elif behaviour[:3].isdigit():
@@ -89,6 +161,17 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
                 self._stream(body, behaviour)
             else:
                 self._whole(body)
+
+        def _keep_silent(self) -> None:
+            """Says nothing until released, or until the caller has gone."""
+            self.connection.settimeout(0.01)
+            while not upstream.release.is_set():
+                with contextlib.suppress(TimeoutError, ssl.SSLError):
+                    if not self.connection.recv(1):
+                        upstream.gone_at_s.append(time.monotonic())
+                        upstream.gone.set()
+                        break
+            self.close_connection = True
 
         def _whole(self, body: dict[str, Any]) -> None:
             message = {"role": "assistant", "content": "".join(upstream.words)}
@@ -119,6 +202,7 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
                 self._chunk(b"data: [DONE]\n\n")
                 self._chunk(b"")
             except OSError:
+                upstream.gone_at_s.append(time.monotonic())
                 upstream.gone.set()
                 self.close_connection = True
 
@@ -128,6 +212,7 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
         def _chunk(self, data: bytes) -> None:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
             self.wfile.flush()
+            upstream.written_bytes += len(data)
 
         def _json(self, status: int, body: dict[str, Any], extra: dict[str, str] | None = None) -> None:
             self._send(status, json.dumps(body).encode(), "application/json", extra)
@@ -145,18 +230,28 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
 class Site:
     """`ecotone up` in a process of its own, on a free port."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], environ: dict[str, str], prefix: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        environ: dict[str, str],
+        prefix: tuple[str, ...],
+        fill: Callable[[Path], None] | None = None,
+    ) -> None:
         self.file = folder / "ecotone.yaml"
         self.store = folder / "store"
         base = {"site": "test", "listen": {"address": "127.0.0.1", "port": 0}, "store": {"path": str(self.store)}}
         self.file.write_text(yaml.safe_dump(base | config))
         self.log = folder / "site.log"
+        if fill is not None:
+            fill(self.store)
         env = {key: value for key, value in os.environ.items() if not key.startswith("ECOTONE_")} | environ
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*prefix, ECOTONE, "up", "-c", str(self.file)], stdout=log, stderr=log, env=env, cwd=folder
             )
         self.port = 0
+        self.around: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
 
     def wait(self) -> Site:
         """Until it listens."""
@@ -175,12 +270,50 @@ class Site:
         """Base URL for clients."""
         return f"http://127.0.0.1:{self.port}/v1"
 
+    def connect(self, timeout_s: float = 60.0) -> http.client.HTTPConnection:
+        """A new connection to the site."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        with self.around():
+            connection.connect()
+        return connection
+
+    def begin(
+        self, body: dict[str, Any], path: str = "/v1/chat/completions", timeout_s: float = 60.0
+    ) -> http.client.HTTPConnection:
+        """Sends a request without waiting for its answer."""
+        connection = self.connect(timeout_s)
+        connection.request("POST", path, json.dumps(body).encode(), {"content-type": "application/json"})
+        return connection
+
+    def status(self) -> dict[str, Any]:
+        """`GET /admin/status`."""
+        found: dict[str, Any] = json.loads(self.ask("GET", "/admin/status")[2])
+        return found
+
+    def children(self) -> list[int]:
+        """The site's child processes: its workers."""
+        found = [path.read_text().split() for path in Path(f"/proc/{self.process.pid}/task").glob("*/children")]
+        return [int(pid) for pids in found for pid in pids]
+
+    def fds(self) -> int:
+        """How many files and sockets the site holds open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def rss_bytes(self) -> int:
+        """The site's own resident memory, without workers."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE")
+
+    def gauge(self, name: str) -> float:
+        """The sum of a metric over its labels."""
+        lines = self.ask("GET", "/metrics")[2].decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((name + " ", name + "{")))
+
     def ask(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
         """One request: (status, headers in lower case, body)."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        with contextlib.closing(connection):
+        with contextlib.closing(self.connect()) as connection:
             data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
             connection.request(method, path, data, {"content-type": "application/json", **(headers or {})})
             answer = connection.getresponse()
@@ -220,10 +353,15 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts sites; all are stopped at the end."""
     sites: list[Site] = []
 
-    def begin(config: dict[str, Any], environ: dict[str, str] | None = None, prefix: tuple[str, ...] = ()) -> Site:
+    def begin(
+        config: dict[str, Any],
+        environ: dict[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+        fill: Callable[[Path], None] | None = None,
+    ) -> Site:
         folder = tmp_path / f"site{len(sites)}"
         folder.mkdir()
-        sites.append(Site(folder, config, environ or {}, prefix))
+        sites.append(Site(folder, config, environ or {}, prefix, fill))
         return sites[-1].wait()
 
     yield begin

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -117,13 +118,15 @@ class Local:
         }
 
     def status(self) -> dict[str, Any]:
-        """Each model's engine, for `ecotone status`."""
+        """Each model's engine, for `ecotone status`; a further engine of the same model is `NAME#2`."""
         rows: dict[str, Any] = {}
+        count: Counter[str] = Counter()
         for engine in self._supervisor.status().engines:
             row = msgspec.to_builtins(engine)
             measured = row.pop("measured")
             name, best = row.pop("model"), measured["best"] if measured else {}
-            rows[name] = {
+            count[name] += 1
+            rows[name if count[name] == 1 else f"{name}#{count[name]}"] = {
                 **{key: value for key, value in row.items() if key != "settings"},
                 **row["settings"],
                 "prefill_tokens_per_s": best.get("prefill_tok_s"),
