@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,12 +15,9 @@ from openai.types.chat import ChatCompletionChunk
 
 from ecotone.shaping import SMOLLM2_135M, classify_error, shape
 from ecotone.values import Endpoint
+from tests.e2e.conftest import starter_file
 
-MODEL = os.environ.get("ECOTONE_TEST_MODEL", "")
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(not Path(MODEL).is_file(), reason="ECOTONE_TEST_MODEL names no GGUF file"),
-]
+pytestmark = pytest.mark.engine
 
 # Ends with its parent: it reads standard input to the end.
 WORKER = """
@@ -82,7 +77,7 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    command = [sys.executable, "-c", WORKER, MODEL]
+    command = [sys.executable, "-c", WORKER, str(starter_file())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:
         assert worker.stdout is not None
         address = worker.stdout.readline().decode().strip()

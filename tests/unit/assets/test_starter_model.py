@@ -11,7 +11,7 @@ import pytest
 
 from ecotone import assets
 
-SHARED = Path(os.environ.get("ECOTONE_TEST_MODELS") or Path(sys.prefix) / ".ecotone-test-store")
+SHARED = Path(os.environ.get("ECOTONE_TEST_STORE") or Path(sys.prefix) / ".ecotone-test-store")
 
 
 @pytest.mark.engine
