@@ -7,7 +7,7 @@
     ...
     await supervisor.close()
 
-`lifecycle`, `eviction`, `tuning` and `settings` are pure; `process` and `launching` make workers; `worker` is the
+`lifecycle`, `eviction`, `tuning` and `settings` are pure; `child` and `launching` make workers; `worker` is the
 child; `engine` is one model's queue and life; `supervisor` is all of them; `target` is what the corridor sees.
 """
 

@@ -7,17 +7,17 @@ import collections
 import contextlib
 from collections.abc import Callable
 from random import Random
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from ecotone.engines.asking import ask
+from ecotone.engines.child import Worker
 from ecotone.engines.eviction import Loaded
-from ecotone.engines.launching import REAP_S_MAX, Launch, Running, launch
+from ecotone.engines.launching import Launch, Running, launch
 from ecotone.engines.lifecycle import Deaths, Effect, Event, Patience, State, step
 from ecotone.engines.machine import Machine
 from ecotone.engines.needs import Channel, Hold, Progress
-from ecotone.engines.process import Worker
 from ecotone.engines.settings import Model, Tuned, guess_bytes
 from ecotone.engines.tuning import Measured
 from ecotone.values import EcotoneError, TargetError, TrustError
@@ -62,6 +62,9 @@ class World(Protocol):
 
     def changed(self, engine: Engine, event: Event | None) -> None:
         """The engine's state or load changed."""
+
+    def mourn(self, end: asyncio.Future[Any]) -> None:
+        """Something was told to end: a killed worker, a cancelled task. The supervisor waits for it before it ends."""
 
     async def measure(self, model: Model, hold: Hold) -> Measured | None:
         """Measures settings for the model and keeps them; None where that was not possible.
@@ -240,24 +243,19 @@ class Engine:
         self._error = TargetError("engine_crashed", f"{self.model.name}: {why}; it is being restarted")
         self.tell(Event.RECYCLE)
 
-    async def close(self) -> None:
-        """Stops at once: requests fail, the worker is killed and reaped."""
+    def close(self) -> None:
+        """Stops at once: requests fail, the worker is killed. The supervisor waits until it is reaped."""
         self._error = TargetError("engine_crashed", f"{self.model.name}: the gateway is stopping")
-        tasks = [task for task in (self._task, self._watch) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._is_closing = True
+        if self._watch is not None:
+            self._watch.cancel()
+            self._world.mourn(self._watch)
         if self._due is not None:
             self._due.cancel()
-        self._is_closing = True
-        running = self.running
         self._kill()
         self._fail_active()
         self._fail_waiting()
         self.state = State.STOPPED
-        if running is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(running.worker.gone), REAP_S_MAX)
 
     # Requests.
 
@@ -335,6 +333,7 @@ class Engine:
         running, self.running = self.running, None
         if running is not None:
             running.stop()
+            self._world.mourn(running.worker.gone)
         if self._task is not asyncio.current_task():
             self._stop_task()
         self._stuck = 0
@@ -350,6 +349,7 @@ class Engine:
     def _stop_task(self) -> None:
         if self._task is not None:
             self._task.cancel()
+            self._world.mourn(self._task)
             self._task = None
         self.has_room = False
 

@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
+from ecotone.engines.child import Ready, Worker
 from ecotone.engines.needs import Channel, Connect, Held, Hold
-from ecotone.engines.process import Ready, Worker
 from ecotone.engines.settings import Limits, Model, Tuned, worker_settings
 from ecotone.values import TargetError
 

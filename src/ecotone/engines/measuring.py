@@ -131,7 +131,7 @@ class _Bench:
 
 def _spawn_neighbour() -> subprocess.Popen[bytes]:
     """A process that keeps one core busy, and ends by itself if we cannot end it."""
-    return subprocess.Popen(  # noqa: S603 - our own text
+    return subprocess.Popen(  # noqa: S603 - it is our own text
         [sys.executable, "-S", "-E", "-c", _NEIGHBOUR], env={}, stdin=subprocess.DEVNULL, start_new_session=True
     )
 

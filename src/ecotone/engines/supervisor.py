@@ -18,7 +18,7 @@ import msgspec
 from ecotone.engines import eviction
 from ecotone.engines.asking import ask
 from ecotone.engines.engine import Engine
-from ecotone.engines.launching import Launch
+from ecotone.engines.launching import REAP_S_MAX, Launch
 from ecotone.engines.lifecycle import Event, Patience, State
 from ecotone.engines.machine import Machine
 from ecotone.engines.machine import machine as this_machine
@@ -125,7 +125,7 @@ class Supervisor:
         self.machine = machine or this_machine()
         self.budget_bytes = settings.memory_bytes or self.machine.budget_bytes
         self.patience = settings.patience
-        self.dice = dice or Random()  # noqa: S311 - jitter, not a secret
+        self.dice = dice or Random()  # noqa: S311 - it is jitter, not a secret
         self.progress = progress
         self.launch = Launch(connect, socket_folder(settings.folder), settings.limits, self.machine.is_x86)
         self._settings = settings
@@ -138,6 +138,7 @@ class Supervisor:
         self._change = asyncio.Event()
         self._tick: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._mourned: set[asyncio.Future[Any]] = set()
         self._asked: set[Engine] = set()
         self._is_closed = False
 
@@ -192,10 +193,13 @@ class Supervisor:
             await self._next_change()
         if self._tick is not None:
             self._tick.cancel()
+        for engine in engines:
+            engine.close()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(engine.close() for engine in engines))
+        ending = {*self._tasks, *self._mourned}
+        if ending:
+            await asyncio.wait(ending, timeout=REAP_S_MAX)
         with contextlib.suppress(OSError):
             self.launch.folder.rmdir()
 
@@ -220,6 +224,12 @@ class Supervisor:
         finally:
             self._queue.remove(engine)
             self._notify()
+
+    def mourn(self, end: asyncio.Future[Any]) -> None:
+        """See `engine.World`."""
+        if not end.done():
+            self._mourned.add(end)
+            end.add_done_callback(self._mourned.discard)
 
     def changed(self, engine: Engine, event: Event | None) -> None:
         """See `engine.World`."""

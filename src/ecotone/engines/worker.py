@@ -1,4 +1,4 @@
-"""The child process: one model, one llama-server on a private Unix socket. Run as a script by `process`.
+"""The child process: one model, one llama-server on a private Unix socket. Run as a script by `child`.
 
 Standard library and the engine only, so that it starts fast and stays small. It must not outlive its parent: the
 kernel kills it when the parent's thread ends, and it exits when its standard input, a socket from the parent, closes.

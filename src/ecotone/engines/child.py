@@ -78,7 +78,7 @@ class Worker:
             self._out, out = _pipe(undo)
             self._err, err = _pipe(undo)
             try:
-                self._process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - our own file
+                self._process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - it is our own file
                     [sys.executable, "-P", worker.__file__],
                     stdin=theirs.fileno(),
                     stdout=out,
