@@ -157,9 +157,9 @@ def explain(site: Site, request: Request) -> dict[str, Any]:
             "lost_because": loss.obstacle if loss else None,
             "meaning": why.OBSTACLES[loss.obstacle] if loss else None,
             "detail": loss.detail if loss else None,
-            "limit": msgspec.to_builtins(candidate.limit),
-            "estimate": msgspec.to_builtins(candidate.estimate),
-            "condition": msgspec.to_builtins(candidate.condition),
+            "limit": msgspec.structs.asdict(candidate.limit),
+            "estimate": msgspec.structs.asdict(candidate.estimate),
+            "condition": msgspec.structs.asdict(candidate.condition),
         }
         targets.append(row)
     return {
@@ -171,7 +171,7 @@ def explain(site: Site, request: Request) -> dict[str, Any]:
         "meaning": meaning(chosen.reason),
         "order": list(chosen.order),
         "labels": list(decided.labels),
-        "ask": msgspec.to_builtins(decided.ask),
+        "ask": msgspec.structs.asdict(decided.ask),
         "targets": targets,
     }
 

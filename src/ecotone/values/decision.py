@@ -1,4 +1,7 @@
-"""The values that go into a decision and come out of it; a ledger entry holds them all (invariant 9)."""
+"""The values that go into a decision and come out of it; a ledger entry holds them all (invariant 9).
+
+What equals its default is left out of the entry: it comes back when the entry is read.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class Limit(msgspec.Struct, frozen=True, gc=False):
     rule: str
 
 
-class Estimate(msgspec.Struct, frozen=True, gc=False):
+class Estimate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What one target is predicted to do with one request. None = nothing measured yet.
 
     Attributes:
@@ -44,7 +47,7 @@ class Estimate(msgspec.Struct, frozen=True, gc=False):
     output_tokens: int = 0
 
 
-class Condition(msgspec.Struct, frozen=True, gc=False):
+class Condition(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A target's state now, exactly as its breaker and queue keep it.
 
     Attributes:
@@ -60,7 +63,7 @@ class Condition(msgspec.Struct, frozen=True, gc=False):
     waiting: int = 0
 
 
-class Candidate(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """All that `placement.decide` knows of one target for one request, in the order of the model name's list."""
 
     target: str
@@ -75,7 +78,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     queue_max: int = 0
 
 
-class Ask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Ask(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """What the request and the site demand of any target.
 
     Attributes:
@@ -107,7 +110,7 @@ class Loss(msgspec.Struct, frozen=True, gc=False):
     detail: str
 
 
-class Placement(msgspec.Struct, frozen=True, gc=False):
+class Placement(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Targets to try, in order, and why each other one lost. An empty order is a refusal.
 
     Attributes:
