@@ -31,6 +31,7 @@ LOG_READ_BYTES: Final = 64 * 1024
 
 READY_BYTES_MAX: Final = 4096
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 ENVIRONMENT: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "TMPDIR")
 """All of the environment that a worker sees: the gateway's holds secrets. `OMP_*` and `GGML_*` go along."""
 
@@ -131,6 +132,14 @@ class Worker:
             return int(Path(f"/proc/{self.pid}/statm").read_bytes().split()[1]) * PAGE_BYTES
         except (OSError, IndexError):
             return 0
+
+    def work_s(self) -> float:
+        """Seconds of CPU used so far, and 0.01 for each page that was waited for from disk; 0 once it is gone."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / TICKS_PER_S + int(fields[9]) * 0.01
+        except (OSError, IndexError):
+            return 0.0
 
     def why(self) -> str:
         """What the engine's log says of its failure, in one line; of a running engine only what holds no content."""

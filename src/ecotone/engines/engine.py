@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import enum
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final, Protocol
@@ -26,12 +27,29 @@ WAIT_MAX_S: Final = 1.0
 """A request waits for a restart that is due within this time; else it fails at once, with `retry_after_s`."""
 
 STUCK_EVERY_S: Final = 0.1
+FREED_S: Final = 1.0
+"""After a caller left in mid-answer its slot is looked at once more: it should have been free after some 0.02 s."""
+
+WORK_MIN: Final = 0.02
+"""Share of a core that a working engine uses at least; one that is stopped or locked up uses none. (A worker that
+waits for its model's pages from a slow disk works as well.)"""
+
 DOUBT_S: Final = 0.25
 """After a broken connection nothing is sent for so long: the death of the worker is told some milliseconds later."""
 
 
 class _Slot(msgspec.Struct):
     is_processing: bool = False
+
+
+class Leaving(enum.Enum):
+    """How a request ends: served or never sent; its caller gone in mid-answer, or in prefill, where the worker does
+    not notice; the connection closed by the worker, which is probably dead."""
+
+    DONE = enum.auto()
+    IN_ANSWER = enum.auto()
+    IN_PREFILL = enum.auto()
+    BROKEN = enum.auto()
 
 
 class Seat(Protocol):
@@ -105,6 +123,7 @@ class Engine:
         self._stuck = 0
         self._stuck_since_s = 0.0
         self._doubt_until_s = 0.0
+        self._work_s = self._work_at_s = 0.0
         self._probes: list[Callable[[TargetError | None], None]] = []
         self._deaths = Deaths(world.patience, world.dice)
         self._error = TargetError("engine_start", f"{model.name}: not started")
@@ -112,6 +131,7 @@ class Engine:
         self._due_at_s = 0.0
         self._task: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._freed: asyncio.TimerHandle | None = None
         self._rss_bytes = 0
         self._is_closing = False
 
@@ -141,27 +161,21 @@ class Engine:
         else:
             self._loop.call_soon(self.tell, Event.WANTED)
 
-    def leave(self, seat: Seat, *, is_stuck: bool = False, is_broken: bool = False) -> None:
-        """The request is over, served or not.
-
-        Args:
-            is_stuck: Its caller left in prefill: the worker works on.
-            is_broken: The worker closed the connection: it is probably dead.
-        """
+    def leave(self, seat: Seat, how: Leaving = Leaving.DONE) -> None:
+        """The request is over, served or not."""
         with contextlib.suppress(ValueError):
             self._waiting.remove(seat)
         if seat not in self._active:
             return
         self._active.discard(seat)
         self.used_at_s = self._loop.time()
-        if is_broken:
+        if how is Leaving.BROKEN:
             self._doubt_until_s = self.used_at_s + DOUBT_S
             self._loop.call_later(DOUBT_S, self._settle_load)
-        if is_stuck and self.state in (State.READY, State.DRAINING):
-            self._stuck += 1
-            self._stuck_since_s = self._loop.time()
-            if self._watch is None:
-                self._watch = self._loop.create_task(self._watch_stuck())
+        if how is Leaving.IN_PREFILL:
+            self._take_as_stuck()
+        elif how is Leaving.IN_ANSWER and self._freed is None:
+            self._freed = self._loop.call_later(FREED_S, self._see_if_freed)
         self._settle_load()
 
     def when_ready(self, tell: Callable[[TargetError | None], None]) -> Callable[[], None]:
@@ -177,6 +191,16 @@ class Engine:
                 self._probes.remove(tell)
 
         return forget
+
+    def silent_s(self) -> float:
+        """Seconds since the worker's last sign of life: a byte, or work. Looked at now."""
+        now_s = self._loop.time()
+        if self.running is not None:
+            work_s = self.running.worker.work_s()
+            if work_s - self._work_s >= WORK_MIN * (now_s - self._work_at_s):
+                self.heard_at_s = now_s
+            self._work_s, self._work_at_s = work_s, now_s
+        return now_s - self.heard_at_s
 
     def heard(self) -> None:
         """The worker gave a sign of life."""
@@ -250,8 +274,9 @@ class Engine:
         if self._watch is not None:
             self._watch.cancel()
             self._world.mourn(self._watch)
-        if self._due is not None:
-            self._due.cancel()
+        for timer in (self._due, self._freed):
+            if timer is not None:
+                timer.cancel()
         self._kill()
         self._fail_active()
         self._fail_waiting()
@@ -293,6 +318,19 @@ class Engine:
         probes, self._probes = self._probes, []
         for tell in probes:
             tell(error)
+
+    def _take_as_stuck(self) -> None:
+        """A slot works on for a caller who has left."""
+        if self.state in (State.READY, State.DRAINING):
+            self._stuck += 1
+            self._stuck_since_s = self._loop.time()
+            if self._watch is None:
+                self._watch = self._loop.create_task(self._watch_stuck())
+
+    def _see_if_freed(self) -> None:
+        self._freed = None
+        if not self._active and not self._stuck and self.running is not None:
+            self._take_as_stuck()
 
     async def _watch_stuck(self) -> None:
         """Waits for the worker to finish prefills that nobody wants any more; replaces it if that takes too long.

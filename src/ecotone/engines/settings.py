@@ -75,8 +75,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         starve_s: How long a model waits before busy ones are drained in its favour.
         drain_s: For requests under way at shutdown.
         prefill_grace_s: After a caller left in prefill: how long its slot may stay busy before the worker is replaced.
-        health_every_s, health_within_s: While requests are under way: how often the worker is asked for a sign of
-            life, and how long it may give none, before it is replaced.
+        health_every_s, health_within_s: While requests are under way: how often the worker is looked at, and how long
+            it may give no sign of life (neither a byte nor work on the CPU) before it is replaced.
         cache_ram_mib: The engine's cache of prompts in memory.
         nice, oom_score_adj: Of the worker: lower priority, and the first to go when memory is short.
         address_space_bytes_max: RLIMIT_AS of the worker; None for none.

@@ -16,7 +16,6 @@ from typing import Any, Final
 import msgspec
 
 from ecotone.engines import eviction
-from ecotone.engines.asking import ask
 from ecotone.engines.engine import Engine
 from ecotone.engines.launching import REAP_S_MAX, Launch
 from ecotone.engines.lifecycle import Event, Patience, State
@@ -137,9 +136,7 @@ class Supervisor:
         self._queue: list[Engine] = []
         self._change = asyncio.Event()
         self._tick: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._mourned: set[asyncio.Future[Any]] = set()
-        self._asked: set[Engine] = set()
         self._is_closed = False
 
     def engine(self, model: Model, hold: Hold) -> Engine:
@@ -195,11 +192,8 @@ class Supervisor:
             self._tick.cancel()
         for engine in engines:
             engine.close()
-        for task in self._tasks:
-            task.cancel()
-        ending = {*self._tasks, *self._mourned}
-        if ending:
-            await asyncio.wait(ending, timeout=REAP_S_MAX)
+        if self._mourned:
+            await asyncio.wait(set(self._mourned), timeout=REAP_S_MAX)
         with contextlib.suppress(OSError):
             self.launch.folder.rmdir()
 
@@ -277,7 +271,7 @@ class Supervisor:
             await asyncio.wait_for(self._change.wait(), LOOK_EVERY_S)
 
     def _look(self) -> None:
-        """Once a second while an engine is loaded: idle ones go, silent ones are asked, hung ones replaced."""
+        """Once a second while an engine is loaded: idle ones go, hung ones are replaced."""
         self._tick = None
         now_s = self._loop.time()
         engines = {engine.name: engine for engine in (*self._engines.values(), *self._leaving)}
@@ -292,14 +286,13 @@ class Supervisor:
     def _check(self, engine: Engine, now_s: float) -> None:
         if engine.running is None:
             return
-        silent_s = now_s - engine.heard_at_s
-        if engine.load()[0] and silent_s > self.launch.limits.health_within_s:
+        if not engine.load()[0]:
+            if self._is_measurable(engine, now_s):
+                engine.tell(Event.MEASURE)
+            return
+        silent_s = engine.silent_s()
+        if silent_s > self.launch.limits.health_within_s:
             engine.recycle(f"it gave no sign of life for {silent_s:.1f} s")
-        elif engine.load()[0] and silent_s >= self._every_s and engine not in self._asked:
-            self._asked.add(engine)
-            self._own(self._ask(engine))
-        elif self._is_measurable(engine, now_s):
-            engine.tell(Event.MEASURE)
 
     def _is_measurable(self, engine: Engine, now_s: float) -> bool:
         return (
@@ -309,24 +302,6 @@ class Supervisor:
             and not engine.requests
             and now_s - engine.used_at_s > QUIET_S
         )
-
-    async def _ask(self, engine: Engine) -> None:
-        """Asks for a sign of life; what is silent too long is replaced by `_check`."""
-        running = engine.running
-        try:
-            if running is not None:
-                async with asyncio.timeout(self.launch.limits.health_within_s):
-                    await ask(running.channel, "GET", "/health", running.key)
-                engine.heard()
-        except (TimeoutError, TargetError):
-            pass
-        finally:
-            self._asked.discard(engine)
-
-    def _own(self, coroutine: Any) -> None:
-        task: asyncio.Task[None] = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _describe(self, engine: Engine) -> EngineStatus:
         used, waiting = engine.load()

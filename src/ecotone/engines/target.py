@@ -10,7 +10,7 @@ import msgspec
 
 from ecotone import shaping
 from ecotone.engines.asking import headers as worker_headers
-from ecotone.engines.engine import Engine
+from ecotone.engines.engine import Engine, Leaving
 from ecotone.engines.needs import Channel
 from ecotone.ports import Prepared, Sink, Stream
 from ecotone.values import Endpoint, Permit, Place, Receipt, Request, RequestError, TargetError, TargetSpec
@@ -162,7 +162,7 @@ class Attempt:
         self._is_over = True
         if self._inner is not None:
             self._inner.abort()
-        self._engine.leave(self, is_stuck=self._inner is not None and not self._is_heard)
+        self._engine.leave(self, Leaving.IN_ANSWER if self._is_heard else Leaving.IN_PREFILL)
 
     # What the channel calls.
 
@@ -200,7 +200,7 @@ class Attempt:
         if self._is_over:
             return
         self._is_over = True
-        self._engine.leave(self, is_broken=True)
+        self._engine.leave(self, Leaving.BROKEN)
         name = self._engine.model.name
         self._sink.failed(TargetError("engine_crashed", f"{name}: the engine closed the connection"))
 

@@ -11,6 +11,7 @@ import pytest
 import uvloop
 
 from ecotone.engines import Limits, Patience
+from ecotone.engines import engine as engine_module
 from ecotone.engines.lifecycle import State
 
 
@@ -216,6 +217,21 @@ def test_who_leaves_in_prefill_has_the_worker_replaced_when_it_does_not_end_soon
     scene(acts)
 
 
+def test_a_slot_that_is_not_freed_after_its_caller_left_in_mid_answer_has_the_worker_replaced(scene, monkeypatch):
+    monkeypatch.setattr(engine_module, "FREED_S", 0.05)
+
+    async def acts(world):
+        engine = world.engine()
+        stream, answer = world.ask(engine, "deaf 20")
+        await answer.first
+        stream.abort()
+        assert engine.load() == (0, 0)
+        await world.until(lambda: engine.recycled == 1)
+        assert (await world.told(engine)).code == ""
+
+    scene(acts)
+
+
 def test_a_short_prefill_that_nobody_waits_for_is_left_to_end(scene):
     async def acts(world):
         engine = world.engine()
@@ -248,11 +264,12 @@ def test_a_worker_with_other_requests_is_not_replaced_until_they_are_gone(scene)
     scene(acts)
 
 
-def test_a_worker_that_hangs_is_replaced(scene):
+@pytest.mark.parametrize("words", ["hang", "locked prefill 20"])
+def test_a_worker_that_hangs_is_replaced(scene, words):
     async def acts(world):
         engine = world.engine()
         await world.told(engine)
-        answer = await world.told(engine, "hang")
+        answer = await world.told(engine, words)
         assert answer.code == "engine_crashed"
         assert "no sign of life" in answer.error.message
         assert (await world.told(engine)).code == ""

@@ -131,7 +131,10 @@ class Server:
         def number(word, default):
             return float(words[words.index(word) + 1]) if word in words else default
 
-        time.sleep(number("prefill", 0))
+        until_s = time.monotonic() + number("prefill", 0)
+        while time.monotonic() < until_s:
+            sum(range(0 if "locked" in words else 100_000))
+            time.sleep(0.02)
         chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": next(iter(self.p.model_alias))}
 
         def send(delta, finish=None):
@@ -148,6 +151,7 @@ class Server:
         for n in range(int(number("say", 2))):
             send({"role": "assistant", "content": f"w{n} "} if n == 0 else {"content": f"w{n} "})
             time.sleep(number("gap", 0))
+            time.sleep(number("deaf", 0))
             if "die" in words:
                 os.write(2, b"0.00 E secret words of a caller\nGGML_ASSERT(x) failed\n")
                 os.kill(os.getpid(), signal.SIGKILL)
