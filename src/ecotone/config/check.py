@@ -46,8 +46,6 @@ def problems(config: Config) -> list[Problem]:
 
 def _problems(config: Config) -> Iterator[tuple[str, str]]:
     yield from _listen(config)
-    if config.hub is not None:
-        yield "hub", "the hub is not built yet: leave it out"
     for name, target in config.targets.items():
         path = join("targets", name)
         if isinstance(target, UrlTarget):

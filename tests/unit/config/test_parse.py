@@ -35,9 +35,11 @@ def test_no_error_repeats_a_secret() -> None:
         assert not [word for word in ("sk-abcdef", "hunter2", "Bearer", "user:secret") if word in text]
 
 
-def test_the_design_file_is_read_but_for_the_hub() -> None:
-    text = (GOLDEN / "design.yaml").read_text().replace("hub: {url: https://hub.example.org}\n", "")
-    tree = config.parse(text, "design.yaml")
+def test_the_design_file_is_read_and_what_is_not_built_is_noted() -> None:
+    tree = config.parse((GOLDEN.parent / "design.yaml").read_text(), "design.yaml")
+    noted = "\n".join(config.notes(tree))
+    assert "hub: the hub is not built yet" in noted
+    assert "privacy.detectors" in noted
     small, ward, big = tree.targets.values()
     assert isinstance(small, config.LocalTarget)
     assert (small.engine, small.at, small.model) == ("llama.cpp", Place.EDGE, "smollm2-135m")
