@@ -445,7 +445,7 @@ class Engine:
             await self._world.room(self)
             self.has_room = True
             self.starts += 1
-            self.running = await launch(self._world.launch, self.model, self.tuned, self._hold, self._lost)
+            self.running = await self._launch()
         except TrustError as error:
             self._refuse(error)
         except (EcotoneError, OSError) as error:
@@ -456,6 +456,15 @@ class Engine:
             self.used_at_s = self._loop.time()
             self._world.progress(f"{self.model.name}: ready in {self._loop.time() - began_s:.2f} s")
             self.tell(Event.STARTED)
+
+    async def _launch(self) -> Running:
+        """A ready worker. A file that was touched meanwhile is checked and loaded once more: a backup may link it."""
+        try:
+            return await launch(self._world.launch, self.model, self.tuned, self._hold, self._lost)
+        except TrustError as error:
+            if error.code != "asset.changed":
+                raise
+        return await launch(self._world.launch, self.model, self.tuned, self._hold, self._lost)
 
     async def _find_settings(self) -> None:
         try:

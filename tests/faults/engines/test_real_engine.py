@@ -17,7 +17,6 @@ import pytest
 
 from ecotone import assets, engines
 from ecotone.engines.lifecycle import State
-from ecotone.values import TrustError
 
 pytestmark = pytest.mark.engine
 LONG = " ".join(f"item {number} is blue and" for number in range(230))
@@ -177,23 +176,30 @@ def test_a_start_that_fails_is_explained(site, asset, tmp_path, cut, why):
     site(acts)
 
 
-def test_a_file_that_changes_while_it_loads_is_not_used(site, asset, tmp_path):
+def test_a_file_that_changes_while_it_loads_is_not_used_before_it_was_checked_again(site, asset, tmp_path):
     async def acts(made):
         path = tmp_path / "model.gguf"
         path.write_bytes(Path(asset.path).read_bytes())
+        copy = msgspec.structs.replace(asset, path=str(path))
 
-        @contextlib.contextmanager
-        def hold():
-            with made.store.hold(msgspec.structs.replace(asset, path=str(path))) as held:
-                yield held
-                assert not isinstance(held, TrustError)
+        async def refused(name, change):
+            holds = []
 
-        target = made.target(asset, hold)
-        _, answer = made.ask(target, "Hello!")
-        await until(lambda: target.engine.state is State.STARTING)
-        os.utime(path)
-        await answer.over
-        assert answer.code == "engine_start"
+            @contextlib.contextmanager
+            def hold():
+                holds.append(name)
+                with made.store.hold(copy) as held:
+                    change()
+                    yield held
+
+            target = made.target(asset, hold, name=name)
+            answer = await made.told(target)
+            assert answer.code == "engine_start"
+            await until(lambda: target.engine.state is State.REFUSED)
+            assert len(holds) == 2
+
+        await refused("touched", lambda: os.utime(path))
+        await refused("spoilt", lambda: path.write_bytes(b"GGUF something else"))
 
     site(acts)
 
