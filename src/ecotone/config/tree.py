@@ -453,7 +453,10 @@ class Config(Section, frozen=True, kw_only=True):
             description="API keys of callers by name: `env:NAME`, `file:PATH` or `sha256:HEX`. Default: none is needed."
         ),
     ] = field(default_factory=dict)
-    hub: Annotated[Hub | None, Meta(description="Accepted and checked; the hub is not built yet, and nothing is exchanged with it.")] = None
+    hub: Annotated[
+        Hub | None,
+        Meta(description="Accepted and checked; the hub is not built yet, and nothing is exchanged with it."),
+    ] = None
     limits: Annotated[Limits, Meta(description="What one site takes.")] = Limits()
     timeouts: Annotated[Timeouts, Meta(description="How long anything is waited for.")] = Timeouts()
     breaker: Annotated[Breaker, Meta(description="When a target counts as unreachable.")] = Breaker()
