@@ -25,6 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "No venv module. Mend: apt-get install python3-venv" >&2; exit 1; }
 	@echo "installing what running, testing and benchmarking need (about a minute)"
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -c 'import xllamacpp' || { echo "The local engine cannot be loaded. Mend, on Debian or Ubuntu: apt-get install libgomp1 libstdc++6" >&2; exit 1; }
 	@touch $@
 
 up: $(STAMP) ## set up, fetch the starter model, start a site on http://127.0.0.1:3266

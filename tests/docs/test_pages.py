@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,6 +139,32 @@ def test_examples_of_configurations_are_valid(page: str) -> None:
             text = re.sub(r"\b[0-9a-f]*…", "0" * 64, block.text)
             assert yaml.safe_load(text)
             config.parse(text, block.place)
+
+
+def test_the_importers_page_does_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / ".venv").symlink_to(Path(sys.prefix))
+    (tmp_path / "config.yaml").write_text(
+        "model_list: [{model_name: a, litellm_params: {model: openai/x, api_key: os.environ/KEY, rpm: 3}}]\n"
+    )
+    script = next(block.text for block in blocks("docs/how-to/move-from-litellm.md") if block.language == "sh")
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert "is valid" in done.stdout
+    assert "env:KEY" in (tmp_path / "ecotone.yaml").read_text()
+    assert "no `price`" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    text = text_of("docs/how-to/ecotone.service")
+    unit = tmp_path / "ecotone.service"
+    # Only the path of the command is not on this machine.
+    unit.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={shutil.which('true')}", text, flags=re.MULTILINE))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 if __name__ == "__main__":

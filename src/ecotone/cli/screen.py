@@ -160,6 +160,8 @@ def _words(key: str) -> str:
 
 def _styled(key: str, value: Any) -> Text:
     text = _cell(key, value)
+    if isinstance(value, list) and len(text) > SHORT_MAX:
+        return Text("\n".join(_cell(key, item) for item in value))
     if text in _GOOD:
         return Text(text, style="green")
     return Text(text, style="bold red" if text in _BAD else "")

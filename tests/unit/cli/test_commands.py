@@ -173,6 +173,13 @@ def test_a_table_that_is_too_wide_becomes_a_block_for_each_row(shell: Any, site:
     assert told.count("y" * 20) >= 2, "a long value is folded, not cut"
 
 
+def test_long_lists_stand_one_below_the_other(shell: Any, site: Any) -> None:
+    troubles = ["big: breaker open after dns", "small: crashed: it died too often"]
+    site.answers["GET", "/admin/status"] = (200, {"site": "one", "troubles": troubles})
+    lines = [line.strip() for line in shell("status", *_at(site)).stdout.splitlines()]
+    assert lines[1:] == [f"troubles  {troubles[0]}", troubles[1]]
+
+
 def test_a_wrong_file_does_not_hide_the_way_to_a_running_site(shell: Any) -> None:
     shell.write("ecotone.yaml", BAD)
     result = shell("status")
