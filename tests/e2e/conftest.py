@@ -9,7 +9,9 @@ import json
 import os
 import shutil
 import signal
+import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -90,7 +92,8 @@ class Upstream:
     """A measuring instrument: an OpenAI-compatible server that does what `behaviour` says and records what it got.
 
     Attributes:
-        behaviour: `ok`, a status such as `503`, `429-5` (with Retry-After 5), `html`, `silent`, `cut`, `empty`.
+        behaviour: `ok`, a status such as `503`, `429-5` (with Retry-After 5), `html`, `silent`, `cut`, `reset`,
+            `empty`.
         bodies: Decoded bodies of all requests.
         gone: Set when a caller's connection was seen closing in mid-answer; `gone_at_s` says when, each time.
         on_body: Called when a request has come, before it is answered.
@@ -134,6 +137,7 @@ class Upstream:
 def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - one branch a behaviour
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def log_message(self, *args: object) -> None:
             pass
@@ -189,8 +193,12 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
             try:
                 self._event(chunk | {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
                 for number, word in enumerate([] if behaviour == "empty" else upstream.words):
-                    if behaviour == "cut" and number == 2:
+                    if behaviour in ("cut", "reset") and number == 2:
                         self.close_connection = True
+                        if behaviour == "reset":
+                            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                            self.connection.shutdown(socket.SHUT_RD)
+                            self.connection.close()
                         return
                     self._event(chunk | {"choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]})
                     time.sleep(upstream.gap_s)

@@ -5,6 +5,7 @@ push into the sink. Only a new connection takes a task. Never a redirect, never 
 
 A request on a reused connection that is closed before any byte of an answer is sent once more, on a fresh connection:
 the server had closed while idle (RFC 9110, 9.2.2 and RFC 9112, 9.3.1). Never more than one stale and one fresh.
+Where the link died while a connection was kept, nothing closes it: `Pool.watch` sees that nothing arrives any more.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import httptools
 from ecotone.ports import Sink
 from ecotone.upstreams.exchange import ANSWER_BYTES_MAX, Exchange, Head
 from ecotone.upstreams.origin import Upstream
+from ecotone.upstreams.vitals import Delivery, delivery
 from ecotone.values import TargetError
 
 HEAD_BYTES_MAX: Final = 64 * 1024
@@ -53,6 +55,7 @@ class Pool:
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     def open(
@@ -117,6 +120,11 @@ class Pool:
             self._sweep = connection.loop.call_later(self._idle_s, self._drop_old)
         return True
 
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A request was sent: sees to it that a dead link is found out within the connect limit."""
+        if self._watch is None and self.upstream.scheme != "unix":
+            self._watch = loop.call_later(self.upstream.connect_timeout_s, self._look, loop)
+
     def lose(self, connection: Connection) -> None:
         """The connection is closed."""
         self._connections.discard(connection)
@@ -148,6 +156,15 @@ class Pool:
         else:
             connection.start(exchange)
 
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Fails the requests that no longer arrive; one timer for all, set for the one that is due first."""
+        self._watch = None
+        limit_s, now_s = self.upstream.connect_timeout_s, loop.time()
+        dues_s = [connection.check(limit_s, now_s) for connection in tuple(self._connections)]
+        due_s = min((due_s for due_s in dues_s if due_s is not None), default=None)
+        if due_s is not None and self._watch is None:
+            self._watch = loop.call_at(due_s, self._look, loop)
+
     def _drop_old(self) -> None:
         """Closes connections idle for too long; they lie oldest first."""
         self._sweep = None
@@ -170,6 +187,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, pool: Pool) -> None:
         self.loop = asyncio.get_running_loop()
         self.idle_at_s = 0.0
+        self._asked_at_s = 0.0
         self._pool = pool
         self._exchange: Exchange | None = None
         self._is_reused = False
@@ -185,6 +203,7 @@ class Connection(asyncio.Protocol):
         self._quiet_bytes = 0
         self._body_bytes = 0
         self._is_heard = False
+        self._is_delivered = False
         self._is_head_done = False
         self._is_head_counted = False
         self._is_interim = False
@@ -199,7 +218,9 @@ class Connection(asyncio.Protocol):
         """Sends the request."""
         self._exchange = exchange
         exchange.connection = self
+        self._asked_at_s = self.loop.time()
         self._transport.write(exchange.message)
+        self._pool.watch(self.loop)
         if exchange.is_paused:
             self._transport.pause_reading()
 
@@ -217,6 +238,28 @@ class Connection(asyncio.Protocol):
         """Closes at once; the exchange hears no more."""
         self._exchange = None
         self._transport.abort()
+
+    def check(self, limit_s: float, now_s: float) -> float | None:
+        """Fails the exchange where its request does not arrive; when to look again, or None.
+
+        Only until the first byte of an answer: from then on the relay watches for silence.
+        """
+        exchange = self._exchange
+        if exchange is None or self._is_heard or self._is_delivered or self._transport.is_closing():
+            return None
+        if now_s < self._asked_at_s + limit_s - 1e-3:
+            return self._asked_at_s + limit_s
+        found = delivery(self._transport.get_extra_info("socket"), limit_s)
+        if found is Delivery.GOING or (found is Delivery.ALL and self._transport.get_write_buffer_size()):
+            self._asked_at_s = now_s
+            return now_s + limit_s
+        if found is Delivery.NONE:
+            # What was kept beside it leads nowhere either.
+            self._pool.drop_idle()
+            words = f"nothing arrived there for {limit_s:g} s: the link is dead"
+            self._fail(exchange, TargetError("connect_timeout", f"{self._pool.upstream.origin}: {words}"))
+        self._is_delivered = True
+        return None
 
     def is_closing(self) -> bool:
         """Whether it is closed or about to be."""
