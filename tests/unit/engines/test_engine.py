@@ -158,12 +158,12 @@ def test_a_wrong_digest_refuses_the_model_before_anything_is_loaded(scene):
     scene(acts)
 
 
-def test_a_file_that_is_changed_while_it_loads_is_checked_once_more_and_then_refused(scene):
+def test_a_file_that_is_changed_while_it_loads_is_checked_again_and_then_refused(scene):
     async def acts(world):
         engine = world.engine("starts changed")
         assert (await world.told(engine)).code == "engine_start"
         assert engine.state is State.REFUSED
-        assert world.holds == 2
+        assert world.holds == 3
 
     scene(acts)
 
