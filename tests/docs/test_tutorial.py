@@ -14,6 +14,7 @@ where port 3266 is taken another one is put in its place.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -22,6 +23,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,9 +182,9 @@ def _pattern(line: str) -> re.Pattern[str]:
     return re.compile(r"\s*.*?\s*".join(re.escape(part.strip()) for part in words.split("…")))
 
 
-def _port() -> int:
-    """The pages' port where it is free, else another one."""
-    for port in (PORT, 0):
+def _port(wanted: int) -> int:
+    """This port where it is free, else another one."""
+    for port in (wanted, 0):
         with socket.socket() as free, contextlib.suppress(OSError):
             free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             free.bind(("127.0.0.1", port))
@@ -191,11 +193,23 @@ def _port() -> int:
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
+def port() -> Iterator[int]:
+    """The pages' port, if no other worker of this run, and nobody else, has it."""
+    with (Path(tempfile.gettempdir()) / f"ecotone-docs-{PORT}.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found = _port(0)
+        else:
+            found = _port(PORT)
+        if found != PORT:
+            print(f"port {PORT} is taken: the pages are followed with {found} in its place")
+        yield found
+
+
+@pytest.fixture
+def reader(tmp_path: Path, port: int) -> Iterator[Reader]:
     """A new user; the site is stopped in the end."""
-    port = _port()
-    if port != PORT:
-        print(f"port {PORT} is taken: the pages are followed with {port} in its place")
     made = Reader(tmp_path, port)
     yield made
     made.stop()
