@@ -94,7 +94,7 @@ class Upstream:
     Attributes:
         behaviour: `ok`, a status such as `503`, `429-5` (with Retry-After 5), `html`, `silent`, `cut`, `reset`,
             `empty`.
-        bodies: Decoded bodies of all requests.
+        raw, bodies: Bodies of all requests, as they came and decoded.
         gone: Set when a caller's connection was seen closing in mid-answer; `gone_at_s` says when, each time.
         on_body: Called when a request has come, before it is answered.
         written_bytes: Bytes of streams that the network took.
@@ -104,6 +104,7 @@ class Upstream:
         self.behaviour = "ok"
         self.words = ["The ", "cloud ", "says ", "hello."]
         self.gap_s = 0.0
+        self.raw: list[bytes] = []
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.on_body: Callable[[], None] = lambda: None
@@ -146,7 +147,9 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
             self._json(200, {"object": "list", "data": []})
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            raw = self.rfile.read(int(self.headers["content-length"]))
+            body = json.loads(raw)
+            upstream.raw.append(raw)
             upstream.bodies.append(body)
             upstream.headers.append({name.lower(): value for name, value in self.headers.items()})
             behaviour = upstream.behaviour
@@ -154,6 +157,7 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
             upstream.on_body()
             if behaviour == "silent":
                 self._keep_silent()
+                self.close_connection = True
             elif behaviour == "html":
                 self._send(200, b"<html>captive portal</html>", "text/html")
             elif behaviour[:3].isdigit():
@@ -166,18 +170,23 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
             else:
                 self._whole(body)
 
-        def _keep_silent(self) -> None:
-            """Says nothing until released, or until the caller has gone."""
+        def _keep_silent(self, limit_s: float = 60.0) -> bool:
+            """Says nothing for so long, or until released; False where the caller has gone meanwhile."""
+            until_s = time.monotonic() + limit_s
             self.connection.settimeout(0.01)
-            while not upstream.release.is_set():
+            while not upstream.release.is_set() and time.monotonic() < until_s:
                 with contextlib.suppress(TimeoutError, ssl.SSLError):
                     if not self.connection.recv(1):
                         upstream.gone_at_s.append(time.monotonic())
                         upstream.gone.set()
-                        break
-            self.close_connection = True
+                        self.close_connection = True
+                        return False
+            self.connection.settimeout(None)
+            return True
 
         def _whole(self, body: dict[str, Any]) -> None:
+            if upstream.gap_s and not self._keep_silent(upstream.gap_s * len(upstream.words)):
+                return
             message = {"role": "assistant", "content": "".join(upstream.words)}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
