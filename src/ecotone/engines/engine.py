@@ -10,12 +10,10 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final, Protocol
 
-import msgspec
-
-from ecotone.engines.asking import ask
 from ecotone.engines.child import Worker
 from ecotone.engines.eviction import Loaded
 from ecotone.engines.launching import Launch, Running, launch
+from ecotone.engines.leftovers import Leftovers
 from ecotone.engines.lifecycle import Deaths, Effect, Event, Patience, State, step
 from ecotone.engines.machine import Machine
 from ecotone.engines.needs import Channel, Hold, Progress
@@ -26,20 +24,12 @@ from ecotone.values import EcotoneError, TargetError, TrustError
 WAIT_MAX_S: Final = 1.0
 """A request waits for a restart that is due within this time; else it fails at once, with `retry_after_s`."""
 
-STUCK_EVERY_S: Final = 0.1
-FREED_S: Final = 1.0
-"""After a caller left in mid-answer its slot is looked at once more: it should have been free after some 0.02 s."""
-
 WORK_MIN: Final = 0.02
 """Share of a core that a working engine uses at least; one that is stopped or locked up uses none. (A worker that
 waits for its model's pages from a slow disk works as well.)"""
 
 DOUBT_S: Final = 0.25
 """After a broken connection nothing is sent for so long: the death of the worker is told some milliseconds later."""
-
-
-class _Slot(msgspec.Struct):
-    is_processing: bool = False
 
 
 class Leaving(enum.Enum):
@@ -120,8 +110,6 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._active: set[Seat] = set()
         self._waiting: collections.deque[Seat] = collections.deque()
-        self._stuck = 0
-        self._stuck_since_s = 0.0
         self._doubt_until_s = 0.0
         self._work_s = self._work_at_s = 0.0
         self._probes: list[Callable[[TargetError | None], None]] = []
@@ -130,8 +118,7 @@ class Engine:
         self._due: asyncio.TimerHandle | None = None
         self._due_at_s = 0.0
         self._task: asyncio.Task[None] | None = None
-        self._watch: asyncio.Task[None] | None = None
-        self._freed: asyncio.TimerHandle | None = None
+        self._leftovers = Leftovers(self, world.launch.limits.prefill_grace_s, world.mourn)
         self._rss_bytes = 0
         self._is_closing = False
 
@@ -139,14 +126,14 @@ class Engine:
 
     def load(self) -> tuple[int, int]:
         """(requests at the worker, requests waiting)."""
-        return len(self._active) + self._stuck, len(self._waiting)
+        return len(self._active) + self._leftovers.count, len(self._waiting)
 
     def enter(self, seat: Seat) -> None:
         """Gives the request a slot as soon as one is free and the worker is ready, first come first served.
 
         A full queue, or an engine that cannot start soon, loses it; never before this returns.
         """
-        if len(self._active) + self._stuck + len(self._waiting) >= self.model.slots + self.model.queue_max:
+        if len(self._active) + self._leftovers.count + len(self._waiting) >= self.model.slots + self.model.queue_max:
             busy = TargetError("busy", f"{self.model.name}: {len(self._waiting)} requests are waiting", status=503)
             self._loop.call_soon(seat.lose, busy)
             return
@@ -171,12 +158,12 @@ class Engine:
         self.used_at_s = self._loop.time()
         if how is Leaving.BROKEN:
             self._doubt_until_s = self.used_at_s + DOUBT_S
-            self._loop.call_later(DOUBT_S, self._settle_load)
+            self._loop.call_later(DOUBT_S, self.freed)
         if how is Leaving.IN_PREFILL:
-            self._take_as_stuck()
-        elif how is Leaving.IN_ANSWER and self._freed is None:
-            self._freed = self._loop.call_later(FREED_S, self._see_if_freed)
-        self._settle_load()
+            self._leftovers.add()
+        elif how is Leaving.IN_ANSWER:
+            self._leftovers.suspect()
+        self.freed()
 
     def when_ready(self, tell: Callable[[TargetError | None], None]) -> Callable[[], None]:
         """Starts the engine if need be, and tells once how that went. Returns what cancels the telling."""
@@ -206,12 +193,16 @@ class Engine:
         """The worker gave a sign of life."""
         self.heard_at_s = self._loop.time()
 
+    def served(self) -> int:
+        """Requests at the worker whose callers are there."""
+        return len(self._active)
+
     # What the supervisor calls.
 
     @property
     def requests(self) -> int:
         """All requests, waiting ones included."""
-        return len(self._active) + self._stuck + len(self._waiting)
+        return len(self._active) + self._leftovers.count + len(self._waiting)
 
     @property
     def tuned(self) -> Tuned:
@@ -271,12 +262,8 @@ class Engine:
         """Stops at once: requests fail, the worker is killed. The supervisor waits until it is reaped."""
         self._error = TargetError("engine_crashed", f"{self.model.name}: the gateway is stopping")
         self._is_closing = True
-        if self._watch is not None:
-            self._watch.cancel()
-            self._world.mourn(self._watch)
-        for timer in (self._due, self._freed):
-            if timer is not None:
-                timer.cancel()
+        if self._due is not None:
+            self._due.cancel()
         self._kill()
         self._fail_active()
         self._fail_waiting()
@@ -300,17 +287,17 @@ class Engine:
             return
         if not self._active:
             self.heard_at_s = self._loop.time()
-        while self._waiting and len(self._active) + self._stuck < self.model.slots:
+        while self._waiting and len(self._active) + self._leftovers.count < self.model.slots:
             seat = self._waiting.popleft()
             self._active.add(seat)
             seat.go(self.running.channel, self.running.key)
         self._tell_probes()
 
-    def _settle_load(self) -> None:
+    def freed(self) -> None:
         """A slot became free."""
         if self.state is State.READY:
             self._admit()
-        elif self.state is State.DRAINING and not self._active and not self._stuck:
+        elif self.state is State.DRAINING and not self._active and not self._leftovers.count:
             self._loop.call_soon(self.tell, Event.DRAINED)
         self._world.changed(self, None)
 
@@ -318,52 +305,6 @@ class Engine:
         probes, self._probes = self._probes, []
         for tell in probes:
             tell(error)
-
-    def _take_as_stuck(self) -> None:
-        """A slot works on for a caller who has left."""
-        if self.state in (State.READY, State.DRAINING):
-            self._stuck += 1
-            self._stuck_since_s = self._loop.time()
-            if self._watch is None:
-                self._watch = self._loop.create_task(self._watch_stuck())
-
-    def _see_if_freed(self) -> None:
-        self._freed = None
-        if not self._active and not self._stuck and self.running is not None:
-            self._take_as_stuck()
-
-    async def _watch_stuck(self) -> None:
-        """Waits for the worker to finish prefills that nobody wants any more; replaces it if that takes too long.
-
-        The engine does not notice in prefill that the caller has left. The worker is left alone while other requests
-        are on it, and looked at again when they are gone.
-        """
-        quiet = 0
-        try:
-            while self._stuck and self.state in (State.READY, State.DRAINING) and self.running is not None:
-                busy = await self._busy_slots(self.running)
-                quiet = quiet + 1 if busy <= len(self._active) else 0
-                if busy == 0 or quiet >= 2:
-                    self._stuck = 0
-                    self._settle_load()
-                    return
-                is_over = self._loop.time() - self._stuck_since_s >= self._world.launch.limits.prefill_grace_s
-                if is_over and not self._active:
-                    self._watch = None
-                    self.recycle("a prefill that nobody waits for went on")
-                    return
-                await asyncio.sleep(STUCK_EVERY_S)
-        finally:
-            self._watch = None
-
-    async def _busy_slots(self, running: Running) -> int:
-        """Slots at work by the worker's own account; all, where it does not answer."""
-        try:
-            async with asyncio.timeout(STUCK_EVERY_S):
-                answer = await ask(running.channel, "GET", "/slots", running.key)
-            return sum(slot.is_processing for slot in msgspec.json.decode(answer, type=list[_Slot]))
-        except (TimeoutError, TargetError, msgspec.DecodeError):
-            return self.model.slots
 
     # Effects.
 
@@ -374,7 +315,7 @@ class Engine:
             self._world.mourn(running.worker.gone)
         if self._task is not asyncio.current_task():
             self._stop_task()
-        self._stuck = 0
+        self._leftovers.forget()
         self._doubt_until_s = 0.0
         self.has_room = False
 
@@ -416,7 +357,7 @@ class Engine:
         self._due = self._loop.call_later(pause_s, self.tell, Event.DUE)
 
     def _drain(self) -> None:
-        self._settle_load()
+        self.freed()
 
     def _see_who_waits(self) -> None:
         if self._waiting:

@@ -90,7 +90,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     prefill_grace_s: float = 0.4
     health_every_s: float = 1.0
     health_within_s: float = 4.0
-    cache_ram_mib: int = 128
+    cache_ram_mib: int = 64
     nice: int = 0
     oom_score_adj: int = 600
     address_space_bytes_max: int | None = None

@@ -34,7 +34,7 @@ def main() -> None:
     began_s = time.monotonic()
     import xllamacpp  # while the parent still checks the model file
 
-    link = socket.socket(fileno=0)
+    link = to_parent()
     settings, model_fd = receive(link)
     threading.Thread(target=exit_with, args=(link,), daemon=True).start()
     limit(settings)
@@ -43,9 +43,13 @@ def main() -> None:
     now_s = time.monotonic()
     ready = {"address": server.listening_address, "load_s": now_s - load_s, "up_s": now_s - began_s}
     os.write(ready_fd, json.dumps(ready).encode() + b"\n")
+    stay(server)
+
+
+def stay(server: object) -> None:
+    """Keeps the server. The process only ends by `os._exit` or a signal: the server's destructor can hang."""
     threading.Event().wait()
-    # Never reached: the server's destructor can hang, so the process only ends by `os._exit` or a signal.
-    del server
+    raise AssertionError(server)
 
 
 def die_with_parent(parent: int) -> None:
@@ -63,6 +67,11 @@ def take_stdout() -> int:
     os.dup2(2, 1)
     os.set_blocking(2, False)
     return ready_fd
+
+
+def to_parent() -> socket.socket:
+    """The socket that is standard input."""
+    return socket.socket(fileno=0)
 
 
 def receive(link: socket.socket) -> tuple[dict[str, Any], int]:

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from ecotone import assets, engines
+from ecotone.engines.leftovers import Leftovers
 from ecotone.engines.lifecycle import State
 
 pytestmark = pytest.mark.engine
@@ -233,7 +234,7 @@ def test_who_leaves_in_mid_answer_stops_the_work(site, asset):
         stream.abort()
         running = target.engine.running
         async with asyncio.timeout(5):
-            while await target.engine._busy_slots(running):
+            while await Leftovers.busy_slots(running):
                 await asyncio.sleep(0.002)
         print(f"the slot was free {(now_s() - began_s) * 1e3:.0f} ms after the caller left")
         assert target.engine.recycled == 0

@@ -10,8 +10,7 @@ import signal
 import pytest
 import uvloop
 
-from ecotone.engines import Limits, Patience
-from ecotone.engines import engine as engine_module
+from ecotone.engines import Limits, Patience, leftovers
 from ecotone.engines.lifecycle import State
 
 
@@ -219,7 +218,7 @@ def test_who_leaves_in_prefill_has_the_worker_replaced_when_it_does_not_end_soon
 
 
 def test_a_slot_that_is_not_freed_after_its_caller_left_in_mid_answer_has_the_worker_replaced(scene, monkeypatch):
-    monkeypatch.setattr(engine_module, "FREED_S", 0.05)
+    monkeypatch.setattr(leftovers, "FREED_S", 0.05)
 
     async def acts(world):
         engine = world.engine()

@@ -140,7 +140,7 @@ class World:
 
 
 Scene = Callable[[World], Coroutine[Any, Any, None]]
-FAST = Limits(health_every_s=0.05, health_within_s=0.4, prefill_grace_s=0.15, starve_s=0.2, room_s=2.0, drain_s=5.0)
+FAST = Limits(health_every_s=0.05, health_within_s=1.0, prefill_grace_s=0.15, starve_s=0.2, room_s=2.0, drain_s=5.0)
 
 
 def play(folder: Path, scene: Scene, runner: Any = asyncio.run, **settings: Any) -> None:
