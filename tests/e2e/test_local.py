@@ -294,7 +294,7 @@ def test_a_worker_killed_in_mid_stream_is_told_and_replaced_at_once(start: Start
     status, _, body = site.ask("POST", "/v1/chat/completions", say())
     back_s = time.monotonic() - killed_s
     assert status == 200, body
-    assert back_s < 3.0
+    assert back_s < 3.0, "2 s on a quiet machine"
     print(f"\nMEASURED kill -9 in mid-stream: told after {told_s:.3f} s, next answer after {back_s:.3f} s")
 
 
@@ -343,12 +343,12 @@ def test_a_worker_that_hangs_in_mid_stream_is_replaced_and_the_caller_told(start
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("when", ["in prefill", "in mid-answer"])
+@pytest.mark.parametrize("when", ["as soon as it asked", "in prefill", "in mid-answer"])
 def test_a_caller_who_leaves_gives_the_slot_back(start: Start, when: str, stream: bool) -> None:
     site = start(alone(small(slots=1)), fill=link_starter)
     poll(lambda: is_ready(site), "ready")
-    text = LONG if when != "in mid-answer" else "Tell a very long story about a river."
-    connection = site.begin(say(text, max_tokens=900, stream=stream))
+    text = LONG + LONG[: len(LONG) // 2] if when != "in mid-answer" else "Tell a very long story about a river."
+    connection = site.begin(say(text, max_tokens=300, stream=stream))
     poll(lambda: engine(site)["slots_used"] == 1, "at work")
     if when != "as soon as it asked":
         before, enough_s = cpu_s(site.children()[0]), 0.7 if when == "in mid-answer" else 0.1
@@ -363,7 +363,7 @@ def test_a_caller_who_leaves_gives_the_slot_back(start: Start, when: str, stream
           f"recycled {engine(site)['recycled']}, next answer after {next_s:.3f} s")  # fmt: skip
     assert status == 200, body
     assert free_s < 1.0
-    assert next_s < 3.0, "the long prompt alone takes longer: nobody waited for it"
+    assert next_s < 3.5, "the long prompt alone takes longer: nobody waited for it"
 
 
 def cpu_s(pid: int) -> float:

@@ -92,12 +92,17 @@ class Leftovers:
             self.add()
 
     async def _look(self) -> None:
-        """Until the slots are free, or the worker is replaced; it is left alone while others are served."""
-        quiet = 0
+        """Until the slots are free, or the worker is replaced; it is left alone while others are served.
+
+        One look is not enough: what was sent a moment before the caller left may not have a slot yet.
+        """
+        quiet = known = 0
         while self._host.running is not None:
+            if self.count != known:
+                quiet, known = 0, self.count
             busy = await self.busy_slots(self._host.running)
             quiet = quiet + 1 if busy <= self._host.served() else 0
-            if busy == 0 or quiet >= 2:
+            if quiet >= 2 and self.count == known:
                 self.count, self._watch = 0, None
                 self._host.freed()
                 return
