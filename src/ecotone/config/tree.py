@@ -381,7 +381,7 @@ class Breaker(Section, frozen=True, kw_only=True):
         int, Meta(ge=1, le=1000, description="Failures in a row that open it; one is enough where each costs a wait.")
     ] = 3
     open_s: Annotated[float, Meta(gt=0, le=3600, description="First time before the next try; it doubles.")] = 1.0
-    open_s_max: Annotated[float, Meta(gt=0, le=86_400, description="Longest time before the next try.")] = 30.0
+    open_s_max: Annotated[float, Meta(gt=0, le=86_400, description="Longest time before the next try.")] = 10.0
 
 
 class Engines(Section, frozen=True, kw_only=True):

@@ -73,7 +73,7 @@ class BreakerSettings(msgspec.Struct, frozen=True):
 
     failures: int = 3
     open_s: float = 1.0
-    open_s_max: float = 30.0
+    open_s_max: float = 10.0
 
 
 class Breaker:
