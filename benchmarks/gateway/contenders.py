@@ -166,7 +166,7 @@ def _launch_nginx(place: Place) -> Launch:
     return Launch([_nginx_binary(), "-p", str(place.directory), "-c", str(conf)], _environment())
 
 
-# Ecotone, everything on: keys, privacy patterns, placement, ledger, metrics
+# Ecotone, everything on: keys, placement, ledger, metrics, request log
 
 ECOTONE_YAML = """\
 site: bench
