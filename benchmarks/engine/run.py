@@ -1,8 +1,12 @@
-"""`make bench-engine`: one worker, spoken to through Ecotone's endpoint and directly, in turns within one run.
+"""`make bench-engine`: one worker, spoken to through Ecotone's endpoint and directly, in turns, in one run.
 
 Both ways lead to the *same* process, so that what differs is the way alone. A site is started with a known worker key;
-a client of plain sockets sends the same bodies to the site over TCP and to the worker over its Unix socket. See
-benchmarks/README.md for what each figure means.
+a client of plain sockets sends the same bodies to the site over TCP and to the worker over its Unix socket.
+
+`cN_tokens_per_s`: all tokens of N streams side by side over the time until the last one ended, prefill and queue
+included. `cN_ttft_ms`: median of their times to the first content. `decode_tokens_per_s`: one stream, from its first
+token on. `cached_ttft_ms`: one stream whose prompt is in the engine's cache, so that the way is most of it. Memory is
+PSS of the site and its worker.
 """
 
 from __future__ import annotations
@@ -43,7 +47,12 @@ from ecotone.cli import main
 sys.argv = ["ecotone", "up", "-c", sys.argv[1]]
 main()
 """
-GOALS = {"decode_ratio": (0.98, False), "ttft_added_ms": (3.0, True), "memory_mib": (330.0, True)}
+GOALS = {
+    "decode_ratio": (0.98, False),
+    "decode_ratio_best": (0.98, False),
+    "ttft_added_ms": (3.0, True),
+    "memory_mib": (330.0, True),
+}
 
 
 @dataclass
@@ -227,6 +236,7 @@ def judge(found: dict[str, Any]) -> dict[str, Any]:
     added = [a - b for a, b in zip(ours["cached_ttft_ms"], bare["cached_ttft_ms"], strict=True)]
     values = {
         "decode_ratio": min(ratios.values()),
+        "decode_ratio_best": min(max(ours[name]) / max(bare[name]) for name in ratios),
         "ttft_added_ms": statistics.median(added),
         "memory_mib": found["memory_mib"]["at_end"],
     }
@@ -262,7 +272,9 @@ def page(found: dict[str, Any], verdict: dict[str, Any]) -> str:
     lines += [
         "",
         (
-            "`decode_ratio` is the worst of the ratios in tokens/s; `ttft_added_ms` the median difference of "
+            "`decode_ratio` is the worst of the ratios in tokens/s, by medians within rounds; `decode_ratio_best` by "
+            "the best value of each way, which neighbours on the machine disturb least: where the load average is "
+            "above the number of cores, only that one can tell 2 %. `ttft_added_ms` is the median difference of "
             f"{len(found['figures']['bare']['cached_ttft_ms'])} pairs with the prompt in the engine's cache; memory is "
             f"the site's with its worker (PSS), {memory['after_first_answer']:.0f} MiB after the first answer."
         ),

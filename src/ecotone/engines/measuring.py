@@ -69,8 +69,10 @@ async def measure(
                 progress(_line(model, samples[-1]))
     except TimeoutError:
         progress(f"{model.name}: {len(samples)} settings measured in {within_s:.0f} s, that is enough")
-    except TrustError:
-        raise
+    except TrustError as error:
+        if error.code != "asset.changed":
+            raise
+        progress(f"{model.name}: not measured further: the file was touched")  # the start checks it again
     except (EcotoneError, OSError, msgspec.DecodeError) as error:
         progress(f"{model.name}: not measured further: {error}")
     if not samples:

@@ -210,7 +210,7 @@ def test_who_leaves_in_prefill_has_the_worker_replaced_when_it_does_not_end_soon
         await asyncio.sleep(0)
         stream.abort()
         assert engine.load() == (1, 0), "the slot is still at work"
-        await world.until(lambda: engine.recycled == 1, 1.0)
+        await world.until(lambda: engine.recycled == 1)
         assert (await world.told(engine)).code == ""
         assert engine.crashes == 0
 
@@ -242,7 +242,7 @@ def test_a_short_prefill_that_nobody_waits_for_is_left_to_end(scene):
         await world.until(lambda: engine.load() == (0, 0))
         assert engine.recycled == 0
 
-    scene(acts)
+    scene(acts, limits=Limits(prefill_grace_s=8.0))
 
 
 def test_a_worker_with_other_requests_is_not_replaced_until_they_are_gone(scene):
@@ -259,7 +259,7 @@ def test_a_worker_with_other_requests_is_not_replaced_until_they_are_gone(scene)
         assert engine.recycled == 0
         await other.over
         assert other.code == ""
-        await world.until(lambda: engine.recycled == 1, 1.0)
+        await world.until(lambda: engine.recycled == 1)
 
     scene(acts)
 

@@ -195,7 +195,9 @@ def test_what_was_not_measured_at_first_is_measured_in_a_quiet_hour(scene, monke
     scene(acts, is_measured=True)
 
 
-@pytest.mark.parametrize(("how", "state"), [("fails", State.CRASHED), ("forged", State.REFUSED)])
+@pytest.mark.parametrize(
+    ("how", "state"), [("fails", State.CRASHED), ("forged", State.REFUSED), ("starts changed", State.REFUSED)]
+)
 def test_measuring_a_model_that_cannot_run_ends_like_its_start(scene, how, state):
     async def acts(world):
         engine = world.engine(how)

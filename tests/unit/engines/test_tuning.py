@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ecotone.engines import tuning
 from ecotone.engines.settings import Model, Tuned
 from ecotone.engines.tuning import Measured, Sample, Tunings, choose, request_s, variants
 
@@ -80,3 +82,13 @@ def test_without_a_file_it_holds_until_the_end():
     measured = Measured(best=sample(), took_s=1.0)
     tunings.put("d", measured)
     assert tunings.get("d").tuned == measured.tuned
+
+
+def test_a_disk_that_refuses_leaves_no_half_file(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tuning.os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        Tunings(tmp_path / "engines.json", "machine", "1").put("d", Measured(best=sample(), took_s=1.0))
+    assert not list(tmp_path.iterdir())
