@@ -113,7 +113,7 @@ def test_the_page_on_continuity_sorts_failures_as_the_breaker_does() -> None:
     named = set(re.findall(r"`(\w+)`", page))
     assert named >= breaker.UNREACHABLE | breaker.AT_ONCE
     settings = breaker.BreakerSettings()
-    assert (settings.failures, settings.open_s, settings.open_s_max) == (3, 1.0, 30.0), "mend the page too"
+    assert (settings.failures, settings.open_s, settings.open_s_max) == (3, 1.0, 10.0), "mend the page too"
 
 
 def test_the_page_on_placement_names_every_reason_and_obstacle() -> None:
