@@ -149,7 +149,6 @@ def _refused() -> str:
 UNREACHABLE: dict[str, tuple[str, Callable[[], str]]] = {
     "dns": ("dns", lambda: "http://no-such-host.invalid/v1"),
     "refused": ("refused", _refused),
-    "blackhole": ("connect_timeout", lambda: "http://127.0.0.1:1/v1"),
 }
 
 
