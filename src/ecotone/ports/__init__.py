@@ -7,16 +7,19 @@ is an async generator, and no method blocks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
 
-from ecotone.values import Condition, Outcome, Permit, Receipt, Request, TargetError, TargetSpec
+from ecotone.values import Condition, Finding, Outcome, Permit, Receipt, Request, TargetError, TargetSpec
 
 __all__ = [
     "Caller",
     "Clock",
+    "Inspector",
     "Journal",
+    "Looked",
     "Prepared",
     "Reply",
     "Scheduled",
@@ -56,6 +59,33 @@ class Reply(Protocol):
     def finish(self) -> Sequence[bytes]:
         """What is still held back, at the end of the target's stream."""
 
+    def whole(self, body: bytes) -> bytes:
+        """The same for a body in one piece: an answer or an error object, JSON in, JSON out."""
+
+
+class Looked(msgspec.Struct, frozen=True, gc=False):
+    """What the dear detectors saw in some texts.
+
+    Attributes:
+        found: For each text in order, what was seen in it, by all detectors.
+        missing: Detectors that are not there, not ready, failed or took too long, each with a word why, such as
+            `("names", "late")`. What they would have seen is not known.
+    """
+
+    found: tuple[tuple[Finding, ...], ...]
+    missing: tuple[tuple[str, str], ...] = ()
+
+
+class Inspector(Protocol):
+    """The dear detectors (names, topics, plug-ins), wherever they run."""
+
+    async def look(self, texts: Sequence[str], detectors: Sequence[str], *, limit_s: float) -> Looked:
+        """Looks at some texts. Never raises for what a detector does or does not: that comes as `missing`.
+
+        Args:
+            limit_s: Seconds from now by which the answer is there; what is not done by then is `missing` (`late`).
+        """
+
 
 class Prepared(msgspec.Struct, kw_only=True):
     """The exact bytes that would go to a target for a request.
@@ -66,6 +96,8 @@ class Prepared(msgspec.Struct, kw_only=True):
         is_stream: Whether the target will answer with server-sent events.
         reply: Transformer of the events, or None where they pass unchanged.
         is_usage_added: True where usage was asked of the target and not by the caller.
+        transform: What was done to the caller's words before these bytes were made: `none`, or `pseudonymise:` and a
+            digest of the transformation. The permit binds it to the bytes.
     """
 
     path: str
@@ -73,6 +105,7 @@ class Prepared(msgspec.Struct, kw_only=True):
     is_stream: bool
     reply: Reply | None = None
     is_usage_added: bool = False
+    transform: str = "none"
 
 
 class Sink(Protocol):
@@ -171,8 +204,20 @@ class Journal(Protocol):
             RefusalError: the ledger cannot be written (`refused.ledger`); nothing may leave then.
         """
 
-    async def permit(self, permit: Permit, *, body_bytes: int, labels: Sequence[str], region: str | None) -> Receipt:
+    async def permit(
+        self,
+        permit: Permit,
+        *,
+        body_bytes: int,
+        labels: Sequence[str],
+        region: str | None,
+        replaced: Mapping[str, int] = MappingProxyType({}),
+    ) -> Receipt:
         """Appends the entry for an egress and returns only when it is durable (invariant 2).
+
+        Args:
+            labels: Of the conversation, as it stands at the site.
+            replaced: How many values of each label were replaced by surrogates before they went.
 
         Raises:
             RefusalError: the ledger cannot be written; nothing may leave.

@@ -12,10 +12,12 @@ from ecotone.values.errors import (
     TrustError,
 )
 from ecotone.values.evidence import Attempt, Outcome, Permit, Receipt
+from ecotone.values.finding import INSIDE, Finding, Segment, Step
 from ecotone.values.request import Endpoint, Features, Mode, Place, Request, Wish
 from ecotone.values.target import Price, TargetSpec
 
 __all__ = [
+    "INSIDE",
     "Ask",
     "Attempt",
     "Candidate",
@@ -27,6 +29,7 @@ __all__ = [
     "Endpoint",
     "Estimate",
     "Features",
+    "Finding",
     "Limit",
     "Loss",
     "Mode",
@@ -40,6 +43,8 @@ __all__ = [
     "RefusalError",
     "Request",
     "RequestError",
+    "Segment",
+    "Step",
     "TargetError",
     "TargetSpec",
     "TrustError",
