@@ -1,9 +1,10 @@
 """New connections: name, address, TCP, TLS, all within one limit.
 
-How a connection is made matters to the process-wide audit hook (invariant 1): uvloop's `create_connection` raises no
-`socket.connect` event, since libuv connects. So the socket is made here, connected with `loop.sock_connect` (which
-calls `socket.connect` on either loop, and so is seen by the hook with the numeric address), and handed over connected.
-The address that was checked is the address that is connected to: there is no second resolution in between.
+How a connection is made matters to the process-wide guard (`guard.py`, invariant 1): uvloop's `create_connection`
+raises no `socket.connect` event, since libuv connects. So the socket is made here, connected with `loop.sock_connect`
+(which calls `socket.connect` on either loop, and so is seen by the guard with the numeric address), and handed over
+connected. Leave is taken for this one socket and address, and for a name while its thread asks for it. The address that
+was checked is the address that is connected to: there is no second resolution in between.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
+from ecotone.upstreams.guard import NoGuard
 from ecotone.upstreams.origin import Upstream
 from ecotone.values import ConfigError, TargetError
 
@@ -55,8 +57,13 @@ class Resolver:
     not hold up the end of the process), and those who wait for the same name share one.
     """
 
-    def __init__(self, lookup: Lookup = system_lookup, *, kept_s: float = KEPT_S) -> None:
-        """`lookup` runs in a thread and may block or raise OSError."""
+    def __init__(self, lookup: Lookup = system_lookup, *, kept_s: float = KEPT_S, leave: NoGuard | None = None) -> None:
+        """`lookup` runs in a thread and may block or raise OSError.
+
+        Args:
+            leave: The guard's `leave`, for this resolver and whoever dials what it found. None where there is no guard.
+        """
+        self.leave = leave or NoGuard()
         self._lookup = lookup
         self._kept_s = kept_s
         self._kept: dict[tuple[str, int], tuple[float, list[Address]]] = {}
@@ -115,7 +122,8 @@ class Resolver:
             found: list[Address] = []
             problem: OSError | UnicodeError | None = None
             try:
-                found = _alternate(self._lookup(*name))[:ADDRESSES_MAX]
+                with self.leave.ask(name[0]):
+                    found = _alternate(self._lookup(*name))[:ADDRESSES_MAX]
             except (OSError, UnicodeError) as error:
                 problem = error
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -160,11 +168,11 @@ class Dialler:
             async with asyncio.timeout(upstream.connect_timeout_s):
                 if upstream.scheme == "unix":
                     stage = "tcp"
-                    sock = await _connect((socket.AF_UNIX, (upstream.host,)))
+                    sock = await _connect((socket.AF_UNIX, (upstream.host,)), self._resolver.leave)
                 else:
                     addresses = await self._resolver.resolve(upstream.host, upstream.port)
                     stage = "tcp"
-                    sock = await _first(self._admitted(upstream, addresses))
+                    sock = await _first(self._admitted(upstream, addresses), self._resolver.leave)
                 stage = "tls"
                 return await self._hand_over(upstream, sock, make)
         except OSError as error:
@@ -240,17 +248,17 @@ def _alternate(found: Sequence[Address]) -> list[Address]:
     return list(dict.fromkeys(mixed))
 
 
-async def _first(addresses: Sequence[Address]) -> socket.socket:
+async def _first(addresses: Sequence[Address], leave: NoGuard) -> socket.socket:
     """The first address to answer; each gets a head start before the next one is tried as well."""
     if len(addresses) == 1:
-        return await _connect(addresses[0])
+        return await _connect(addresses[0], leave)
     waiting = list(addresses)
     running: set[asyncio.Task[socket.socket]] = set()
     problem: OSError = OSError(errno.EHOSTUNREACH, "no address")
     try:
         while waiting or running:
             if waiting:
-                running.add(_start(_connect(waiting.pop(0))))
+                running.add(_start(_connect(waiting.pop(0), leave)))
             done, _ = await asyncio.wait(
                 running, timeout=STAGGER_S if waiting else None, return_when=asyncio.FIRST_COMPLETED
             )
@@ -273,7 +281,7 @@ def _start(connecting: Coroutine[Any, Any, socket.socket]) -> asyncio.Task[socke
     return asyncio.get_running_loop().create_task(connecting)
 
 
-async def _connect(address: Address) -> socket.socket:
+async def _connect(address: Address, leave: NoGuard) -> socket.socket:
     family, where = address
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -283,7 +291,8 @@ async def _connect(address: Address) -> socket.socket:
             sock.getpeername()  # with a full backlog connect() is put off, and the loop takes it for done
         else:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await asyncio.get_running_loop().sock_connect(sock, _scoped(where))
+            with leave.dial(sock, where[0], where[1]):
+                await asyncio.get_running_loop().sock_connect(sock, _scoped(where))
     except (OSError, asyncio.CancelledError):
         sock.close()
         raise
