@@ -25,6 +25,8 @@ T2 = frozenset({"PERSON", "ADDRESS"})
 LEAK_SHARE = 0.9
 OVERLAP_SHARE = 0.5
 TIERS = ("T1", "T2", "ALL")
+HELD = ("T1", "T2", "topic", "unknown")
+"""Tiers of predictions that keep a text at the site."""
 
 
 def tier_of(label: str) -> str:
@@ -47,7 +49,7 @@ class Predicted:
 
     Attributes:
         label: The data's label that it stands for.
-        tier: `T1`, `T2`, `T3`, or `topic` (no span: start == end).
+        tier: `T1`, `T2`, `T3`; or, without a span (start == end), `topic`, or `unknown` where a detector cannot judge.
         also: Further labels of the data that it would be right for: a passport is `NATIONAL_ID` here and `ID` there.
     """
 
@@ -56,6 +58,7 @@ class Predicted:
     label: str
     tier: str
     also: frozenset[str] = frozenset()
+    confidence: float = 1.0
 
     def is_right_for(self, label: str) -> bool:
         """Whether gold of this label may be what it means."""
@@ -155,7 +158,7 @@ class Score:
     tiers: dict[str, Tally] = field(default_factory=lambda: {name: Tally() for name in TIERS})
     prompts: Tally = field(default_factory=Tally)
     documents: int = 0
-    alarms: dict[str, int] = field(default_factory=lambda: {"T1": 0, "T2": 0, "topic": 0, "any": 0})
+    alarms: dict[str, int] = field(default_factory=lambda: {"T1": 0, "T2": 0, "topic": 0, "unknown": 0, "any": 0})
     ordinary: int = 0
     misses: list[Miss] = field(default_factory=list)
 
@@ -189,9 +192,9 @@ def _prompt(result: Score, one: Document, predicted: Sequence[Predicted]) -> Non
         result.prompts.right += is_hit and is_positive
     if one.spans == ():
         result.ordinary += 1
-        for tier in ("T1", "T2", "topic"):
+        for tier in HELD:
             result.alarms[tier] += tier in tiers
-        result.alarms["any"] += bool(tiers & {"T1", "T2", "topic"})
+        result.alarms["any"] += bool(tiers & set(HELD))
 
 
 def _score_unplaced(result: Score, one: Document, predicted: Sequence[Predicted]) -> None:
@@ -217,7 +220,7 @@ def _score_labels(result: Score, one: Document, gold: Sequence[Span], predicted:
         tally.gold += 1
         tally.found += _covered(span, same) >= OVERLAP_SHARE * (span.end - span.start)
     for prediction in predicted:
-        if prediction.tier == "topic" or _cannot_judge(one, prediction):
+        if prediction.start == prediction.end or _cannot_judge(one, prediction):
             continue
         same_gold = [span for span in gold if prediction.is_right_for(span.label)]
         is_right = _covered(prediction, same_gold) >= OVERLAP_SHARE * (prediction.end - prediction.start)

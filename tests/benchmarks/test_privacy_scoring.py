@@ -108,7 +108,7 @@ def test_prompts_and_alarms() -> None:
     ]
     result = score(documents, said)
     assert (result.prompts.recall, result.prompts.precision) == (1 / 2, 1 / 3)
-    assert (result.ordinary, result.alarms) == (2, {"T1": 1, "T2": 0, "topic": 1, "any": 2})
+    assert (result.ordinary, result.alarms) == (2, {"T1": 1, "T2": 0, "topic": 1, "unknown": 0, "any": 2})
     assert {(miss.label, miss.is_alarm) for miss in result.misses} == {("PERSON", False), ("ID", True)}
 
 
