@@ -10,7 +10,7 @@ HISTORIES ?= 20000
 SEED ?= 0
 ROUNDS ?= 50
 # The rooms that decide: every branch of theirs is tested.
-CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/estimate/*,*/ecotone/placement/*,*/ecotone/flow/*
+CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/pseudonyms/*,*/ecotone/estimate/*,*/ecotone/placement/*,*/ecotone/flow/*
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up test check sim faults bench-gateway bench-engine docs format clean

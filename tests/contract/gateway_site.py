@@ -51,7 +51,7 @@ class Site:
         self.doors = Doors(
             serve=self._serve,
             models=lambda: [{"id": "assistant", "object": "model"}, {"id": "org/small", "object": "model"}],
-            explain=lambda request: {"model": request.model, "place": "edge"},
+            explain=self._explain,
             explain_past=self._explain_past,
             not_ready=lambda: self.reasons,
             metrics=lambda: b"# HELP made\n",
@@ -72,6 +72,9 @@ class Site:
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
+
+    async def _explain(self, request: Request) -> dict[str, Any]:
+        return {"model": request.model, "place": "edge"}
 
     async def _explain_past(self, id_: str) -> dict[str, Any] | None:
         return {"id": id_} if id_.startswith("req-") else None

@@ -6,6 +6,7 @@ from ecotone.config.check import model_names
 from ecotone.config.notes import notes
 from ecotone.config.overlay import overlay
 from ecotone.config.parse import parse
+from ecotone.config.protection import Privacy, Rule
 from ecotone.config.reference import reference_markdown
 from ecotone.config.render import render
 from ecotone.config.schema import json_schema
@@ -17,14 +18,13 @@ from ecotone.config.tree import (
     Limits,
     LocalTarget,
     Model,
-    Rule,
     Target,
     Timeouts,
     UrlTarget,
 )
 
 __all__ = [
-    "Breaker", "Budgets", "Config", "Engines", "Limits", "LocalTarget", "Model", "Rule", "Target", "Timeouts",
-    "UrlTarget", "built_in", "json_schema", "model_names", "notes", "overlay", "parse", "reference_markdown",
-    "render", "secrets",
+    "Breaker", "Budgets", "Config", "Engines", "Limits", "LocalTarget", "Model", "Privacy", "Rule", "Target",
+    "Timeouts", "UrlTarget", "built_in", "json_schema", "model_names", "notes", "overlay", "parse",
+    "reference_markdown", "render", "secrets",
 ]  # fmt: skip

@@ -10,7 +10,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from ecotone.config.build import join, meant, shown
 from ecotone.config.document import Problem
-from ecotone.config.tree import Config, LocalTarget, Model, Rule, UrlTarget
+from ecotone.config.protection import Rule
+from ecotone.config.tree import Config, LocalTarget, Model, UrlTarget
 from ecotone.values import Place
 
 _REFERRED: Final = ("file:", "pypi:", "hf:", "hub:")

@@ -18,6 +18,9 @@ LABELS: Final = frozenset({
 })  # fmt: skip
 """Labels that the site itself knows (`policy.DEFAULT_LABELS`); others come from `Ecotone-Labels`."""
 
+WHOLE: Final = frozenset({"unknown", "opaque", "medical", "legal", "financial", "hr", "private_mail"})
+"""Labels that stand for no single value."""
+
 CAPABILITIES: Final = frozenset({
     "stream", "tools", "json_schema", "json_object", "logprobs", "n", "stop", "seed", "vision", "audio", "chat",
     "completions", "embeddings",
@@ -42,14 +45,15 @@ def _notes(config: Config) -> Iterator[tuple[str, str]]:
     yield from _model_notes(config)
     yield from _privacy_notes(config)
     regions = {target.region: None for target in config.targets.values() if isinstance(target, UrlTarget)}
-    known = [region for region in regions if region is not None]
+    named = [region for region in regions if region is not None]
     for index, rule in enumerate(config.policy):
         label = rule.when.label
-        if label is not None and label not in LABELS and label not in config.privacy.labels:
+        known = (*LABELS, *config.privacy.labels, *(terms.label for terms in config.privacy.terms))
+        if label is not None and label not in known and config.privacy.topic_examples is None:
             yield f"policy[{index}].when.label", _no_label(label, config)
         for region in rule.when.to_region:
             if region not in regions:
-                hint = meant(region, known)
+                hint = meant(region, named)
                 yield f"policy[{index}].when.to_region", f"no target is in the region {region!r}{hint}"
 
 
@@ -81,16 +85,19 @@ def _model_notes(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _privacy_notes(config: Config) -> Iterator[tuple[str, str]]:
-    if config.privacy.detectors:
-        yield (
-            "privacy.detectors",
-            "no detector is installed in this version: every request gets the label `unknown` and stays at the site",
-        )
-    words = [(f"privacy.labels.{name}", label.egress) for name, label in config.privacy.labels.items()]
-    words += [(f"policy[{index}]", rule.egress) for index, rule in enumerate(config.policy)]
-    for path, egress in words:
-        if egress is Egress.PSEUDONYMISE:
-            yield path, "pseudonymising is not built yet: such data stays at the site"
+    if not config.privacy.detectors:
+        yield "privacy.detectors", "nobody looks: what carries no label from its caller may leave the site"
+    if config.privacy.terms and "patterns" not in config.privacy.detectors:
+        yield "privacy.terms", "they are not looked for: `patterns` does that, and is not among the detectors"
+    if config.privacy.topic_examples is not None and "topics" not in config.privacy.detectors:
+        yield "privacy.topic_examples", "they teach nobody: `topics` is not among the detectors"
+    words = [(f"privacy.labels.{name}", name, label.egress) for name, label in config.privacy.labels.items()]
+    words += [(f"policy[{index}]", rule.when.label or "", rule.egress) for index, rule in enumerate(config.policy)]
+    for path, label, egress in words:
+        if egress is Egress.PSEUDONYMISE and label in WHOLE:
+            yield path, f"{label!r} stands for a whole text, which cannot be replaced: such data stays at the site"
+        elif egress is Egress.PSEUDONYMISE:
+            yield path, "pseudonymising is best effort: what the detectors do not see goes as it is"
 
 
 def _no_label(label: str, config: Config) -> str:

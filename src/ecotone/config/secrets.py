@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from ecotone.config.build import join
-from ecotone.config.tree import REFERENCE, Config, UrlTarget
+from ecotone.config.kinds import REFERENCE
+from ecotone.config.tree import Config, UrlTarget
 from ecotone.values import ConfigError
 
 SECRET_BYTES_MAX: Final = 64 * 1024

@@ -9,45 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-import msgspec
 from msgspec import Meta, field
 
-from ecotone.values import Egress, Endpoint, Mode, Place, Price
-
-REFERENCE: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"
-"""A secret that can be read: an environment variable or a file."""
-
-KEY_REFERENCE: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|sha256:[0-9a-f]{64})$"
-"""A secret that can be compared with: as above, or its SHA-256."""
-
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", extra={"is": "letters, digits, . _ -"})]
-ModelName = Annotated[str, Meta(pattern=r"^[^\s,\"]{1,200}$", extra={"is": "text without spaces, commas or quotes"})]
-LabelName = Annotated[str, Meta(pattern=r"^[a-z0-9_.:-]{1,64}$", extra={"is": "lower-case letters, digits, _ . : -"})]
-HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$", extra={"is": "letters, digits, -"})]
-Region = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", extra={"is": "lower-case letters, digits, -"})]
-Hostish = Annotated[str, Meta(pattern=r"^\S{1,255}$", extra={"is": "an address without spaces"})]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$", extra={"is": "64 hexadecimal digits"})]
-Secret = Annotated[
-    str,
-    Meta(
-        pattern=REFERENCE,
-        extra={"secret": "`env:NAME` (and the secret in the environment variable NAME) or `file:PATH`"},
-    ),
-]
-CallerKey = Annotated[
-    str,
-    Meta(
-        pattern=KEY_REFERENCE,
-        extra={"secret": "`env:NAME`, `file:PATH` or `sha256:HEX` (`ecotone keys new NAME` makes a key and its line)"},
-    ),
-]
-Positive = Annotated[int, Meta(ge=1, le=100_000_000)]
-Amount = Annotated[float, Meta(ge=0)]
-Text = Annotated[str, Meta(min_length=1, max_length=4096)]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A mapping of the file: unknown keys are refused."""
+from ecotone.config.kinds import (
+    Amount,
+    CallerKey,
+    HeaderName,
+    Hostish,
+    LabelName,
+    ModelName,
+    Name,
+    Positive,
+    Region,
+    Secret,
+    Section,
+    Sha256,
+    Text,
+)
+from ecotone.config.protection import Privacy, Rule
+from ecotone.values import Endpoint, Mode, Place, Price, Surrogates
 
 
 class Listen(Section, frozen=True, kw_only=True):
@@ -214,6 +194,13 @@ class UrlTarget(Section, frozen=True, kw_only=True, tag_field="engine", tag="ope
     ca_file: Annotated[
         Text | None, Meta(description="PEM file with the authorities to trust instead of the system's.")
     ] = None
+    surrogates: Annotated[
+        Surrogates,
+        Meta(
+            description="What stands in for a value that goes there pseudonymised: `tagged`, an opaque word such as "
+            "`PERSON_7C1`, which is turned back most surely; `natural`, another value of its kind."
+        ),
+    ] = Surrogates.TAGGED
     ask_usage: Annotated[
         bool, Meta(description="Ask for token counts at the end of each stream (`stream_options.include_usage`).")
     ] = True
@@ -261,65 +248,24 @@ class Model(Section, frozen=True, kw_only=True):
     ] = None
 
 
-class Label(Section, frozen=True, kw_only=True):
-    """What a label allows."""
-
-    egress: Annotated[
-        Egress,
-        Meta(
-            description="`free`, `never`, or `pseudonymise` (not built yet: such data stays).",
-            extra={"missing": "say what the label allows: `egress: never` or `egress: free`"},
-        ),
-    ]
-
-
-class Privacy(Section, frozen=True, kw_only=True):
-    """What is looked for in a request, and what each label allows."""
-
-    detectors: Annotated[
-        tuple[Name, ...],
-        Meta(
-            description="Detectors to run. None is installed in this version: a request that a missing detector "
-            "should have seen gets the label `unknown`, and `unknown` stays at the site."
-        ),
-    ] = ()
-    labels: Annotated[
-        Mapping[LabelName, Label],
-        Meta(description="Overrides of what a label allows, by label."),
-    ] = field(default_factory=dict)
-
-
-class When(Section, frozen=True, kw_only=True):
-    """A rule's condition: all that is given must match."""
-
-    key: Annotated[Name | None, Meta(description="The API key's name in `keys`.")] = None
-    label: Annotated[LabelName | None, Meta(description="A label of the request.")] = None
-    model: Annotated[ModelName | None, Meta(description="The model name that was asked for.")] = None
-    target: Annotated[Name | None, Meta(description="The target.")] = None
-    to_region: Annotated[
-        tuple[Region, ...], Meta(description="Regions of the target; a target without a region matches too.")
-    ] = ()
-
-
-class Rule(Section, frozen=True, kw_only=True):
-    """One line of `policy`."""
-
-    when: Annotated[When, Meta(description="When the rule speaks. Default: always.")] = When()
-    egress: Annotated[
-        Egress,
-        Meta(
-            description="`free`, `never` or `pseudonymise`.",
-            extra={"missing": "say what the rule allows: `egress: never`"},
-        ),
-    ]
-
-
 class Budgets(Section, frozen=True, kw_only=True):
     """What may go to the cloud in a UTC day."""
 
     cloud_usd_per_day: Annotated[Amount | None, Meta(description="US dollars. Default: no limit.")] = None
     egress_mb_per_day: Annotated[
         Amount | None, Meta(description="Megabytes (1,000,000 bytes) of request bodies. Default: no limit.")
+    ] = None
+
+
+class Ledger(Section, frozen=True, kw_only=True):
+    """The ledger's retention."""
+
+    keep_days: Annotated[
+        Annotated[float, Meta(ge=1, le=36_500)] | None,
+        Meta(
+            description="Entries that are older go, whole segments at a time; what remains still verifies, and says "
+            "what went. Default: all are kept."
+        ),
     ] = None
 
 
@@ -443,7 +389,8 @@ class Config(Section, frozen=True, kw_only=True):
     policy: Annotated[
         tuple[Rule, ...],
         Meta(
-            description="Rules on egress; the first that matches decides. It can tighten a label's word, not loosen it."
+            description="Rules on egress. Of those that match, `never` beats all others, else the first one speaks. A "
+            "rule can tighten a label's word, not loosen it."
         ),
     ] = ()
     budgets: Annotated[Budgets, Meta(description="What may go to the cloud in a day.")] = Budgets()
@@ -457,6 +404,7 @@ class Config(Section, frozen=True, kw_only=True):
         Hub | None,
         Meta(description="Accepted and checked; the hub is not built yet, and nothing is exchanged with it."),
     ] = None
+    ledger: Annotated[Ledger, Meta(description="How long evidence is kept.")] = Ledger()
     limits: Annotated[Limits, Meta(description="What one site takes.")] = Limits()
     timeouts: Annotated[Timeouts, Meta(description="How long anything is waited for.")] = Timeouts()
     breaker: Annotated[Breaker, Meta(description="When a target counts as unreachable.")] = Breaker()

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from ecotone import placement, privacy
+from ecotone.flow.looking import look_on
 from ecotone.flow.site import Site
 from ecotone.policy import constrain
 from ecotone.ports import Target
@@ -16,6 +17,7 @@ from ecotone.values import (
     Candidate,
     DeadlineError,
     EcotoneError,
+    Findings,
     Limit,
     Placement,
     PlacementError,
@@ -32,7 +34,12 @@ class Plan(msgspec.Struct, frozen=True):
     ask: Ask
     candidates: tuple[Candidate, ...]
     placement: Placement
-    labels: tuple[str, ...]
+    findings: Findings
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the conversation, as far as it was looked at."""
+        return self.findings.labels
 
     def limit(self, target: str) -> Limit:
         """Policy's word on a target of this plan."""
@@ -67,21 +74,23 @@ class PlacedEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str
     labels: tuple[str, ...]
     policy: str
+    found: dict[str, int]
+    missing: tuple[str, ...]
+    pending: tuple[str, ...]
     ask: Ask
     candidates: tuple[Candidate, ...]
     placement: Placement
 
 
-def plan(site: Site, request: Request) -> Plan:
-    """Looks, constrains, predicts and decides. Reads state, changes none.
+def plan(site: Site, request: Request, findings: Findings) -> Plan:
+    """Constrains, predicts and decides. Reads state, changes none.
 
     Raises:
         RequestError: unknown model name (404).
     """
     name = site.model(request.model)
     now_s = site.clock.now_s()
-    labels = privacy.inspect(request, site.detectors_wanted, site.detectors).labels
-    candidates = tuple(_candidate(site, request, labels, site.targets[target], now_s) for target in name.targets)
+    candidates = tuple(_candidate(site, request, findings, site.targets[target], now_s) for target in name.targets)
     site.spend.turn(site.today())
     usd_left, bytes_left = site.spend.left(site.budgets)
     ask = Ask(
@@ -96,17 +105,17 @@ def plan(site: Site, request: Request) -> Plan:
         is_cloud_off=site.is_cloud_off,
         seed=request.seed,
     )
-    return Plan(ask, candidates, placement.decide(ask, candidates), labels)
+    return Plan(ask, candidates, placement.decide(ask, candidates), findings)
 
 
-def _candidate(site: Site, request: Request, labels: tuple[str, ...], target: Target, now_s: float) -> Candidate:
+def _candidate(site: Site, request: Request, findings: Findings, target: Target, now_s: float) -> Candidate:
     spec = target.spec
     active, waiting = target.load()
     known = spec.capabilities
     return Candidate(
         target=spec.name,
         at=spec.at,
-        limit=constrain(site.policy, labels, spec, key=request.key, model=request.model),
+        limit=constrain(site.policy, findings, spec, key=request.key, model=request.model),
         estimate=site.speeds.predict(
             spec.name,
             prompt_tokens=request.features.prompt_tokens,
@@ -132,19 +141,32 @@ def entry(site: Site, request: Request, decided: Plan) -> PlacedEntry:
         request.key,
         decided.labels,
         site.policy_version,
+        counts(decided.findings),
+        decided.findings.missing,
+        decided.findings.pending,
         decided.ask,
         decided.candidates,
         decided.placement,
     )
 
 
-def explain(site: Site, request: Request) -> dict[str, Any]:
+def counts(findings: Findings) -> dict[str, int]:
+    """How much of each kind was found; no content."""
+    found: dict[str, int] = {}
+    for _, one in findings.spots:
+        found[one.kind] = found.get(one.kind, 0) + 1
+    return found
+
+
+async def explain(site: Site, request: Request) -> dict[str, Any]:
     """Where this request would go now and why, without running it: the answer of `POST /v1/explain`.
 
     Raises:
         RequestError: unknown model name (404).
     """
-    decided = plan(site, request)
+    decided = plan(site, request, privacy.inspect(request, site.look))
+    if any(decided.limit(name).is_open for name in decided.placement.order):
+        decided = plan(site, request, await look_on(site, request, decided.findings, site.waits.look_s))
     chosen = decided.placement
     lost = {loss.target: loss for loss in chosen.lost}
     targets = []
@@ -171,6 +193,8 @@ def explain(site: Site, request: Request) -> dict[str, Any]:
         "meaning": meaning(chosen.reason),
         "order": list(chosen.order),
         "labels": list(decided.labels),
+        "found": counts(decided.findings),
+        "detectors_missing": list(decided.findings.missing),
         "ask": msgspec.structs.asdict(decided.ask),
         "targets": targets,
     }

@@ -299,11 +299,12 @@ class Relay:
     def _conclude(self) -> None:
         """The target's body is complete by HTTP's rules; is the answer?"""
         if self._shape is Shape.ERROR:
-            self.error_body = b"".join(self._chunks)
+            self.error_body = self._restored(b"".join(self._chunks))
             raise TargetError("rejected", f"HTTP {self.status}")
         if self._shape is Shape.JSON:
             body = b"".join(self._chunks)
             self.usage = check_whole(self._request.endpoint, body)
+            body = self._restored(body)
             self._commit(body, len(body))
             self._finish()
             return
@@ -315,6 +316,11 @@ class Relay:
             begun = self.is_committed or self.events > 0
             raise TargetError("reset" if begun else "empty_stream", "the stream ended before the answer was whole")
         self._finish_events()
+
+    def _restored(self, body: bytes) -> bytes:
+        """A body in one piece, in the form that the caller expects."""
+        reply = self._prepared.reply
+        return body if reply is None else reply.whole(body)
 
     def _take_rest(self) -> None:
         """An event that no blank line ended; where it is cut short, it was never sent (WHATWG HTML, 9.2.6)."""

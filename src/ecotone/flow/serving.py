@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
+from ecotone import privacy
 from ecotone.estimate import Observation
 from ecotone.flow.answer import Answer
+from ecotone.flow.looking import look_on
 from ecotone.flow.planning import Plan, entry, plan, refusal
+from ecotone.flow.preparing import prepare
 from ecotone.flow.relay import LATE, Limits, Relay, tokens
 from ecotone.flow.site import Site
 from ecotone.ports import Caller, Prepared, Stream, Target
@@ -90,15 +94,30 @@ class _Run:
     async def go(self) -> None:
         """Decide, then act within the deadline."""
         site, request = self.site, self.request
-        decided = plan(site, request)
-        chosen = decided.placement
-        self.answer.reason = chosen.reason
-        self.note("placed", entry(site, request, decided))
-        if not chosen.order:
-            raise refusal(site, decided)
         latest_s = request.received_at_s + site.waits.total_s
         until_s = latest_s if request.deadline_at_s is None else min(request.deadline_at_s, latest_s)
+        findings = privacy.inspect(request, site.look)
+        if findings.body is not None:
+            self.request = request = msgspec.structs.replace(request, body=findings.body)
+        decided = plan(site, request, findings)
+        order = decided.placement.order
+        if order and decided.limit(order[0]).is_open:
+            decided = await self.look_on(decided, until_s)
+        self.decide(decided)
+        if not decided.placement.order:
+            raise refusal(site, decided)
         await self.try_in_order(decided, until_s)
+
+    async def look_on(self, decided: Plan, until_s: float) -> Plan:
+        """Has the dear detectors look too, and decides again with what they saw."""
+        site = self.site
+        limit_s = min(site.waits.look_s, until_s - site.clock.now_s())
+        return plan(site, self.request, await look_on(site, self.request, decided.findings, limit_s))
+
+    def decide(self, decided: Plan) -> None:
+        """Takes a decision, and notes it."""
+        self.answer.reason = decided.placement.reason
+        self.note("placed", entry(self.site, self.request, decided))
 
     def late(self) -> None:
         """Tells the caller that the time is over."""
@@ -108,10 +127,17 @@ class _Run:
 
     async def try_in_order(self, decided: Plan, until_s: float) -> None:
         """One target after the other, until one answers or the caller must be told."""
-        order = decided.placement.order
-        for position, name in enumerate(order):
+        waiting, tried = list(decided.placement.order), set[str]()
+        while waiting:
+            if decided.limit(waiting[0]).is_open:
+                decided = await self.look_on(decided, until_s)
+                self.decide(decided)
+                waiting = [name for name in decided.placement.order if name not in tried]
+                continue
+            name = waiting.pop(0)
+            tried.add(name)
             target = self.site.targets[name]
-            following = order[position + 1] if position + 1 < len(order) else None
+            following = waiting[0] if waiting else None
             reserve_s = 0.0
             if following is not None:
                 left_s = max(0.0, until_s - self.site.clock.now_s())
@@ -124,7 +150,7 @@ class _Run:
                 self.late()
                 return
         self.ending = "failed"
-        raise self.exhausted()
+        raise self.exhausted(decided)
 
     async def attempt(self, target: Target, decided: Plan, until_s: float, reserve_s: float) -> TargetError | None:
         """One try. None where the caller has been answered or told; a failure where the next target may try.
@@ -143,8 +169,8 @@ class _Run:
         if not ticket:
             return self.missed(target, TargetError("breaker_open", "its breaker opened meanwhile"), began_s)
         try:
-            prepared = target.prepare(self.request)
-            leave = await self.allowed(target, prepared, decided, until_s)
+            prepared, replaced = prepare(site, self.request, target, decided)
+            leave = await self.allowed(target, prepared, decided, (until_s, replaced))
             verdict = await self.exchange(target, prepared, leave, decided, (until_s - reserve_s, until_s))
         except TargetError as failure:
             breaker.left(ticket)
@@ -195,13 +221,18 @@ class _Run:
         site.telemetry.condition(name, site.breakers[name].condition(now_s, in_flight=0, waiting=0))
         return failure
 
-    async def allowed(self, target: Target, prepared: Prepared, decided: Plan, until_s: float) -> Leave:
+    async def allowed(
+        self, target: Target, prepared: Prepared, decided: Plan, terms: tuple[float, Mapping[str, int]]
+    ) -> Leave:
         """For the cloud: budget, permit, and a ledger entry that is durable before the first byte (invariants 1, 2).
+
+        Args:
+            terms: The instant when the whole request must be over; how many values of each label were replaced.
 
         Raises:
             TargetError: it may not go there after all; the next target may still serve.
         """
-        spec, site = target.spec, self.site
+        spec, site, (until_s, replaced) = target.spec, self.site, terms
         if spec.at is Place.EDGE:
             return None, None
         usd_left, bytes_left = site.spend.left(site.budgets)
@@ -215,12 +246,15 @@ class _Run:
             origin=target.origin,
             body=prepared.body,
             limit=decided.limit(spec.name),
+            transform=prepared.transform,
         )
         size = len(prepared.body)
         site.spend.hold(price_usd, size)
         try:
             async with asyncio.timeout_at(until_s):
-                receipt = await site.journal.permit(permit, body_bytes=size, labels=decided.labels, region=spec.region)
+                receipt = await site.journal.permit(
+                    permit, body_bytes=size, labels=decided.labels, region=spec.region, replaced=replaced
+                )
         except RefusalError as error:
             raise TargetError("egress_refused", error.message) from error
         except TimeoutError as error:
@@ -348,11 +382,12 @@ class _Run:
             ("Ecotone-Egress-Bytes", str(self.egress_bytes + egress)),
         ]
 
-    def exhausted(self) -> EcotoneError:
+    def exhausted(self, decided: Plan) -> EcotoneError:
         """The error after every target failed: all their reasons, and when to try again."""
         last = self.attempts[-1]
         self.failure = last.failure
-        told = "; ".join(f"{attempt.target}: {attempt.failure}" for attempt in self.attempts)
+        held_back = [f"{loss.target}: {loss.obstacle}" for loss in decided.placement.lost if loss.obstacle == "policy"]
+        told = "; ".join([*(f"{attempt.target}: {attempt.failure}" for attempt in self.attempts), *held_back])
         message = f"Every target failed. {told}"
         now_s = self.site.clock.now_s()
         waits_s = [

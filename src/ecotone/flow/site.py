@@ -11,8 +11,8 @@ from ecotone.estimate import Speeds
 from ecotone.flow.breaker import Breaker
 from ecotone.flow.spend import Budgets, Spend
 from ecotone.policy import Mint, Policy
-from ecotone.ports import Clock, Journal, Target, Telemetry
-from ecotone.privacy import Detector
+from ecotone.ports import Clock, Inspector, Journal, Target, Telemetry
+from ecotone.privacy import Look
 from ecotone.values import Mode, RequestError
 
 
@@ -33,6 +33,7 @@ class Waits(msgspec.Struct, frozen=True):
         idle_s: Between two pieces of a stream.
         total_s: The whole request, where the caller gave no deadline.
         keep_alive_s: Silence after which a stream's caller gets a comment line.
+        look_s: For the dear detectors to look at what is new in a conversation.
     """
 
     first_byte_s: float = 60.0
@@ -40,6 +41,7 @@ class Waits(msgspec.Struct, frozen=True):
     idle_s: float = 30.0
     total_s: float = 600.0
     keep_alive_s: float = 15.0
+    look_s: float = 1.0
     answer_bytes_max: int = 64 * 1024 * 1024
 
 
@@ -59,8 +61,9 @@ class Site:
     today: Callable[[], str]
     policy: Policy = field(default_factory=Policy)
     policy_version: str = ""
-    detectors_wanted: tuple[str, ...] = ()
-    detectors: Mapping[str, Detector]
+    look: Look = field(default_factory=Look)
+    inspector: Inspector | None = None
+    surrogate_secret: bytes = b""
     budgets: Budgets = field(default_factory=Budgets)
     waits: Waits = field(default_factory=Waits)
     is_cloud_off: bool = False

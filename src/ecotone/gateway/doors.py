@@ -36,7 +36,7 @@ class Doors(msgspec.Struct, frozen=True, kw_only=True):
 
     serve: Serve
     models: Callable[[], list[dict[str, Any]]]
-    explain: Callable[[Request], dict[str, Any]]
+    explain: Callable[[Request], Awaitable[dict[str, Any]]]
     explain_past: Callable[[str], Awaitable[dict[str, Any] | None]]
     not_ready: Callable[[], list[str]]
     metrics: Callable[[], bytes]

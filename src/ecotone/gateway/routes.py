@@ -131,7 +131,7 @@ class Routes:
     async def _explain(self, ask: Ask) -> Told:
         head = self._corridor.admit(ask.headers, None)
         request = decode(Endpoint.CHAT, await ask.read(), head)
-        return _json(self._corridor.doors.explain(request))
+        return _json(await self._corridor.doors.explain(request))
 
     async def _explain_past(self, ask: Ask) -> Told:
         told = await self._corridor.doors.explain_past(ask.rest)

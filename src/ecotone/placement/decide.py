@@ -76,8 +76,6 @@ def _held_back(ask: Ask, candidate: Candidate) -> Loss | None:
     name, limit = candidate.target, candidate.limit
     if limit.egress is Egress.NEVER:
         return Loss(name, "policy", limit.rule)
-    if limit.egress is Egress.PSEUDONYMISE:
-        return Loss(name, "policy", f"{limit.rule}: only pseudonymised, which this version cannot do")
     if ask.is_cloud_off:
         return Loss(name, "no_cloud", "ECOTONE_NO_CLOUD=1")
     price_usd = candidate.estimate.price_usd
@@ -118,6 +116,8 @@ def _reason(ask: Ask, preferred: Sequence[Candidate], left: Sequence[Candidate],
     """Why the first target is first, as a code of `reasons.REASONS`."""
     chosen = left[0]
     is_edge = chosen.at is Place.EDGE
+    if not is_edge and chosen.limit.egress is Egress.PSEUDONYMISE:
+        return why.CLOUD_PSEUDONYMISED
     if not is_edge and ask.wish is Wish.CLOUD:
         return why.CLOUD_PINNED
     other = [candidate for candidate in preferred if candidate.at is not chosen.at]

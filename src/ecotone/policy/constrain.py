@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from ecotone.values import Egress, Limit, Place, TargetSpec
+from ecotone.values import Egress, Findings, Limit, Place, TargetSpec
 
 _STRICTNESS: Final = {Egress.FREE: 0, Egress.PSEUDONYMISE: 1, Egress.NEVER: 2}
 
@@ -58,11 +58,22 @@ class Policy(msgspec.Struct, frozen=True):
 
     Attributes:
         labels: What each label allows; overrides `DEFAULT_LABELS` label by label.
-        rules: Read from the top, the first that matches decides; it can tighten a label's word, never loosen it.
+        rules: Of those that match, `never` beats all, else the first one speaks; a rule can tighten a label's word,
+            never loosen it.
     """
 
     labels: Mapping[str, Egress] = MappingProxyType({})
     rules: tuple[Rule, ...] = ()
+
+    def line(self, *, labels: tuple[str, ...], key: str, model: str, spec: TargetSpec) -> Rule | None:
+        """The rule that speaks about such a request at such a target: a `never` before all others, else the first."""
+        first: Rule | None = None
+        for rule in self.rules:
+            if rule.matches(labels=labels, key=key, model=model, spec=spec):
+                if rule.egress is Egress.NEVER:
+                    return rule
+                first = first or rule
+        return first
 
     @property
     def says(self) -> str:
@@ -72,23 +83,40 @@ class Policy(msgspec.Struct, frozen=True):
         return "data without a label may leave the site"
 
 
-def constrain(policy: Policy, labels: tuple[str, ...], spec: TargetSpec, *, key: str = "", model: str = "") -> Limit:
-    """Policy's word on one target for a request with these labels.
+def constrain(policy: Policy, findings: Findings, spec: TargetSpec, *, key: str = "", model: str = "") -> Limit:
+    """Policy's word on one target for a conversation that holds this.
 
-    A label that neither the configuration nor the defaults know stays: whoever set it meant something by it.
+    A label that neither the configuration nor the defaults know stays: whoever set it meant something by it. So does
+    one that may only go pseudonymised and stands for something that cannot be replaced.
     """
     if spec.at is Place.EDGE:
         return Limit(Egress.FREE, "edge")
+    words = {label: word_for(policy, label) for label in findings.labels}
     word, rule = Egress.FREE, "no label, no rule: free"
-    for label in labels:
-        found = policy.labels.get(label)
-        if found is None:
-            found = DEFAULT_LABELS.get(label, Egress.NEVER)
+    for label, found in words.items():
         if _STRICTNESS[found] > _STRICTNESS[word]:
             word, rule = found, f"label {label}"
-    for line in policy.rules:
-        if line.matches(labels=labels, key=key, model=model, spec=spec):
-            if _STRICTNESS[line.egress] > _STRICTNESS[word]:
-                word, rule = line.egress, line.name
-            break
-    return Limit(word, rule)
+    line = policy.line(labels=findings.labels, key=key, model=model, spec=spec)
+    if line is not None and _STRICTNESS[line.egress] > _STRICTNESS[word]:
+        word, rule = line.egress, line.name
+    if word is not Egress.PSEUDONYMISE:
+        return Limit(word, rule, (), bool(findings.pending))
+    replace = _replaced(words, line)
+    fixed = [label for label in replace if label in findings.loose]
+    if fixed:
+        return Limit(Egress.NEVER, f"{rule}: {fixed[0]} stands for something that cannot be replaced")
+    return Limit(word, rule, replace, bool(findings.pending))
+
+
+def word_for(policy: Policy, label: str) -> Egress:
+    """What a label allows by itself."""
+    found = policy.labels.get(label)
+    return DEFAULT_LABELS.get(label, Egress.NEVER) if found is None else found
+
+
+def _replaced(words: Mapping[str, Egress], line: Rule | None) -> tuple[str, ...]:
+    """Labels whose values must be replaced: those that say so; the one of a rule that names one, else all."""
+    replace = {label for label, word in words.items() if word is Egress.PSEUDONYMISE}
+    if line is not None and line.egress is Egress.PSEUDONYMISE:
+        replace |= set(words) if line.label is None else {line.label}
+    return tuple(sorted(replace))

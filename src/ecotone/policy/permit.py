@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from typing import Final
 
-from ecotone.values import Egress, Limit, Permit, Place, RefusalError, TargetSpec
+from ecotone.values import Egress, Limit, Permit, Place, RefusalError, TargetSpec, binding
+
+REPLACED: Final = "pseudonymise:"
+"""How the name of a transformation begins that replaced values by surrogates."""
 
 
 class Mint:
@@ -16,17 +20,19 @@ class Mint:
         assert len(secret) >= 32
         self._keyed = hmac.new(secret, digestmod=hashlib.sha256)
 
-    def permit(self, *, request: str, spec: TargetSpec, origin: str, body: bytes, limit: Limit) -> Permit:
-        """A permit for these exact bytes.
+    def permit(
+        self, *, request: str, spec: TargetSpec, origin: str, body: bytes, limit: Limit, transform: str = "none"
+    ) -> Permit:
+        """A permit for these exact bytes, made by this transformation.
 
         Raises:
-            RefusalError: the limit does not let them pass as they are (`refused.policy`).
+            RefusalError: the limit does not let them pass like this (`refused.policy`).
         """
-        if spec.at is not Place.CLOUD or limit.egress is not Egress.FREE:
+        if spec.at is not Place.CLOUD or not _lets(limit, transform):
             raise RefusalError("refused.policy", f"{limit.rule} does not let this request go to {spec.name}")
-        digest = hashlib.sha256(body).hexdigest()
-        unsealed = Permit(request, spec.name, origin, digest, "none", limit.rule, b"")
-        return Permit(request, spec.name, origin, digest, "none", limit.rule, self._seal(unsealed))
+        digest = binding(transform, body)
+        unsealed = Permit(request, spec.name, origin, digest, transform, limit.rule, b"")
+        return Permit(request, spec.name, origin, digest, transform, limit.rule, self._seal(unsealed))
 
     def verify(self, permit: Permit) -> bool:
         """Whether this mint made the permit, unchanged. Constant time."""
@@ -40,3 +46,12 @@ class Mint:
             ).encode()
         )
         return keyed.digest()
+
+
+def _lets(limit: Limit, transform: str) -> bool:
+    """Whether a limit lets bytes pass that were made like this; never before all detectors have looked."""
+    if limit.is_open:
+        return False
+    if limit.egress is Egress.FREE:
+        return transform == "none"
+    return limit.egress is Egress.PSEUDONYMISE and transform.startswith(REPLACED)

@@ -55,6 +55,7 @@ def waits(config: settings.Config) -> Waits:
         idle_s=timeouts.idle_s,
         total_s=timeouts.total_s,
         keep_alive_s=timeouts.keep_alive_comment_s,
+        look_s=config.privacy.look_s,
         answer_bytes_max=config.limits.answer_bytes_max,
     )
 
@@ -91,6 +92,7 @@ def url_target(
         context_tokens=target.context_tokens,
         slots=target.slots,
         queue_max=target.queue_max,
+        surrogates=target.surrogates,
     )
     headers = {
         header: secret(value, f"{path}.headers.{header}") if settings.secrets.is_readable(value) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import hmac
 import logging
 import resource
 import signal
@@ -14,14 +15,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from ecotone import config as settings
-from ecotone import flow, gateway
+from ecotone import engines, flow, gateway
 from ecotone.runtime.clock import LoopClock
 from ecotone.runtime.inputs import Inputs
+from ecotone.runtime.inspecting import Inspecting
 from ecotone.runtime.local import Local, fetch, missing
 from ecotone.runtime.memory import Memory
 from ecotone.runtime.running import Parts, Running
 from ecotone.store import Ledger, State
+from ecotone.store.disk import Disk
+from ecotone.store.keys import digest_key
 from ecotone.telemetry import Metrics, drain_logs, set_up_logs
+from ecotone.upstreams import Guard
 from ecotone.values import ConfigError, EcotoneError
 
 LOOK_AT_FILE_EVERY_S: Final = 1.0
@@ -29,6 +34,14 @@ SAVE_EVERY_S: Final = 30.0
 DRAIN_LOGS_EVERY_S: Final = 0.2
 GC_THRESHOLD: Final = 50_000
 """Allocations between two young collections: requests make few cycles, and the default of 700 costs 5 % of CPU."""
+
+COMMANDS: Final = (
+    (sys.executable, "-P", engines.worker.__file__),
+    (sys.executable, "-P", "-m", "ecotone.detectors.worker"),
+    (sys.executable, "-S", "-E", "-c"),
+)
+"""Beginnings of the command lines that a site starts: engines, detectors, and the neighbour that an engine is measured
+beside."""
 
 log = logging.getLogger("ecotone.runtime")
 
@@ -83,12 +96,18 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
         metrics = Metrics()
         memory = Memory(state, ledger)
         local = Local(config, store, memory.speeds)
-        parts = Parts(LoopClock(asyncio.get_running_loop()), ledger, metrics, memory, local)
+        inspecting = Inspecting(store)
+        guard = Guard(_refused, commands=COMMANDS)
+        clock = LoopClock(asyncio.get_running_loop())
+        secret = hmac.digest(digest_key(store, Disk()), b"surrogates", "sha256")
+        parts = Parts(clock, ledger, metrics, memory, local, inspecting, guard, secret)
         try:
             running = Running(inputs, config, parts)
+            await inspecting.settle()
             await _serve(inputs, running, parts)
             running.close()
         finally:
+            await inspecting.close()
             await local.close()
         with contextlib.suppress(EcotoneError):
             memory.save()
@@ -107,6 +126,8 @@ async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:
     server = gateway.Server(corridor, [socket], fast_lane=config.fast_lane)
     stop, now, started = asyncio.Event(), asyncio.Event(), asyncio.Event()
     reloading = Reloading(inputs, running, corridor, parts)
+    parts.guard.install()
+    parts.metrics.watch("ecotone_guard_refusals", lambda: parts.guard.refusals)
     parts.metrics.watch("ecotone_in_flight", lambda: corridor.in_flight)
     parts.metrics.watch("ecotone_connections", lambda: server.connections)
     parts.metrics.watch("ecotone_breaker_state", running.breaker_states)
@@ -129,6 +150,11 @@ async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:
         await serving
         for task in background:
             task.cancel()
+
+
+def _refused(kind: str, module: str) -> None:
+    """Something in this process, that is not the doors, wanted to reach the network."""
+    log.warning("the guard refused a %s by %s: only the doors reach the network", kind, module)
 
 
 class Reloading:

@@ -16,11 +16,12 @@ from ecotone.ports import Caller, Target
 from ecotone.runtime import build
 from ecotone.runtime.clock import Calendar, LoopClock
 from ecotone.runtime.inputs import Inputs
+from ecotone.runtime.inspecting import Inspecting
 from ecotone.runtime.local import Local
 from ecotone.runtime.memory import Memory
 from ecotone.store import Ledger
 from ecotone.telemetry import BREAKER, Metrics
-from ecotone.upstreams import EgressDoor, PremisesDoor, Resolver
+from ecotone.upstreams import EgressDoor, Guard, PremisesDoor, Resolver
 from ecotone.values import ConfigError, Place, Request
 
 OWNER: Final = "ecotone"
@@ -36,6 +37,9 @@ class Parts(msgspec.Struct, frozen=True):
     metrics: Metrics
     memory: Memory
     local: Local
+    inspecting: Inspecting
+    guard: Guard
+    surrogate_secret: bytes
 
 
 class Running:
@@ -55,7 +59,7 @@ class Running:
         self._parts = parts
         self._calendar = Calendar()
         self._mint = Mint(os.urandom(32))
-        resolver = Resolver()
+        resolver = Resolver(leave=parts.guard.leave)
         self._doors = EgressDoor(self._mint.verify, resolver), PremisesDoor(resolver)
         self._began_s = time.time()
         self._reloads = 0
@@ -86,6 +90,7 @@ class Running:
         if config == self.config:
             # Secrets may have changed behind the same references.
             self.keys, self.site = keys, site
+            await self._parts.inspecting.settle()
             return {"reloaded": False, "message": "nothing changed"}
         fixed = [name for name in FIXED if getattr(config, name) != getattr(self.config, name)]
         self.config, self.keys, self.site = config, keys, site
@@ -95,6 +100,7 @@ class Running:
         if fixed:
             self._last_reload += f"; restart for: {', '.join(fixed)}"
         await self._parts.local.settle(config)
+        await self._parts.inspecting.settle()
         return {"reloaded": True, "message": self._last_reload}
 
     def models(self) -> list[dict[str, Any]]:
@@ -104,9 +110,9 @@ class Running:
             for name in self.site.names
         ]
 
-    def explain(self, request: Request) -> dict[str, Any]:
+    async def explain(self, request: Request) -> dict[str, Any]:
         """`POST /v1/explain`: where this request would go now, without running it."""
-        return flow.explain(self.site, request)
+        return await flow.explain(self.site, request)
 
     async def explain_past(self, request: str) -> dict[str, Any] | None:
         """`GET /v1/explain/ID`: the ledger's entries of a request, or None where there is none."""
@@ -130,7 +136,8 @@ class Running:
         for name, breaker in self.site.breakers.items():
             if breaker.state != "closed":
                 found.append(f"{name}: breaker {breaker.state} after {breaker.last_failure}")
-        return [*found, *self._parts.local.troubles()]
+        found += [f"detector {missing}: what it should look at stays" for missing in self.site.look.missing]
+        return [*found, *self._parts.inspecting.troubles(), *self._parts.local.troubles()]
 
     def status(self) -> dict[str, Any]:
         """`GET /admin/status`: site, link, engines, queue and budgets in one screen."""
@@ -141,7 +148,8 @@ class Running:
             "version": __version__,
             "up_s": round(time.time() - self._began_s, 1),
             "privacy": site.policy.says,
-            "detectors_missing": [name for name in site.detectors_wanted if name not in site.detectors],
+            "detectors": self._parts.inspecting.status(),
+            "detectors_missing": list(site.look.missing),
             "cloud": "off (ECOTONE_NO_CLOUD=1)" if site.is_cloud_off else "allowed",
             "configuration": {
                 "policy": site.policy_version,
@@ -176,6 +184,7 @@ class Running:
 
     def _build(self, config: settings.Config) -> flow.Site:
         policy, version = build.policy(config)
+        is_cloud_off = self._inputs.is_cloud_off()
         breakers = build.breaker_settings(config)
         targets: dict[str, Target] = {}
         for name, target in config.targets.items():
@@ -197,11 +206,12 @@ class Running:
             today=self._calendar.today,
             policy=policy,
             policy_version=version,
-            detectors_wanted=config.privacy.detectors,
-            detectors={},
+            look=self._parts.inspecting.arrange(config, is_cloud_off=is_cloud_off),
+            inspector=self._parts.inspecting,
+            surrogate_secret=self._parts.surrogate_secret,
             budgets=build.budgets(config),
             waits=build.waits(config),
-            is_cloud_off=self._inputs.is_cloud_off(),
+            is_cloud_off=is_cloud_off,
         )
 
     def _note_config(self, what: str) -> None:

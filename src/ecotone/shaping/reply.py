@@ -46,6 +46,10 @@ class Reply:
         self._is_broken = False
         self.last: dict[str, Any] = {}
 
+    def whole(self, body: bytes) -> bytes:
+        """A body in one piece: the engine's errors come like that, and they are classified elsewhere."""
+        return body
+
     def feed(self, event: bytes) -> list[bytes]:
         """JSON of one engine event in, JSON of zero or more events out."""
         if self._is_broken or event == b"null":

@@ -14,9 +14,23 @@ from ecotone.estimate import Speeds
 from ecotone.flow.breaker import Breaker, BreakerSettings
 from ecotone.flow.spend import Budgets, Spend
 from ecotone.policy import Mint, Policy, Rule
+from ecotone.privacy import Look
+from ecotone.sim.detectors import DEAR, MadeInspector, planted, see_card
 from ecotone.sim.time import VirtualClock, VirtualLoop
 from ecotone.sim.world import Link, MadeCaller, MadeJournal, MadeTarget, MadeTelemetry, Nature
-from ecotone.values import Egress, Endpoint, Features, Mode, Outcome, Place, Price, Request, TargetSpec, Wish
+from ecotone.values import (
+    Egress,
+    Endpoint,
+    Features,
+    Mode,
+    Outcome,
+    Place,
+    Price,
+    Request,
+    Surrogates,
+    TargetSpec,
+    Wish,
+)
 from ecotone.wire import sse
 
 LABELS = ("secret", "medical", "person", "place")
@@ -102,6 +116,7 @@ def _make(seed: int, rng: Random, loop: VirtualLoop) -> History:
     full = _drawn_link(rng, start_s, rng.choice((0.0, 0.0, 0.3)))
     journal = MadeJournal(rng, full)
     telemetry = MadeTelemetry()
+    inspector = MadeInspector(rng)
     targets = {spec.name: MadeTarget(spec, nature, link, rng.getrandbits(64)) for spec, nature in _drawn_targets(rng)}
     names = tuple(targets)
     site = flow.Site(
@@ -119,14 +134,28 @@ def _make(seed: int, rng: Random, loop: VirtualLoop) -> History:
         spend=Spend("2027-01-15"),
         today=lambda: "2027-01-15",
         policy=_drawn_policy(rng),
-        detectors_wanted=rng.choice(((), (), (), (), ("absent",))),
-        detectors={},
+        look=_drawn_look(rng),
+        inspector=inspector,
+        surrogate_secret=b"0" * 32,
         budgets=Budgets(rng.choice((None, None, 0.0005)), rng.choice((None, None, 2_000))),
         waits=flow.Waits(first_byte_s=5.0, whole_s=5.0, idle_s=3.0, total_s=40.0, keep_alive_s=rng.choice((0.3, 15.0))),
         is_cloud_off=rng.random() < 0.1,
     )
     stories = [_drawn_story(rng, seed, index, start_s) for index in range(rng.randint(1, 24))]
     return History(seed, site, targets, journal, telemetry, stories)
+
+
+def _drawn_look(rng: Random) -> Look:
+    """Nobody, the quick detector, both, or one that is not there."""
+    return rng.choice(
+        (
+            Look(),
+            Look({"quick": see_card}),
+            Look({"quick": see_card}, (DEAR,)),
+            Look({"quick": see_card}, (DEAR,)),
+            Look({"quick": see_card}, missing=("absent",)),
+        )
+    )
 
 
 def _drawn_link(rng: Random, start_s: float, share_cut: float) -> Link:
@@ -144,6 +173,7 @@ def _drawn_targets(rng: Random) -> list[tuple[TargetSpec, Nature]]:
         is_edge = rng.random() < 0.5
         spec = TargetSpec(
             name=f"{'edge' if is_edge else 'cloud'}{index}",
+            surrogates=rng.choice(tuple(Surrogates)),
             at=Place.EDGE if is_edge else Place.CLOUD,
             model=f"m{index}",
             price=Price() if is_edge or rng.random() < 0.2 else Price(1.0, 4.0),
@@ -179,11 +209,12 @@ def _drawn_story(rng: Random, seed: int, index: int, start_s: float) -> Story:
     if rng.random() < 0.2:
         needs += ("tools",)
     deadline_s = rng.choice((None, None, 0.3, 3.0, 10.0))
+    said = planted(request_id, card=rng.random() < 0.1, person=rng.random() < 0.3)
     request = Request(
         id=request_id,
         endpoint=Endpoint.CHAT,
         model=rng.choice(("auto",) * 14 + ("one", "one", "unknown")),
-        body=msgspec.json.encode({"request": request_id}),
+        body=msgspec.json.encode({"request": request_id, "messages": [{"role": "user", "content": said}]}),
         is_stream=is_stream,
         is_usage_asked=rng.random() < 0.3,
         features=Features(rng.choice((5, 50, 50, 50, 600)), rng.choice((None, 16)), needs),
@@ -263,7 +294,7 @@ def _check_record(story: Story, mine: dict[str, list[Any]]) -> Iterable[str]:
     if len(outcomes) != 1:
         yield f"{len(outcomes)} outcome entries"
         return
-    if len(placed) != (0 if story.request.model == "unknown" else 1):
+    if len(placed) not in ((0,) if story.request.model == "unknown" else (1, 2)):
         yield f"{len(placed)} decision entries"
     for entry in placed:
         kept = msgspec.convert(entry, flow.PlacedEntry)
@@ -305,10 +336,21 @@ def _check_egress(history: History, entries: dict[str, dict[str, list[Any]]]) ->
                 yield f"{request_id}: bytes at {target.spec.name} before a durable entry"
             if history.site.is_cloud_off or request.wish is Wish.EDGE:
                 yield f"{request_id}: left the site although the cloud is off or the caller wished for the edge"
-            if {"secret", "medical"} & set(request.labels) or history.site.detectors_wanted:
+            if {"secret", "medical"} & set(request.labels) or history.site.look.missing:
                 yield f"{request_id}: labelled {request.labels} and sent to {target.spec.name}"
+            yield from _check_bodies(history, request_id, target)
             if request.key == "research" and any(rule.key == "research" for rule in history.site.policy.rules):
                 yield f"{request_id}: key research sent to {target.spec.name}"
+
+
+def _check_bodies(history: History, request_id: str, target: MadeTarget) -> Iterable[str]:
+    """What detectors could see is not in what a cloud target got, unless policy lets it go as it is."""
+    look, person = history.site.look, history.site.policy.labels["person"]
+    for body in target.bodies[request_id]:
+        if look.quick and b"card-" in body:
+            yield f"{request_id}: a card sent to {target.spec.name}"
+        if look.dear and b"Jane-" in body and person is not Egress.FREE:
+            yield f"{request_id}: a person sent to {target.spec.name}, who is {person}"
 
 
 def _check_bounds(history: History) -> Iterable[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
-from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -206,7 +205,6 @@ class Stage:
             "speeds": Speeds(),
             "spend": Spend("2027-01-15"),
             "today": lambda: "2027-01-15",
-            "detectors": MappingProxyType({}),
         }
         self.site = flow.Site(**{**given, **site})
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
 
 from ecotone.ports import Prepared, Sink
+from ecotone.sim.detectors import echoed
 from ecotone.values import (
     Condition,
     Outcome,
@@ -130,7 +132,8 @@ class MadeTarget:
 
     Attributes:
         served: For each attempt id: the full text that a whole answer of it has.
-        received: (virtual instant, request id, permit, labels of the request) of each attempt that got bytes.
+        received: (virtual instant, request id, permit, receipt) of each attempt that got bytes.
+        bodies: Those bytes, by request id.
     """
 
     def __init__(self, spec: TargetSpec, nature: Nature, link: Link, seed: int) -> None:
@@ -144,6 +147,7 @@ class MadeTarget:
         self.attempts = 0
         self.served: dict[str, str] = {}
         self.received: list[tuple[float, str, Permit | None, Receipt | None]] = []
+        self.bodies: dict[str, list[bytes]] = {}
 
     @property
     def spec(self) -> TargetSpec:
@@ -188,6 +192,7 @@ class MadeTarget:
             return MadeStream(self, sink, [(min(connect_s, 1.0), _failing(self._rng.choice(CONNECT_FAILURES)))])
         request = str(msgspec.json.decode(prepared.body)["request"])
         self.received.append((now_s, request, permit, receipt))
+        self.bodies.setdefault(request, []).append(prepared.body)
         return MadeStream(self, sink, self._script(prepared, connect_s))
 
     def _arrive(self) -> None:
@@ -211,7 +216,10 @@ class MadeTarget:
                 ]
             oddity = rng.choice(ODDITIES)
         words = [f"{attempt}-{index} " for index in range(rng.randint(1, nature.tokens))]
-        self.served[attempt] = "".join(words)
+        said, read = echoed(prepared.body)
+        self.served[attempt] = "".join([*words, read])
+        cut = rng.randrange(len(said) + 1)
+        words += [piece for piece in (said[:cut], said[cut:]) if piece]
         ttft_s = min(connect_s + rng.expovariate(1 / nature.ttft_s), TTFT_S_MAX)
         if not prepared.is_stream:
             return _json_script(attempt, words, ttft_s, oddity)
@@ -364,13 +372,22 @@ class MadeJournal:
         self.entries.append((kind, msgspec.json.decode(msgspec.json.encode(entry))))
         return len(self.entries)
 
-    async def permit(self, permit: Permit, *, body_bytes: int, labels: Sequence[str], region: str | None) -> Receipt:
+    async def permit(
+        self,
+        permit: Permit,
+        *,
+        body_bytes: int,
+        labels: Sequence[str],
+        region: str | None,
+        replaced: Mapping[str, int] = MappingProxyType({}),
+    ) -> Receipt:
         """See `ports.Journal.permit`."""
         await asyncio.sleep(self._rng.expovariate(1000))
         now_s = asyncio.get_running_loop().time()
         if not self._full.is_up(now_s):
             raise RefusalError("refused.ledger", "the made disk is full", status=503)
-        self.entries.append(("egress", {"request": permit.request, "labels": list(labels)}))
+        entry = {"request": permit.request, "labels": list(labels), "replaced": dict(replaced)}
+        self.entries.append(("egress", entry))
         self.durable[permit.seal] = now_s
         return Receipt(len(self.entries), permit.seal)
 

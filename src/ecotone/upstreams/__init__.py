@@ -5,16 +5,17 @@ Bytes leave the site through `EgressDoor.send` alone.
 
 from ecotone.upstreams.connect import Resolver
 from ecotone.upstreams.egress import EgressDoor
+from ecotone.upstreams.guard import Guard, GuardError
 from ecotone.upstreams.origin import Upstream
 from ecotone.upstreams.premises import PremisesDoor
 from ecotone.upstreams.target import Options, UrlTarget
 from ecotone.upstreams.worker import WorkerChannel
 
 __all__ = [
-    "Egress",
     "EgressDoor",
+    "Guard",
+    "GuardError",
     "Options",
-    "Premises",
     "PremisesDoor",
     "Resolver",
     "Upstream",

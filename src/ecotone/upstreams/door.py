@@ -25,6 +25,7 @@ class Call(msgspec.Struct, frozen=True):
         body: Its exact body.
         bytes_max: Limit on the answer's body, or None for a stream.
         over: Called once when the exchange is over, also where the door refused it.
+        transform: What was done to the caller's words before the body was made (`ports.Prepared.transform`).
         is_fresh: Drop idle connections first: the target was out of reach, and they may lead nowhere.
     """
 
@@ -34,6 +35,7 @@ class Call(msgspec.Struct, frozen=True):
     body: bytes
     bytes_max: int | None
     over: Callable[[], None]
+    transform: str = "none"
     is_fresh: bool = False
 
 

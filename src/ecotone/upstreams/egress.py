@@ -6,7 +6,6 @@ these bytes, this target and this origin, and a receipt that the ledger's entry 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Final
 
@@ -14,7 +13,7 @@ from ecotone.ports import Sink, Stream
 from ecotone.upstreams.connect import Dialler, Resolver
 from ecotone.upstreams.door import Call, Pools
 from ecotone.upstreams.origin import Upstream
-from ecotone.values import Permit, Place, Receipt
+from ecotone.values import Permit, Place, Receipt, binding
 
 USED_MAX: Final = 8192
 """Receipts remembered as used. A permit is used within milliseconds of its entry; 8,192 later entries are seconds."""
@@ -61,8 +60,8 @@ class EgressDoor:
             return "no permit" if permit is None else "no receipt of the ledger"
         if permit.target != call.target or permit.origin != call.upstream.origin:
             return "the permit is for another target or origin"
-        if permit.digest != hashlib.sha256(call.body).hexdigest():
-            return "the permit is for other bytes"
+        if permit.transform != call.transform or permit.digest != binding(call.transform, call.body):
+            return "the permit is for other bytes, or bytes made in another way"
         if receipt.seal != permit.seal:
             return "the receipt is for another permit"
         if not self._verify(permit):

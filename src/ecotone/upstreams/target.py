@@ -128,7 +128,7 @@ class UrlTarget:
             head = self._head(prepared.path, is_stream=prepared.is_stream)
         bytes_max = None if prepared.is_stream else self._options.answer_bytes_max
         self._in_flight += 1
-        call = Call(self._spec.name, self._upstream, head, prepared.body, bytes_max, self._over)
+        call = Call(self._spec.name, self._upstream, head, prepared.body, bytes_max, self._over, prepared.transform)
         return self._door.send(call, sink, permit, receipt)
 
     def probe(self, sink: Sink, permit: Permit | None, receipt: Receipt | None) -> Stream:

@@ -11,10 +11,10 @@ from ecotone.values.errors import (
     TargetError,
     TrustError,
 )
-from ecotone.values.evidence import Attempt, Outcome, Permit, Receipt
-from ecotone.values.finding import INSIDE, Finding, Segment, Step
+from ecotone.values.evidence import Attempt, Outcome, Permit, Receipt, binding
+from ecotone.values.finding import INSIDE, Finding, Findings, Segment, Step
 from ecotone.values.request import Endpoint, Features, Mode, Place, Request, Wish
-from ecotone.values.target import Price, TargetSpec
+from ecotone.values.target import Price, Surrogates, TargetSpec
 
 __all__ = [
     "INSIDE",
@@ -30,6 +30,7 @@ __all__ = [
     "Estimate",
     "Features",
     "Finding",
+    "Findings",
     "Limit",
     "Loss",
     "Mode",
@@ -45,8 +46,10 @@ __all__ = [
     "RequestError",
     "Segment",
     "Step",
+    "Surrogates",
     "TargetError",
     "TargetSpec",
     "TrustError",
     "Wish",
+    "binding",
 ]

@@ -20,11 +20,18 @@ class Egress(enum.StrEnum):
     NEVER = "never"
 
 
-class Limit(msgspec.Struct, frozen=True, gc=False):
-    """Policy's word on one target; `rule` names what decided, for the ledger and for `explain`."""
+class Limit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Policy's word on one target; `rule` names what decided, for the ledger and for `explain`.
+
+    Attributes:
+        replace: Labels whose values must be replaced before anything goes there; only with `pseudonymise`.
+        is_open: Detectors have yet to look, and may tighten this. No permit is minted for it.
+    """
 
     egress: Egress
     rule: str
+    replace: tuple[str, ...] = ()
+    is_open: bool = False
 
 
 class Estimate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

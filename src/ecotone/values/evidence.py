@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
+
+
+def binding(transform: str, body: bytes) -> str:
+    """What a permit is bound to: SHA-256, hex, of the transformation's name, a line break and the exact body."""
+    return hashlib.sha256(b"%b\n%b" % (transform.encode(), body)).hexdigest()
 
 
 class Permit(msgspec.Struct, frozen=True, gc=False):
@@ -12,8 +19,8 @@ class Permit(msgspec.Struct, frozen=True, gc=False):
         request: Id of the request.
         target: Name of the target.
         origin: `scheme://host:port` that the bytes may go to.
-        digest: SHA-256 of the exact request body, hex.
-        transform: What was done to the body: `none`, later `pseudonymise`.
+        digest: SHA-256 of the transformation and the exact request body, hex (`binding`).
+        transform: What was done to the caller's words: `none`, or `pseudonymise:` and a digest of the transformation.
         rule: The policy rule that let it pass.
         seal: HMAC over all of the above under a key that only the mint holds.
     """
@@ -57,6 +64,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         total_s: Seconds from arrival to the end.
         cost_usd: Price of all billed attempts, partial streams included.
         egress_bytes: Bytes of request bodies handed to cloud targets.
+        restored, unrestored: Surrogates in the answer that were turned back, and that were left as they came.
     """
 
     request: str
@@ -78,4 +86,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float = 0.0
     egress_bytes: int = 0
     answer_bytes: int = 0
+    restored: int = 0
+    unrestored: int = 0
     attempts: tuple[Attempt, ...] = ()

@@ -49,3 +49,27 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     end: int
     confidence: float
     detector: str
+
+
+class Findings(msgspec.Struct, frozen=True, gc=False):
+    """All that is known of what a conversation holds (invariant 3: what is found in one message holds for all).
+
+    Attributes:
+        labels: Sorted, without repetition: the caller's own, and what detectors added.
+        missing: Detectors that should have looked and could not, each as `name: why`; then `unknown` is a label.
+        pending: Detectors that have not looked yet. Until they have, nothing may leave.
+        loose: Labels that stand, wholly or in part, for nothing that could be replaced: a topic, an image, a label of
+            the caller's that no detector can point at.
+        segments: The pieces of text that were looked at.
+        spots: What was seen, each with the index of its segment.
+        body: The request's body where it had to be written anew, because what detectors read and what another reader
+            of the same bytes would read need not be the same (a key given twice); None = the caller's bytes.
+    """
+
+    labels: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    loose: tuple[str, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    spots: tuple[tuple[int, Finding], ...] = ()
+    body: bytes | None = None

@@ -19,6 +19,7 @@ CLOUD_FASTER: Final = "cloud.faster"
 CLOUD_CAPACITY: Final = "cloud.capacity"
 CLOUD_CAPABILITY: Final = "cloud.capability"
 CLOUD_PINNED: Final = "cloud.pinned"
+CLOUD_PSEUDONYMISED: Final = "cloud.pseudonymised"
 
 REASONS: Final[dict[str, str]] = {
     EDGE_PRIVATE: "policy keeps this request at the site",
@@ -33,6 +34,7 @@ REASONS: Final[dict[str, str]] = {
     CLOUD_CAPACITY: "the edge target that would go first has no room or is restarting",
     CLOUD_CAPABILITY: "the edge target that would go first lacks a capability or context length",
     CLOUD_PINNED: "the caller asks for the cloud",
+    CLOUD_PSEUDONYMISED: "the cloud goes first, and gets surrogates in place of what policy protects",
 }
 """Reason codes of a placement, with their meaning. `fallback.<failure>` and `refused.<why>` are built from
 `TARGET_FAILURES` and `OBSTACLES`."""

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import enum
+
 import msgspec
 
 from ecotone.values.request import Place
+
+
+class Surrogates(enum.StrEnum):
+    """What stands in for a value: an opaque word (`PERSON_7C1`), or another value of its kind."""
+
+    TAGGED = "tagged"
+    NATURAL = "natural"
 
 
 class Price(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -28,6 +37,7 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True):
         context_tokens: Prompt and answer together; None where unknown.
         slots: Requests that it serves at a time; further ones wait.
         queue_max: Requests that may wait for a slot before the target counts as full.
+        surrogates: How values are replaced that may go there pseudonymised only.
     """
 
     name: str
@@ -40,3 +50,4 @@ class TargetSpec(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: int | None = None
     slots: int = 1024
     queue_max: int = 0
+    surrogates: Surrogates = Surrogates.TAGGED

@@ -83,7 +83,7 @@ def _other(variable: str, value: object) -> object:
         return "json"
     if isinstance(value, bool):
         return not value
-    if isinstance(value, str):
+    if isinstance(value, str) or variable == "ECOTONE_PRIVACY_TOPIC_EXAMPLES":
         return "other"
     if variable == "ECOTONE_BREAKER_OPEN_S":
         return 2.0
@@ -181,8 +181,12 @@ targets:
   own: {engine: llama.cpp, model: "file:/m.gguf"}
   big: {url: http://api.example.com/v1, model: m, at: cloud, capabilities: [tool]}
 models: {a: {targets: [own, big], mode: shadow, quality: {}}}
-privacy: {detectors: [names], labels: {person: {egress: pseudonymise}, ours: {egress: never}}}
+privacy:
+  detectors: [names]
+  labels: {person: {egress: pseudonymise}, ours: {egress: never}, medical: {egress: pseudonymise}}
+  terms: [{file: patients.txt, label: patient}]
 policy:
+  - {when: {label: patient}, egress: never}
   - {when: {label: medicall, to_region: [us]}, egress: pseudonymise}
   - {when: {label: ours}, egress: never}
 """
@@ -190,10 +194,19 @@ policy:
     paths = [note.split(": ")[0] for note in notes]
     assert paths == [
         "targets.own", "targets.big", "targets.big", "targets.big.url", "targets.big.capabilities", "models.a.mode",
-        "models.a.quality", "privacy.detectors", "privacy.labels.person", "policy[0]", "policy[0].when.label",
-        "policy[0].when.to_region", "ECOTONE_CLOUD_URL", "ECOTONE_LISTEN_PROT",
+        "models.a.quality", "privacy.terms", "privacy.labels.person", "privacy.labels.medical", "policy[1]",
+        "policy[1].when.label", "policy[1].when.to_region", "ECOTONE_CLOUD_URL", "ECOTONE_LISTEN_PROT",
     ]  # fmt: skip
     assert "did you mean 'ECOTONE_LISTEN_PORT'" in notes[-1]
+
+
+def test_detectors_that_do_not_look_are_noted() -> None:
+    text = (
+        "targets: {own: {engine: llama.cpp, model: smollm2-135m}}\nprivacy: {detectors: [], topic_examples: t.jsonl}\n"
+    )
+    notes = config.notes(config.parse(text, "x"))
+    assert [note.split(": ")[0] for note in notes] == ["privacy.detectors", "privacy.topic_examples"]
+    assert "nobody looks" in notes[0]
 
 
 def test_a_file_with_nothing_strange_has_no_notes() -> None:

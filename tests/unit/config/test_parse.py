@@ -39,7 +39,7 @@ def test_the_design_file_is_read_and_what_is_not_built_is_noted() -> None:
     tree = config.parse((GOLDEN.parent / "design.yaml").read_text(), "design.yaml")
     noted = "\n".join(config.notes(tree))
     assert "hub: the hub is not built yet" in noted
-    assert "privacy.detectors" in noted
+    assert "privacy.labels.person: pseudonymising is best effort" in noted
     small, ward, big = tree.targets.values()
     assert isinstance(small, config.LocalTarget)
     assert (small.engine, small.at, small.model) == ("llama.cpp", Place.EDGE, "smollm2-135m")

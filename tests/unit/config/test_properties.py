@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecotone import config
-from ecotone.config import tree
+from ecotone.config import protection, tree
 from ecotone.values import ConfigError, Egress, Endpoint, Mode, Place, Price
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True)
@@ -68,14 +68,14 @@ def trees(draw: st.DrawFn) -> config.Config:
     keys = draw(st.dictionaries(NAMES, st.sampled_from(["env:A", "file:/x", "sha256:" + "a" * 64]), max_size=3))
     names = list(config.model_names(config.Config(targets=targets, models=models)))
     when = st.builds(
-        tree.When,
+        protection.When,
         key=_maybe(st.sampled_from(list(keys))) if keys else st.none(),
         label=_maybe(LABELS),
         model=_maybe(st.sampled_from(names)),
         target=_maybe(st.sampled_from(list(targets))),
         to_region=st.lists(REGIONS, max_size=2).map(tuple),
     )
-    rules = st.builds(tree.Rule, when=when, egress=st.sampled_from(Egress))
+    rules = st.builds(protection.Rule, when=when, egress=st.sampled_from(Egress))
     return config.Config(
         site=draw(NAMES),
         listen=tree.Listen(
@@ -84,9 +84,16 @@ def trees(draw: st.DrawFn) -> config.Config:
         ),
         targets=targets,
         models=models,
-        privacy=tree.Privacy(
+        privacy=protection.Privacy(
             detectors=tuple(draw(st.lists(NAMES, max_size=2))),
-            labels=draw(st.dictionaries(LABELS, st.builds(tree.Label, egress=st.sampled_from(Egress)), max_size=3)),
+            terms=tuple(
+                draw(st.lists(st.builds(protection.Terms, file=st.just("t.txt"), label=LABELS), max_size=2)),
+            ),
+            topic_examples=draw(st.sampled_from([None, "topics.jsonl"])),
+            look_s=draw(st.sampled_from([0.5, 1.0])),
+            labels=draw(
+                st.dictionaries(LABELS, st.builds(protection.Label, egress=st.sampled_from(Egress)), max_size=3)
+            ),
         ),
         policy=tuple(draw(st.lists(rules, max_size=3))),
         budgets=tree.Budgets(cloud_usd_per_day=draw(_maybe(AMOUNTS)), egress_mb_per_day=draw(_maybe(AMOUNTS))),

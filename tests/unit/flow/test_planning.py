@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from ecotone import flow, placement
+from ecotone import flow, placement, privacy
 from ecotone.flow.planning import entry, meaning, refusal, retell
 from ecotone.flow.spend import Budgets, Spend
 from ecotone.policy import Policy, Rule
 from ecotone.sim.scripted import PAID, ScriptedTarget, Stage
-from ecotone.values import Egress, Features, Place, RequestError, Wish
+from ecotone.values import Egress, Features, Place, Request, RequestError, Wish
 from ecotone.values.reasons import OBSTACLES
 
 Make = Callable[..., Stage]
@@ -23,9 +23,17 @@ def both(**spec: Any) -> tuple[ScriptedTarget, ScriptedTarget]:
     return ScriptedTarget("small", at=Place.EDGE, **spec), ScriptedTarget("big", price=PAID, **spec)
 
 
+def planned(one: Stage, request: Request) -> flow.Plan:
+    return flow.plan(one.site, request, privacy.inspect(request, one.site.look))
+
+
+def explained(one: Stage, request: Request) -> dict[str, Any]:
+    return one.loop.run_until_complete(flow.explain(one.site, request))
+
+
 def test_a_plan_knows_each_of_its_targets(stage: Make) -> None:
     one = stage(*both())
-    plan = flow.plan(one.site, one.request())
+    plan = planned(one, one.request())
     assert plan.placement.order == ("small", "big")
     assert (plan.at("small"), plan.at("big")) == ("edge", "cloud")
     assert plan.limit("big").egress is Egress.FREE
@@ -37,7 +45,7 @@ def test_a_plan_knows_each_of_its_targets(stage: Make) -> None:
 def test_a_name_that_does_not_exist_is_a_404_that_names_those_that_do(stage: Make) -> None:
     one = stage(*both())
     with pytest.raises(RequestError) as told:
-        flow.plan(one.site, one.request(model="x" * 200))
+        planned(one, one.request(model="x" * 200))
     assert (told.value.status, told.value.param) == (404, "model")
     assert "auto" in told.value.message
     assert len(told.value.message) < 200
@@ -46,7 +54,7 @@ def test_a_name_that_does_not_exist_is_a_404_that_names_those_that_do(stage: Mak
 def test_a_target_of_unknown_capabilities_is_taken_to_have_them_all(stage: Make) -> None:
     tools = Features(10, needs=("stream", "tools"))
     one = stage(ScriptedTarget("small", capabilities=frozenset({"stream"})), ScriptedTarget("big"))
-    placed = flow.plan(one.site, one.request(features=tools)).placement
+    placed = planned(one, one.request(features=tools)).placement
     assert placed.order == ("big",)
     assert placed.lost[0].detail == "lacks tools"
 
@@ -55,17 +63,17 @@ def test_what_is_spent_and_held_today_counts_and_a_new_day_starts_again(stage: M
     days = iter(("2027-01-15", "2027-01-16"))
     one = stage(*both(), today=lambda: next(days), spend=Spend("2027-01-15", usd=0.9), budgets=Budgets(1.0, 1000))
     one.site.spend.hold(0.05, 100)
-    ask = flow.plan(one.site, one.request()).ask
+    ask = planned(one, one.request()).ask
     assert ask.budget_usd_left == pytest.approx(0.05)
     assert ask.budget_bytes_left == 900
-    assert flow.plan(one.site, one.request()).ask.budget_usd_left == pytest.approx(0.95)
+    assert planned(one, one.request()).ask.budget_usd_left == pytest.approx(0.95)
     one.site.spend.settle(0.05, 100, 0.0, 0)
 
 
 def test_the_decision_entry_replays_and_holds_no_content(stage: Make) -> None:
     one = stage(*both(), policy_version="v1")
     request = one.request(body=b'{"secret":"content"}', key="research", labels=("place",))
-    made = msgspec.json.encode(entry(one.site, request, flow.plan(one.site, request)))
+    made = msgspec.json.encode(entry(one.site, request, planned(one, request)))
     assert b"content" not in made.replace(b"context", b"")
     kept = msgspec.json.decode(made, type=flow.PlacedEntry)
     assert placement.decide(kept.ask, kept.candidates) == kept.placement
@@ -74,7 +82,7 @@ def test_the_decision_entry_replays_and_holds_no_content(stage: Make) -> None:
 
 def test_explain_says_for_each_target_where_it_stands_or_why_it_lost(stage: Make) -> None:
     one = stage(*both())
-    told = flow.explain(one.site, one.request(labels=("secret",)))
+    told = explained(one, one.request(labels=("secret",)))
     assert (told["placed"], told["target"], told["reason"]) == ("edge", "small", "edge.private")
     assert told["meaning"] == "policy keeps this request at the site"
     small, big = told["targets"]
@@ -87,7 +95,7 @@ def test_explain_says_for_each_target_where_it_stands_or_why_it_lost(stage: Make
 
 def test_explain_of_a_refusal_names_no_target(stage: Make) -> None:
     one = stage(ScriptedTarget("big"))
-    told = flow.explain(one.site, one.request(wish=Wish.EDGE))
+    told = explained(one, one.request(wish=Wish.EDGE))
     assert (told["placed"], told["target"], told["order"]) == ("refused", None, [])
     assert told["meaning"] == "no target could take it; nearest: the caller asked for the edge"
 
@@ -131,7 +139,7 @@ def test_a_refusal_has_the_status_of_who_can_act_on_it(
 
 def test_a_spent_budget_is_back_at_the_next_midnight_utc(stage: Make) -> None:
     one = stage(ScriptedTarget("big"), budgets=Budgets(0.0))
-    error = refusal(one.site, flow.plan(one.site, one.request()))
+    error = refusal(one.site, planned(one, one.request()))
     assert error.retry_after_s is not None
     assert (one.site.clock.wall_s() + error.retry_after_s) % 86_400 == 0
 
@@ -140,13 +148,13 @@ def test_an_unreachable_target_is_worth_another_try_when_its_breaker_lets_one_th
     one = stage(ScriptedTarget("big"))
     breaker = one.site.breakers["big"]
     breaker.failed(breaker.admit(0.0), "rate_limited", 0.0, 20.0)
-    error = refusal(one.site, flow.plan(one.site, one.request()))
+    error = refusal(one.site, planned(one, one.request()))
     assert (error.code, error.status, error.retry_after_s) == ("refused.unreachable", 503, 20.0)
 
 
 def test_a_model_name_without_targets_is_refused_in_words(stage: Make) -> None:
     one = stage(names={"auto": flow.ModelName("auto", ())})
-    error = refusal(one.site, flow.plan(one.site, one.request()))
+    error = refusal(one.site, planned(one, one.request()))
     assert (error.code, error.retry_after_s) == ("refused.no_target", 1.0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 
 import pytest
@@ -14,7 +13,7 @@ from ecotone.upstreams.exchange import Head
 from ecotone.upstreams.origin import Upstream
 from ecotone.upstreams.premises import PremisesDoor, is_on_premises
 from ecotone.upstreams.target import UrlTarget
-from ecotone.values import Permit, Place, Receipt, TargetSpec
+from ecotone.values import Permit, Place, Receipt, TargetSpec, binding
 
 BODY = b'{"q":1}'
 
@@ -40,7 +39,7 @@ class Door:
             "request": "r1",
             "target": "big",
             "origin": self.upstream.origin,
-            "digest": hashlib.sha256(BODY).hexdigest(),
+            "digest": binding("none", BODY),
             "transform": "none",
             "rule": "all",
             "seal": b"seal-1",
@@ -87,6 +86,7 @@ WRONG = {
     "another target": (lambda door: (door.permit(target="other"), Receipt(1, b"seal-1"), BODY), "another target"),
     "another origin": (lambda door: (door.permit(origin="http://x:1"), Receipt(1, b"seal-1"), BODY), "another target"),
     "other bytes": (lambda door: (door.permit(), Receipt(1, b"seal-1"), BODY + b" "), "other bytes"),
+    "another transformation": (lambda door: (door.permit(transform="pseudonymise:0"), Receipt(1, b"seal-1"), BODY), "other bytes"),
     "another receipt": (lambda door: (door.permit(), Receipt(1, b"seal-2"), BODY), "another permit"),
     "a forged permit": (lambda door: (door.permit(seal=b"fake"), Receipt(1, b"fake"), BODY), "not minted"),
 }  # fmt: skip
@@ -138,7 +138,7 @@ def test_a_probe_needs_a_permit_for_no_bytes(play):
         door = Door(stage, server)
         spec = TargetSpec(name="big", at=Place.CLOUD, model="large-1")
         target = UrlTarget(spec, f"{door.upstream.origin}/v1", door.door)
-        empty = hashlib.sha256(b"").hexdigest()
+        empty = binding("none", b"")
         for permit, code in (
             (None, "egress_refused"),
             (door.permit(), "egress_refused"),

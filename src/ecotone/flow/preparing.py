@@ -1,0 +1,39 @@
+"""The bytes for one target: as the caller wrote them, or with surrogates in place of what must not go there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from ecotone import pseudonyms
+from ecotone.flow.planning import Plan
+from ecotone.flow.site import Site
+from ecotone.ports import Prepared, Target
+from ecotone.values import Egress, RefusalError, Request, TargetError
+
+
+def prepare(site: Site, request: Request, target: Target, decided: Plan) -> tuple[Prepared, Mapping[str, int]]:
+    """What this target would be sent, and how many values of each label were replaced in it.
+
+    Raises:
+        TargetError: this target cannot express the request, or not all that must be replaced can be
+            (`egress_refused`); the next one may.
+        RequestError: no target can.
+    """
+    limit = decided.limit(target.spec.name)
+    if limit.egress is not Egress.PSEUDONYMISE:
+        return target.prepare(request), MappingProxyType({})
+    findings = decided.findings
+    scope = pseudonyms.Scope(site.surrogate_secret, request.key, target.spec.surrogates)
+    try:
+        masked = pseudonyms.mask(request, findings.segments, findings.spots, frozenset(limit.replace), scope)
+    except RefusalError as error:
+        raise TargetError("egress_refused", error.message) from error
+    prepared = target.prepare(masked.request)
+    assert prepared.reply is None, "an answer has one form: a target in the cloud passes events on as they are"
+    if masked.leaks(prepared.body):
+        raise TargetError("egress_refused", "a value that was to be replaced is still there")
+    restorer = masked.restorer(request.endpoint)
+    return msgspec.structs.replace(prepared, reply=restorer, transform=masked.transform), masked.replaced

@@ -1,0 +1,175 @@
+"""Who looks at requests: the quick detectors in this process, the dear ones in a worker that has no network."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ecotone import config as settings
+from ecotone import detectors
+from ecotone.config.document import Problem
+from ecotone.config.parse import config_error
+from ecotone.ports import Looked
+from ecotone.privacy import Find, Look
+from ecotone.privacy.patterns import Patterns
+from ecotone.values import Place
+
+QUICK: Final = ("patterns",)
+"""Detectors that run in this process; all others do in the worker."""
+
+FILE_BYTES_MAX: Final = 256 << 20
+TERM_CHARS: Final = range(2, 513)
+EXAMPLES_MAX: Final = 10_000
+
+
+class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of `privacy.topic_examples`."""
+
+    label: str
+    text: str
+
+
+class Inspecting:
+    """The detectors of a site, over its reloads; implements `ports.Inspector` by the worker of the day.
+
+    The worker is there only where something might leave: a site without a cloud target needs none.
+    """
+
+    def __init__(self, store: Path) -> None:
+        """Starts nothing."""
+        self._store = store
+        self._secret = os.urandom(32)
+        self._workers: detectors.Inspectors | None = None
+        self._setup: tuple[tuple[str, ...], Any] | None = None
+        self._wanted: tuple[tuple[str, ...], Any] = ((), None)
+        self._closing: set[asyncio.Task[None]] = set()
+        self._lists: tuple[Any, Patterns] | None = None
+
+    def arrange(self, config: settings.Config, *, is_cloud_off: bool) -> Look:
+        """Who looks under this configuration. Reads the site's own lists; starts nothing yet (`settle`).
+
+        Raises:
+            ConfigError: a list cannot be read; the message names file and line.
+        """
+        privacy = config.privacy
+        known = detectors.known()
+        dear = tuple(name for name in privacy.detectors if name not in QUICK and name in known)
+        missing = [name for name in privacy.detectors if name not in QUICK and name not in known]
+        quick: dict[str, Find] = {}
+        if "patterns" in privacy.detectors:
+            quick["patterns"] = self._patterns(config).find
+        examples = _examples(privacy.topic_examples) if "topics" in dear else []
+        is_needed = not is_cloud_off and any(target.at is Place.CLOUD for target in config.targets.values())
+        plain = {"store": str(self._store), "topics_examples": examples}
+        self._wanted = (dear if is_needed else (), plain)
+        return Look(quick, dear, missing, secret=self._secret)
+
+    async def settle(self) -> None:
+        """Starts the worker that the last configuration wants; the one before finishes and goes."""
+        if self._wanted == self._setup:
+            return
+        self._setup = self._wanted
+        old, self._workers = self._workers, None
+        names, plain = self._wanted
+        if names:
+            self._workers = detectors.Inspectors(names, plain)
+            self._workers.start()
+        if old is not None:
+            task = asyncio.get_running_loop().create_task(old.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def look(self, texts: Sequence[str], detectors: Sequence[str], *, limit_s: float) -> Looked:
+        """See `ports.Inspector.look`."""
+        if self._workers is None:
+            return Looked(((),) * len(texts), tuple((name, "not started") for name in detectors))
+        return await self._workers.look(texts, detectors, limit_s=limit_s)
+
+    def status(self) -> dict[str, Any] | None:
+        """How the worker is, for `ecotone status`; None where none is needed."""
+        return None if self._workers is None else msgspec.to_builtins(self._workers.status())
+
+    def troubles(self) -> list[str]:
+        """What an operator should look at."""
+        if self._workers is None:
+            return []
+        status = self._workers.status()
+        found = [f"detector {name}: {why} ({cause})" for name, (why, cause) in status.failed.items()]
+        if status.state == "pausing":
+            found.append(f"the detectors' worker {status.died}; it is started again, and nothing may leave until then")
+        return [f"{trouble}: what it should have looked at stays at the site" for trouble in found]
+
+    async def close(self) -> None:
+        """Ends the worker. Idempotent."""
+        workers, self._workers, self._setup = self._workers, None, None
+        if workers is not None:
+            await workers.close()
+        await asyncio.gather(*self._closing)
+
+    def _patterns(self, config: settings.Config) -> Patterns:
+        """The detector, built once for the same lists."""
+        lists = config.privacy.terms
+        stamp = tuple((terms, _stamp(Path(terms.file).expanduser())) for terms in lists)
+        if self._lists is None or self._lists[0] != stamp:
+            found: dict[str, list[str]] = {}
+            for index, terms in enumerate(lists):
+                found.setdefault(terms.label, []).extend(_terms(terms.file, f"privacy.terms[{index}].file"))
+            self._lists = (stamp, Patterns(found))
+        return self._lists[1]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _lines(name: str, path: str) -> Iterator[tuple[int, str]]:
+    """(number, text) of the lines that say something.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    file = Path(name).expanduser()
+    try:
+        if file.stat().st_size > FILE_BYTES_MAX:
+            raise config_error([Problem(path, f"{file} is larger than {FILE_BYTES_MAX} bytes")], "settings")
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise config_error([Problem(path, f"{file} cannot be read: {error.strerror}")], "settings") from error
+    except UnicodeDecodeError as error:
+        message = f"{file} is not UTF-8 text at byte {error.start}; save it as UTF-8"
+        raise config_error([Problem(path, message)], "settings") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.startswith("#"):
+            yield number, line.strip()
+
+
+def _terms(name: str, path: str) -> Iterator[str]:
+    for number, line in _lines(name, path):
+        if len(line) not in TERM_CHARS:
+            message = f"{name} line {number}: a term has {TERM_CHARS.start} to {TERM_CHARS.stop - 1} characters"
+            raise config_error([Problem(path, message)], "settings")
+        yield line
+
+
+def _examples(name: str | None) -> list[dict[str, str]]:
+    found = []
+    for number, line in () if name is None else _lines(name, "privacy.topic_examples"):
+        try:
+            example = msgspec.json.decode(line, type=Example)
+        except msgspec.DecodeError:
+            message = f'{name} line {number}: write {{"label": "...", "text": "..."}}'
+            raise config_error([Problem("privacy.topic_examples", message)], "settings") from None
+        found.append({"label": example.label, "text": example.text})
+        if len(found) > EXAMPLES_MAX:
+            message = f"{name} holds more than {EXAMPLES_MAX} examples"
+            raise config_error([Problem("privacy.topic_examples", message)], "settings")
+    return found
