@@ -19,6 +19,7 @@ COMMANDS: Final = MappingProxyType(
         "top": ("ecotone.cli.top", "top", "Show the running site, live."),
         "explain": ("ecotone.cli.explain", "explain", "Say why a request goes where it goes."),
         "ledger": ("ecotone.cli.ledger", "ledger", "Verify the ledger."),
+        "policy": ("ecotone.cli.policy", "policy", "Test what may leave, and show policies to start from."),
         "models": ("ecotone.cli.models", "models", "List, pull and remove local models."),
         "keys": ("ecotone.cli.keys", "keys", "Make API keys for callers."),
         "import": ("ecotone.cli.importing", "importing", "Make an ecotone.yaml from another gateway's file."),
