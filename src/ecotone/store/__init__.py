@@ -2,7 +2,8 @@
 
 from ecotone.store.chain import Entry, Head
 from ecotone.store.keys import KeyRing, new_key
-from ecotone.store.ledger import FOLDER, Ledger, LedgerLimits, LedgerStatus
+from ecotone.store.ledger import FOLDER, Ledger, LedgerStatus
+from ecotone.store.limits import LedgerLimits
 from ecotone.store.reading import find, last
 from ecotone.store.state import State
 from ecotone.store.verifying import BadEntry, Report, verify

@@ -5,8 +5,8 @@ An entry is one line of JSON, UTF-8, no white space, keys in a fixed order (thos
     {"v":1,"seq":7,"at_ms":1790000000000,"kind":"placed","body":{...},"prev":"<64 hex>","hash":"<64 hex>"}
 
 `hash` is the SHA-256 of the line's bytes before `,"hash":`, and `prev` is the `hash` of the entry before it (64 zeros
-at seq 0), so whoever has the file and `sha256sum` can check it. A Merkle tree (RFC 9162) and signed checkpoints can
-stand on the same lines: a leaf is a line, and `v` says by which rules it was written.
+at seq 0), so whoever has the file and `sha256sum` can check it. A Merkle tree (RFC 9162, `merkle`) and signed
+checkpoints (`notes`) stand on the same lines: a leaf is a line, and `v` says by which rules it was written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["LINE_BYTES_MAX", "NOTHING", "VERSION", "Chain", "Entry", "Fault", "Head", "entry", "intact", "line"]
+__all__ = ["LINE_BYTES_MAX", "NOTHING", "VERSION", "Chain", "Entry", "Fault", "Head", "Link", "entry", "intact", "line"]
 
 VERSION: Final = 1
 NOTHING: Final = b"0" * 64
@@ -67,7 +67,7 @@ class Fault(msgspec.Struct, frozen=True):
     detail: str
 
 
-class _Link(msgspec.Struct, gc=False):
+class Link(msgspec.Struct, gc=False):
     """What the chain needs of a line; its body is only checked to be JSON."""
 
     v: int
@@ -79,7 +79,7 @@ class _Link(msgspec.Struct, gc=False):
     hash: str
 
 
-_LINKS: Final = msgspec.json.Decoder(_Link)
+_LINKS: Final = msgspec.json.Decoder(Link)
 _ENTRIES: Final = msgspec.json.Decoder(Entry)
 
 
@@ -118,7 +118,10 @@ class Chain:
         head: Hash of the last good entry, hex; `''` before the first one.
         entries: Good entries so far.
         first_at_ms, last_at_ms: Times of the first and the last good entry.
+        link: The last good entry.
     """
+
+    link: Link
 
     def __init__(self, seq: int | None = 0, prev: str | None = NOTHING.decode()) -> None:
         """The first entry must have this position and name this predecessor; None = any."""
@@ -147,7 +150,7 @@ class Chain:
             self._follow(link)
         return fault
 
-    def _misplaced(self, link: _Link) -> Fault | None:
+    def _misplaced(self, link: Link) -> Fault | None:
         """Why an intact entry does not belong here."""
         expected = link.seq if self.seq is None else self.seq
         if link.seq > expected:
@@ -159,10 +162,11 @@ class Chain:
             return Fault("changed", link.seq, "it names another predecessor than the entry before it: one was replaced")
         return None
 
-    def _follow(self, link: _Link) -> None:
+    def _follow(self, link: Link) -> None:
         if self.entries == 0:
             self.first_at_ms = link.at_ms
         self.last_at_ms = link.at_ms
         self.entries += 1
         self.seq = link.seq + 1
         self.head = self._prev = link.hash
+        self.link = link

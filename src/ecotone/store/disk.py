@@ -12,6 +12,7 @@ from ecotone.values import ConfigError
 
 __all__ = ["Disk", "Lock"]
 
+_COPY_BYTES: Final = 1 << 20
 _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_DSYNC
 
 
@@ -61,6 +62,21 @@ class Disk:
             os.fsync(fd)
         finally:
             self.close(fd)
+        temp.replace(path)
+        self.sync_folder(path.parent)
+
+    def behead(self, path: Path, start: int) -> None:
+        """The file's bytes before `start` are gone; a reader sees the old file or the new one, never a half."""
+        temp = path.with_name(f"{path.name}.tmp")
+        with path.open("rb") as file:
+            file.seek(start)
+            fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                while block := file.read(_COPY_BYTES):
+                    self.append(fd, block)
+                os.fsync(fd)
+            finally:
+                self.close(fd)
         temp.replace(path)
         self.sync_folder(path.parent)
 

@@ -12,19 +12,22 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
-from ecotone.store import chain, reading
+from ecotone.store import attesting, chain, reading
 from ecotone.store.disk import Disk, Lock
 from ecotone.store.keys import digest_key
+from ecotone.store.limits import LedgerLimits
 from ecotone.store.segments import repaired
 from ecotone.store.shape import encoded
-from ecotone.store.writer import BARRIER, EGRESS, Item, LedgerLimits, Writer, refusal
+from ecotone.store.signing import site_key
+from ecotone.store.writer import BARRIER, EGRESS, Item, Writer, refusal
 from ecotone.values import ConfigError, Permit, Receipt, RefusalError
 
-__all__ = ["FOLDER", "Ledger", "LedgerLimits", "LedgerStatus"]
+__all__ = ["FOLDER", "Ledger", "LedgerStatus"]
 
 FOLDER: Final = "ledger"
 """Folder of the segments, below the store's."""
@@ -33,13 +36,16 @@ STEP_BACK_MS: Final = 60_000
 WATCH_S: Final = 0.001
 GIVE_WAY_S: Final = 0.0001
 """While a permit waits and no write ends, the loop thread pauses so long every `WATCH_S`: see `Ledger._give_way`."""
+_NONE: Final = MappingProxyType[str, int]({})
 _KIND: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 
 
-class EgressEntry(msgspec.Struct, frozen=True, gc=False):
+class EgressEntry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Body of an `egress` entry: what a permit lets leave.
 
     Attributes:
+        labels: Of the conversation, as it stands at the site.
+        replaced: How many values of each label went as surrogates; left out where none was.
         digest: HMAC-SHA-256, under the store's digest key, of the permit's digest: a short prompt cannot be guessed
             from a copied ledger.
     """
@@ -53,6 +59,7 @@ class EgressEntry(msgspec.Struct, frozen=True, gc=False):
     rule: str
     labels: Sequence[str]
     body_bytes: int
+    replaced: dict[str, int] = {}
 
 
 class LedgerStatus(msgspec.Struct, frozen=True):
@@ -65,6 +72,7 @@ class LedgerStatus(msgspec.Struct, frozen=True):
         buffered_bytes: Entries that wait to be written.
         groups: Writes so far.
         refused: Notes and permits refused since start because the ledger could not be written.
+        signing: Why the last checkpoint could not be signed and kept, or `''`; the entries themselves are safe.
     """
 
     next_seq: int
@@ -73,6 +81,7 @@ class LedgerStatus(msgspec.Struct, frozen=True):
     buffered_bytes: int
     groups: int
     refused: int
+    signing: str = ""
 
 
 class Ledger:
@@ -120,21 +129,23 @@ class Ledger:
             lock = Lock(store / "ledger.lock")
             key = digest_key(store, disk)
             tail, repairs = repaired(folder, disk)
+            attester, losses = attesting.opened(folder, tail, site_key(store, disk, site), disk)
         except (OSError, ConfigError) as error:
             if lock is not None:
                 lock.release()
             if isinstance(error, ConfigError):
                 raise
             raise ConfigError("store.path", f"store.path: {error}; check owner, rights and free space") from error
-        ledger = cls(lock, Writer(folder, tail, disk, limits), folder, limits, key)
+        attester.limits, attester.wall_s = limits, wall_s
+        ledger = cls(lock, Writer(folder, tail, disk, limits, attester), folder, limits, key)
         ledger._wall_s = wall_s
         ledger._at_ms = tail.entry.at_ms if tail.entry else 0
         ledger._writer.start()
-        about = {"site": site, "digest_key": hmac.digest(key, b"id", "sha256").hex()[:16]}
+        about = {"site": site, "digest_key": hmac.digest(key, b"id", "sha256").hex()[:16], "origin": attester.origin}
         if tail.entry is None:
             ledger.note("genesis", {"format": "ecotone-ledger", "version": chain.VERSION, "hash": "sha256", **about})
         ledger.note("opened", about)
-        for repair in repairs:
+        for repair in (*repairs, *losses):
             ledger.note("recovered", repair)
         return ledger
 
@@ -148,7 +159,15 @@ class Ledger:
             writer.hurry()
         return seq
 
-    async def permit(self, permit: Permit, *, body_bytes: int, labels: Sequence[str], region: str | None) -> Receipt:
+    async def permit(
+        self,
+        permit: Permit,
+        *,
+        body_bytes: int,
+        labels: Sequence[str],
+        region: str | None,
+        replaced: Mapping[str, int] = _NONE,
+    ) -> Receipt:
         """See `ports.Journal.permit`. Cancelling it is safe: no receipt is given."""
         entry = EgressEntry(
             permit.request,
@@ -160,6 +179,7 @@ class Ledger:
             permit.rule,
             labels,
             body_bytes,
+            dict(replaced),
         )
         future = self._future()
         seq = self._append(EGRESS, entry, future)
@@ -178,11 +198,23 @@ class Ledger:
         self._writer.pending.append(Item(-1, 0, BARRIER, b"", future))
         await self._answered(future)
 
+    async def checkpoint(self) -> bytes:
+        """A signed note over all that was noted before (see `notes`); `b''` where none could be kept yet.
+
+        Raises:
+            RefusalError: `refused.ledger`: what was noted could not be written.
+        """
+        for _ in range(2):  # an answer comes before its group is in the tree; the next group's comes after that
+            await self.flush()
+        return await asyncio.to_thread(self._writer.attester.checkpoint)
+
     def status(self) -> LedgerStatus:
         """How the ledger is doing, now."""
         writer = self._writer
-        buffered = writer.asked_bytes - writer.done_bytes
-        return LedgerStatus(self._seq, writer.head, writer.failure or "", buffered, writer.groups, self._refused)
+        buffered, signing = writer.asked_bytes - writer.done_bytes, writer.attester.failure
+        return LedgerStatus(
+            self._seq, writer.head, writer.failure or "", buffered, writer.groups, self._refused, signing
+        )
 
     def last(self, kind: str) -> chain.Entry | None:
         """The last durable entry of a kind, if it is near the end; reads the disk. See `reading.last`."""
@@ -225,6 +257,8 @@ class Ledger:
                 encoded({"why": "write_failed", "error": error, "since_ms": since_ms, "refused": refused}),
                 None,
             )
+        while writer.attester.said:
+            self._push(*writer.attester.said.popleft(), None)
         body = encoded(entry)
         if writer.asked_bytes - writer.done_bytes + len(body) > self._limits.buffer_bytes_max:
             self._refused += 1

@@ -14,7 +14,7 @@ from ecotone.store import chain
 from ecotone.store.disk import Disk
 from ecotone.values import ConfigError
 
-__all__ = ["Repair", "Tail", "first_seq", "lines_back", "listed", "named", "repaired"]
+__all__ = ["Repair", "Tail", "first_seq", "last_entry", "lines_back", "listed", "named", "repaired"]
 
 _NAME: Final = re.compile(r"(\d{16})\.jsonl")
 _BLOCK_BYTES: Final = 64 << 10
@@ -101,7 +101,7 @@ def repaired(folder: Path, disk: Disk) -> tuple[Tail, list[Repair]]:
     repairs: list[Repair] = []
     for path in reversed(listed(folder)[-2:]):
         size = path.stat().st_size
-        end, entry, cut_lines = _last_entry(path, size)
+        end, entry, cut_lines = last_entry(path, size)
         if end < size:
             repairs.append(_cut(path, end, size, cut_lines, disk))
         if entry is not None:
@@ -116,7 +116,7 @@ def repaired(folder: Path, disk: Disk) -> tuple[Tail, list[Repair]]:
     return Tail(), repairs
 
 
-def _last_entry(path: Path, size: int) -> tuple[int, chain.Entry | None, int]:
+def last_entry(path: Path, size: int) -> tuple[int, chain.Entry | None, int]:
     """(offset behind the last intact entry, the entry, complete lines after it)."""
     cut_lines = 0
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

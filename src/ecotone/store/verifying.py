@@ -1,35 +1,25 @@
-"""Recomputes a ledger's chain from any copy of it: a folder, or single segments."""
+"""Recomputes a ledger's chain and tree from any copy of it: a folder, or single segments."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
 
-from ecotone.store import chain
+from ecotone.store import chain, merkle, notes
+from ecotone.store.checking import Attestation, BadEntry, Checker
 from ecotone.store.segments import first_seq, listed
+from ecotone.store.signing import Verifier
 
-__all__ = ["BadEntry", "Report", "verify"]
+__all__ = ["BadEntry", "Report", "Trust", "Visit", "verify"]
+
+Visit = Callable[[bytes, chain.Link, merkle.Tree | None], None]
+"""What a pass may do with each good entry: its line, what it says, and the tree before it (None where not known)."""
 
 _SETTLE_S: Final = 0.05
-
-
-class BadEntry(msgspec.Struct, frozen=True):
-    """The first entry that does not fit.
-
-    Attributes:
-        line: Number of the line in its file, from 1; 0 where a file or the end is at fault.
-        why: `changed`, `dropped`, `reordered`, `torn`, `unreadable`, `empty`.
-    """
-
-    file: str
-    line: int
-    seq: int
-    why: str
-    detail: str
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -41,6 +31,7 @@ class Report(msgspec.Struct, frozen=True):
         head: The last good entry; kept elsewhere, it shows later that the ledger was not cut or rewritten.
         bad: None where the chain is whole.
         side_files: `.torn` files beside it: what crashes left; they are no part of the chain.
+        attested: What the signed statements add to that.
     """
 
     segments: int
@@ -52,6 +43,7 @@ class Report(msgspec.Struct, frozen=True):
     head: chain.Head
     bad: BadEntry | None = None
     side_files: tuple[str, ...] = ()
+    attested: Attestation = Attestation()
 
     @property
     def is_whole(self) -> bool:
@@ -59,23 +51,52 @@ class Report(msgspec.Struct, frozen=True):
         return self.bad is None
 
 
-def verify(paths: Path | Sequence[Path], *, known: Sequence[chain.Head] = ()) -> Report:
+class Trust(msgspec.Struct, frozen=True):
+    """What a verifier brings along.
+
+    Attributes:
+        keys: Public keys of the site, as `signing.Verifier` takes them; none: signatures are not checked.
+        heads: Heads from earlier reports, which must still be part of the chain.
+        checkpoints: Checkpoints that were kept elsewhere, which must still fit.
+    """
+
+    keys: tuple[bytes, ...] = ()
+    heads: tuple[chain.Head, ...] = ()
+    checkpoints: tuple[notes.Note, ...] = ()
+
+
+def verify(
+    paths: Path | Sequence[Path],
+    *,
+    known: Sequence[chain.Head] = (),
+    trust: Trust | None = None,
+    visit: Visit | None = None,
+) -> Report:
     """Walks the whole chain; memory stays bounded by the longest entry.
 
-    A folder must begin with seq 0. Segments given by name may begin anywhere, the first entry's predecessor is then
-    taken as it says. That the end was cut off at an entry's boundary, or all rewritten, only `known` heads show.
+    A folder must begin with seq 0, or with what its note of removal says. Segments given by name may begin anywhere,
+    the first entry's predecessor is then taken as it says, and only checkpoints that are given count. That the end was
+    cut off at an entry's boundary, or all rewritten, shows against the folder's checkpoints, and against `trust`.
 
     Args:
-        known: Heads from earlier reports, which must still be part of the chain.
+        known: More heads.
+        visit: Is given every good entry.
 
     Raises:
+        ConfigError: `store.public_key`: a key of `trust` is none.
         OSError: a file cannot be read.
     """
     given = [paths] if isinstance(paths, Path) else list(paths)
     is_folder = len(given) == 1 and given[0].is_dir()
     files = listed(given[0]) if is_folder else _in_order(given)
-    walk = _Walk(files, chain.Chain() if is_folder else chain.Chain(first_seq(files[0]), None), known)
-    bad = walk.run()
+    trust = trust or Trust()
+    verifier = Verifier(trust.keys) if trust.keys else None
+    checker = Checker(given[0] if is_folder else None, verifier, trust.checkpoints)
+    links, bad = checker.begin(first_seq(files[0]) if files else None)
+    if is_folder:  # listed again: what the checkpoints cover that are known now is in these files
+        files = [path for path in listed(given[0]) if (first_seq(path) or 0) >= checker.skipped]
+    walk = _Walk(files, links, (*known, *trust.heads), checker, visit)
+    bad = bad or walk.run()
     torn = tuple(sorted(path.name for path in given[0].glob("*.torn"))) if is_folder else ()
     return walk.report(bad, torn)
 
@@ -92,8 +113,15 @@ def _in_order(paths: list[Path]) -> list[Path]:
 class _Walk:
     """One pass over some files."""
 
-    def __init__(self, files: list[Path], links: chain.Chain, known: Sequence[chain.Head]) -> None:
-        self._files, self._links = files, links
+    def __init__(
+        self,
+        files: list[Path],
+        links: chain.Chain,
+        known: Sequence[chain.Head],
+        checker: Checker,
+        visit: Visit | None,
+    ) -> None:
+        self._files, self._links, self._checker, self._visit = files, links, checker, visit
         self._known = {head.seq: head.hash for head in known}
         self._first_seq = -1
 
@@ -120,10 +148,11 @@ class _Walk:
             chain.Head(last_seq, links.head),
             bad,
             torn,
+            self._checker.attestation(),
         )
 
     def _file(self, path: Path, file: BinaryIO) -> BadEntry | None:
-        links, known = self._links, self._known
+        links, checker, visit = self._links, self._checker, self._visit
         for number, text in enumerate(_lines(file), 1):
             if not text.endswith(b"\n") and path == self._files[-1]:
                 text = _settled(file, text)
@@ -132,12 +161,21 @@ class _Walk:
                 if fault.why == "dropped" and self._is_later(file, path, fault.seq):
                     fault = chain.Fault("reordered", fault.seq, f"entry {fault.seq} stands further down")
                 return BadEntry(path.name, number, fault.seq, fault.why, fault.detail)
-            assert links.seq is not None
-            if self._first_seq < 0:
-                self._first_seq = links.seq - 1
-            if known and known.get(links.seq - 1, links.head) != links.head:
-                detail = "an earlier report gave this entry another hash: the ledger was rewritten"
-                return BadEntry(path.name, number, links.seq - 1, "changed", detail)
+            if visit is not None:
+                visit(text, links.link, checker.tree)
+            bad = checker.entry(text, links.link) or self._known_bad(path, number)
+            if bad is not None:
+                return bad
+        return None
+
+    def _known_bad(self, path: Path, number: int) -> BadEntry | None:
+        """Whether the last entry is another one than an earlier report said."""
+        link = self._links.link
+        if self._first_seq < 0:
+            self._first_seq = link.seq
+        if self._known and self._known.get(link.seq, link.hash) != link.hash:
+            detail = "an earlier report gave this entry another hash: the ledger was rewritten"
+            return BadEntry(path.name, number, link.seq, "changed", detail)
         return None
 
     def _is_later(self, file: BinaryIO, path: Path, seq: int) -> bool:
@@ -160,7 +198,7 @@ class _Walk:
         if cut:
             detail = f"an earlier report reached entry {max(cut)}: the end was cut off"
             return BadEntry(self._files[-1].name, 0, last_seq + 1, "dropped", detail)
-        return None
+        return self._checker.end(last_seq + 1)
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

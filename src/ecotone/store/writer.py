@@ -24,11 +24,13 @@ from typing import Final
 import msgspec
 
 from ecotone.store import chain
+from ecotone.store.attesting import Attester
 from ecotone.store.disk import Disk
+from ecotone.store.limits import LedgerLimits
 from ecotone.store.segments import Tail, named
 from ecotone.values import RefusalError
 
-__all__ = ["BARRIER", "EGRESS", "VOIDED", "Item", "LedgerLimits", "Writer", "refusal"]
+__all__ = ["BARRIER", "EGRESS", "VOIDED", "Item", "Writer", "refusal"]
 
 EGRESS: Final = b"egress"
 VOIDED: Final = b"voided"
@@ -37,24 +39,6 @@ BARRIER: Final = b""
 """Kind of an item that is no entry: it only wants to know when all before it is durable."""
 RETRY_AFTER_S: Final = 1.0
 _DAY_MS: Final = 86_400_000
-
-
-class LedgerLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bounds of a ledger.
-
-    Attributes:
-        note_delay_s: Longest time before the write of a noted entry starts.
-        group_bytes_max: One write takes no more, unless a single entry is larger.
-        buffer_bytes_max: Entries that wait to be written; over it `refused.ledger`.
-        segment_bytes_max: A segment that is this long is closed.
-        retry_s: Pause between attempts to write after a failure.
-    """
-
-    note_delay_s: float = 0.2
-    group_bytes_max: int = 256 << 10
-    buffer_bytes_max: int = 8 << 20
-    segment_bytes_max: int = 64 << 20
-    retry_s: float = 0.5
 
 
 class Item(msgspec.Struct, gc=False):
@@ -80,9 +64,10 @@ class Writer:
         done_bytes: Bytes of bodies that are durable.
         groups: Writes that succeeded.
         head: The last durable entry.
+        attester: Signs what is durable; its entries wait in `attester.said`.
     """
 
-    def __init__(self, folder: Path, tail: Tail, disk: Disk, limits: LedgerLimits) -> None:
+    def __init__(self, folder: Path, tail: Tail, disk: Disk, limits: LedgerLimits, attester: Attester) -> None:
         self.pending: deque[Item] = deque()
         self.asked = 0
         self.asked_bytes = 0
@@ -95,6 +80,7 @@ class Writer:
         self.done_bytes = 0
         self.groups = 0
         self.head = chain.Head(tail.entry.seq, tail.entry.hash) if tail.entry else chain.Head(-1, "")
+        self.attester = attester
         self._folder, self._disk, self._limits = folder, disk, limits
         self._path, self._size = tail.path, tail.size
         self._day = tail.entry.at_ms // _DAY_MS if tail.entry else 0
@@ -153,8 +139,8 @@ class Writer:
             self.failure = self.failure or "the ledger's writer has ended"
             self._refuse(self._group)
             self._group = []
-            if self._fd >= 0:
-                self._disk.close(self._fd)
+            self._let_go()
+            self.attester.close()
 
     def _has_work(self) -> bool:
         """Waits until a group is due; False when all is over."""
@@ -175,7 +161,7 @@ class Writer:
         if not self.pending:
             self.is_awake = False  # from here on, who appends signals
             if not self.pending:
-                self._signals.get()
+                self._rest()
             self.is_awake = True
             return None
         if due_s is None:
@@ -184,6 +170,13 @@ class Writer:
         with contextlib.suppress(queue.Empty):
             self._signals.get(timeout=max(0.0, due_s - time.monotonic()))
         return due_s
+
+    def _rest(self) -> None:
+        """Waits for a signal; does meanwhile what is due for proof."""
+        try:
+            self._signals.get(timeout=self.attester.rest_s())
+        except queue.Empty:
+            self.attester.tick()
 
     def _take(self) -> list[Item]:
         """The next group: as many as fit, of one day, and none whose clock was set back behind the one before it."""
@@ -208,9 +201,10 @@ class Writer:
     def _commit(self, group: list[Item]) -> None:
         """Makes a group durable and says so, or says that it is not."""
         entries = [item for item in group if item.kind != BARRIER]
+        lines: list[bytes] = []
         try:
             if entries:
-                self._write(entries)
+                lines = self._write(entries)
         except OSError as error:
             self._failed(error, group)
             return
@@ -218,9 +212,12 @@ class Writer:
             self.outages.append((self.failure, self._failed_at_ms))
             self.failure = None
         self._answer([item.future for item in group if item.future is not None], None)
+        if lines:
+            self.attester.added(lines)
+        self.attester.tick()
 
-    def _write(self, entries: list[Item]) -> None:
-        """Appends entries to the open segment, or to a new one.
+    def _write(self, entries: list[Item]) -> list[bytes]:
+        """Appends entries to the open segment, or to a new one; their lines.
 
         Raises:
             OSError: none of them may count as written.
@@ -244,6 +241,7 @@ class Writer:
         self.head = chain.Head(entries[-1].seq, prev.decode())
         self.groups += 1
         self.done_bytes += sum(len(item.body) for item in entries)
+        return lines
 
     def _place(self, first: Item) -> bool:
         """A segment is open that may take an entry; True where it is a new one."""
@@ -256,6 +254,7 @@ class Writer:
                 self._is_suspect = False
             return False
         self._let_go()
+        self.attester.begin_segment()
         path = named(self._folder, first.seq)
         self._is_suspect = True
         self._path, self._size, self._day = path, 0, day
