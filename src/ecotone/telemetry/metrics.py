@@ -78,6 +78,14 @@ METRICS: Final[dict[str, Metric]] = {
     "ecotone_egress_bytes_total": Metric("counter", ("target",), "Bytes of request bodies that left the site."),
     "ecotone_answer_bytes_total": Metric("counter", ("target",), "Bytes of answers given to callers."),
     "ecotone_cost_usd_total": Metric("counter", ("target",), "US dollars for billed attempts."),
+    "ecotone_surrogates_total": Metric(
+        "counter",
+        ("target", "what"),
+        "Surrogates in answers: `restored` to the value, or `left` as they came because that was not certain.",
+    ),
+    "ecotone_guard_refusals": Metric(
+        "gauge", ("kind",), "What in this process, besides the doors, wanted to reach the network and was refused."
+    ),
     "ecotone_breaker_state": Metric("gauge", ("target",), "A target's breaker: 0 closed, 1 half-open, 2 open."),
     "ecotone_in_flight": Metric("gauge", (), "Requests being served."),
     "ecotone_connections": Metric("gauge", (), "Open connections of callers."),
@@ -185,6 +193,9 @@ class Metrics:
         cell.cost.value += outcome.cost_usd
         if outcome.overhead_s > 0:
             self._overhead.observe(outcome.overhead_s)
+        if outcome.restored or outcome.unrestored:
+            self.counter("ecotone_surrogates_total", (outcome.target, "restored")).value += outcome.restored
+            self.counter("ecotone_surrogates_total", (outcome.target, "left")).value += outcome.unrestored
         if self._log is not None:
             self._log(outcome)
 

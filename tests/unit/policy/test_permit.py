@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ecotone.policy import Mint
-from ecotone.values import Egress, Limit, Permit, Place, RefusalError, TargetSpec
+from ecotone.values import Egress, Limit, Permit, Place, RefusalError, TargetSpec, binding
 
 CLOUD = TargetSpec(name="big", at=Place.CLOUD, model="m")
 EDGE = TargetSpec(name="small", at=Place.EDGE, model="m")
@@ -43,6 +43,32 @@ def test_fields_cannot_be_shifted_into_each_other() -> None:
 def test_no_permit_against_policy(egress: Egress) -> None:
     with pytest.raises(RefusalError, match=r"refused\.policy"):
         permit(Mint(b"k" * 32), limit=Limit(egress, "label secret"))
+
+
+def test_pseudonymised_bytes_need_a_limit_that_says_so_and_the_name_of_their_transformation() -> None:
+    mint, limit = Mint(b"k" * 32), Limit(Egress.PSEUDONYMISE, "label person", ("person",))
+    made = mint.permit(
+        request="r", spec=CLOUD, origin="https://a:443", body=b"x", limit=limit, transform="pseudonymise:1"
+    )
+    assert (made.transform, made.digest) == ("pseudonymise:1", binding("pseudonymise:1", b"x"))
+    assert mint.verify(made)
+    for transform in ("none", "other:1"):
+        with pytest.raises(RefusalError):
+            mint.permit(request="r", spec=CLOUD, origin="o", body=b"x", limit=limit, transform=transform)
+    with pytest.raises(RefusalError):
+        mint.permit(request="r", spec=CLOUD, origin="o", body=b"x", limit=FREE, transform="pseudonymise:1")
+
+
+@pytest.mark.parametrize("egress", [Egress.FREE, Egress.PSEUDONYMISE])
+def test_no_permit_before_all_detectors_have_looked(egress: Egress) -> None:
+    transform = "none" if egress is Egress.FREE else "pseudonymise:1"
+    limit = Limit(egress, "", (), is_open=True)
+    with pytest.raises(RefusalError):
+        Mint(b"k" * 32).permit(request="r", spec=CLOUD, origin="o", body=b"x", limit=limit, transform=transform)
+
+
+def test_the_same_bytes_made_in_another_way_are_another_permit() -> None:
+    assert binding("none", b"x") != binding("pseudonymise:1", b"x")
 
 
 def test_no_permit_for_the_edge_where_none_is_needed() -> None:

@@ -104,6 +104,14 @@ def test_attempts_refusals_and_breakers_are_counted() -> None:
     assert value(counted, "ecotone_breaker_state", target="big") == 0
 
 
+def test_surrogates_are_counted_by_what_became_of_them() -> None:
+    counted = Metrics(log=None)
+    counted.ended(changed(restored=2, unrestored=1))
+    counted.ended(changed(restored=1))
+    assert value(counted, "ecotone_surrogates_total", target="big", what="restored") == 3
+    assert value(counted, "ecotone_surrogates_total", target="big", what="left") == 1
+
+
 def test_watched_gauges_are_read_when_somebody_asks() -> None:
     counted = Metrics(log=None)
     now = {"in_flight": 3.0}
@@ -140,12 +148,13 @@ def test_label_sets_are_bounded_whatever_comes(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_table_and_the_text_agree() -> None:
     counted = Metrics(log=None)
-    counted.ended(ANSWERED)
+    counted.ended(changed(restored=2, unrestored=1))
     counted.attempted("big", "", 0.5)
     counted.refused("a")
     counted.condition("big", Condition())
     counted.watch("ecotone_in_flight", lambda: 0.0)
     counted.watch("ecotone_connections", lambda: 0.0)
+    counted.watch("ecotone_guard_refusals", lambda: {"connect": 1.0})
     families = {family.name: family for family in text_string_to_metric_families(counted.text().decode())}
     for name, metric in METRICS.items():
         family = families.pop(name.removesuffix("_total"))
