@@ -2,67 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from ecotone import privacy
 from ecotone.cli.policy_trial import Site, specs
-from ecotone.config.tree import Config
-from ecotone.privacy.patterns import Patterns
+from ecotone.config import Config
 from ecotone.values import ConfigError
 
 PATTERNS: Final = "patterns"
 
 
 def site(config: Config) -> Site:
-    """The detectors and the policy that a site with this configuration has.
+    """The detectors and the policy that a site with this configuration has; those of the worker run here.
 
     Raises:
         ConfigError: a file of terms or of examples cannot be read.
     """
     from ecotone.detectors import DetectorError, load
     from ecotone.runtime import build
+    from ecotone.runtime.inspecting import Inspecting
 
-    wanted = config.privacy.detectors
-    quick, versions, missing, dear = {}, {}, {}, {}
-    if PATTERNS in wanted:
-        patterns = Patterns(_terms(config))
-        quick[PATTERNS], versions[PATTERNS] = patterns.find, patterns.version
-    given: Mapping[str, Any] = {"store": config.store.path, "topics_examples": _topic_examples(config)}
-    for name in (name for name in wanted if name != PATTERNS):
+    look = Inspecting(Path(config.store.path).expanduser()).arrange(config, is_cloud_off=False)
+    given = {"store": config.store.path, "topics_examples": _topic_examples(config)}
+    dear: dict[str, Any] = {}
+    missing = {name: "absent" for name in config.privacy.detectors if name not in (*look.quick, *look.dear)}
+    for name in look.dear:
         try:
             dear[name] = load(name, given)
-            versions[name] = dear[name].version
         except DetectorError as error:
             missing[name] = error.why
-    look = privacy.Look(quick, tuple(name for name in wanted if name != PATTERNS))
+    versions = {name: str(detector.version) for name, detector in dear.items()}
+    if PATTERNS in look.quick:
+        versions = {PATTERNS: str(look.quick[PATTERNS].__self__.version), **versions}  # type: ignore[attr-defined]  # it is a method of `Patterns`
     return Site(build.policy(config)[0], look, dear, versions, missing, specs(config))
 
 
-def _terms(config: Config) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for index, terms in enumerate(config.privacy.terms):
-        lines = _lines(terms.file, f"privacy.terms[{index}].file")
-        found.setdefault(terms.label, []).extend(line for line in lines if not line.startswith("#"))
-    return found
-
-
 def _topic_examples(config: Config) -> list[dict[str, str]]:
+    """The site's own examples; `Inspecting` has found them right."""
     path = config.privacy.topic_examples
-    if path is None:
+    if path is None or "topics" not in config.privacy.detectors:
         return []
     try:
-        return [msgspec.json.decode(line, type=dict[str, str]) for line in _lines(path, "privacy.topic_examples")]
-    except msgspec.DecodeError as error:
-        raise ConfigError("config.invalid", f"privacy.topic_examples: {path}: {error}") from error
-
-
-def _lines(path: str, where: str) -> list[str]:
-    try:
-        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("config.unreadable", f"{where}: {path} cannot be read: {type(error).__name__}") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+        lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise ConfigError("config.unreadable", f"privacy.topic_examples: {path}: {error.strerror}") from error
+    return [
+        msgspec.json.decode(line, type=dict[str, str]) for line in lines if line.strip() and not line.startswith("#")
+    ]
