@@ -1,0 +1,112 @@
+"""The last look before bytes leave: does a value that was replaced still stand in them, in whatever writing? Pure."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+import ahocorasick_rs
+import msgspec
+
+from ecotone.pseudonyms.folding import squeeze
+from ecotone.pseudonyms.spans import Taint
+from ecotone.pseudonyms.vault import Row
+
+_BASE64_CHARS_MIN: Final = 8
+"""Fewer characters of Base64 stand in random text by chance."""
+
+_ESCAPES: Final = b"nrtbf"
+
+
+class Leaks:
+    """Looks for originals in the exact bytes that would leave.
+
+    Plain, in another case, with JSON's escapes, percent- and Base64-encoded; one pass each over the bytes and over
+    their lower case. Only where that pass hits is the JSON read: an ordinary word or a name that is also the API's own
+    word (`user`, a model's name) is no leak.
+    """
+
+    def __init__(self, rows: Sequence[Row], body: bytes, texts: Iterable[str]) -> None:
+        """Takes the rows, the masked body, and the masked texts in it; every other string there is the API's own."""
+        self._taint = Taint([(row, "") for row in rows])
+        written: dict[bytes, None] = {}
+        encoded: dict[bytes, None] = {}
+        for row in rows:
+            if len(row.original) >= 2:
+                written.update(dict.fromkeys(_writings(row.original)))
+                encoded.update(dict.fromkeys(_base64(row.original.encode("utf-8", "surrogatepass"))))
+        self._written = list(written)
+        self._lower = ahocorasick_rs.BytesAhoCorasick(self._written) if written else None
+        self._exact = ahocorasick_rs.BytesAhoCorasick(list(encoded)) if encoded else None
+        self._body = body
+        self._texts = frozenset(texts)
+
+    def __call__(self, body: bytes) -> bool:
+        """Whether any original stands in the body."""
+        if self._exact is not None and self._exact.find_matches_as_indexes(body):
+            return True
+        if self._lower is None:
+            return False
+        lower = body.lower() if body.isascii() else body.decode("utf-8", "replace").lower().encode()
+        hits = self._lower.find_matches_as_indexes(lower, overlapping=True)
+        if not any(_is_apart(lower, start, end) for _, start, end in hits):
+            return False
+        return self._stands(body)
+
+    def _stands(self, body: bytes) -> bool:
+        """Whether an original stands in a text of the body, not in a word of the API."""
+        try:
+            root = msgspec.json.decode(body)
+            own = set(_strings(msgspec.json.decode(self._body))) - self._texts
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return True
+        if isinstance(root, dict):
+            root.pop("model", None)
+        texts = (text for text in _strings(root) if text not in own)
+        return any(self._taint.find(text, squeeze(text, is_json=True)) for text in texts)
+
+
+def _writings(original: str) -> Iterator[bytes]:
+    """A value as bytes of a JSON body may show it, in lower case."""
+    lower = original.lower()
+    yield lower.encode("utf-8", "surrogatepass")
+    yield json.dumps(lower, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass")
+    yield json.dumps(original)[1:-1].lower().encode()
+    yield quote(original.encode("utf-8", "surrogatepass")).lower().encode()
+
+
+def _base64(value: bytes) -> Iterator[bytes]:
+    """What of the value's Base64 is the same whatever stands before and after it, at each of three alignments."""
+    for shift in range(3):
+        coded = base64.b64encode(bytes(shift) + value + bytes(3))
+        part = coded[(8 * shift + 5) // 6 : 8 * (shift + len(value)) // 6]
+        if len(part) >= _BASE64_CHARS_MIN:
+            yield part
+            yield part.translate(bytes.maketrans(b"+/", b"-_"))
+
+
+def _is_apart(body: bytes, start: int, end: int) -> bool:
+    """Whether a hit is not within a longer ASCII word. An escape such as `\\n` before it is no word."""
+    if end < len(body) and body[end - 1 : end].isalnum() and body[end : end + 1].isalnum():
+        return False
+    before = body[start - 1 : start]
+    if not (before.isalnum() and body[start : start + 1].isalnum()):
+        return True
+    is_escape = before in _ESCAPES and body[start - 2 : start - 1] == b"\\"
+    return is_escape or body[max(0, start - 6) : start - 4] == b"\\u"
+
+
+def _strings(node: Any) -> Iterator[str]:
+    """All strings and keys of decoded JSON."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield key
+            yield from _strings(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from _strings(item)

@@ -1,0 +1,223 @@
+"""Finds surrogates in an answer's text as it comes, in whatever pieces, and puts the originals back. Pure.
+
+What is decided depends on the text alone and never on how it was cut: a piece of text is held back only as long as it
+is the beginning of a surrogate, or a whole one that the next characters may still make another word.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Final
+
+import ahocorasick_rs
+import msgspec
+
+from ecotone.pseudonyms.folding import Squeezed, fold, is_wordy, open_end, squeeze
+from ecotone.pseudonyms.names import in_case_of
+from ecotone.pseudonyms.nesting import Depth, Links
+from ecotone.pseudonyms.vault import Row
+
+_ENDING: Final = "s"
+"""The ending that a word may take: plural, German and Scandinavian genitive. Others begin with an apostrophe."""
+
+
+class Counts(msgspec.Struct):
+    """What became of the surrogates of one answer.
+
+    Attributes:
+        restored: Replaced by the original.
+        left: Known, and left as they are: in a link, or cut off so that another one could have been meant.
+        unknown: Of a surrogate's form, and of no value of this request.
+    """
+
+    restored: int = 0
+    left: int = 0
+    unknown: int = 0
+
+
+class Forms:
+    """All surrogates of one request, ready to be looked for. Shared by all channels of all attempts."""
+
+    def __init__(self, rows: Sequence[Row], tag: str) -> None:
+        """`tag`: what tagged surrogates share; empty where they are natural."""
+        self.rows = {fold(row.surrogate): row for row in rows}
+        self.sorted = sorted(self.rows)
+        self.firsts = frozenset(form[0] for form in self.sorted)
+        self.longest = max(map(len, self.sorted), default=0)
+        self._search = ahocorasick_rs.AhoCorasick(self.sorted) if self.sorted else None
+        self._mark = f"_{tag.lower()}" if tag else "\x00"
+        words = {form.partition("_")[0] for form in self.sorted} if tag else set()
+        self._like = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(words)))}){self._mark}[0-9]") if words else None
+        self._is_tagged = bool(tag)
+
+    def hits(self, text: str) -> list[tuple[int, int, int]]:
+        """(index in `sorted`, start, end) of all forms in a folded text, the leftmost first, of those the longest."""
+        if self._search is None:
+            return []
+        found = self._search.find_matches_as_indexes(text, overlapping=True)
+        return sorted(found, key=lambda hit: (hit[1], -hit[2])) if len(found) > 1 else found
+
+    def row(self, index: int) -> Row:
+        """The row of a hit."""
+        return self.rows[self.sorted[index]]
+
+    def may_go_on(self, text: str) -> bool:
+        """Whether a form begins with this folded text, or is it."""
+        at = bisect_left(self.sorted, text)
+        return at < len(self.sorted) and self.sorted[at].startswith(text)
+
+    def is_longer(self, text: str) -> bool:
+        """Whether a form begins with this folded text and goes on."""
+        at = bisect_left(self.sorted, text)
+        return at + 1 < len(self.sorted) and self.sorted[at + 1].startswith(text)
+
+    def bends(self, row: Row) -> bool:
+        """Whether a surrogate may take an ending."""
+        return self._is_tagged or row.is_word
+
+    def alike(self, text: str) -> int:
+        """How many words of a folded text look like a tagged surrogate."""
+        if self._like is None or self._mark not in text:
+            return 0
+        return len(self._like.findall(text))
+
+
+class Channel:
+    """One text that comes in pieces: what a choice says, a tool call's arguments, a whole answer at once."""
+
+    __slots__ = ("_before", "_counts", "_depth", "_forms", "_held", "_is_json", "_is_known", "_links")
+
+    def __init__(self, forms: Forms, counts: Counts, *, is_json: bool | None = None) -> None:
+        """Args:
+        is_json: The text is JSON's own source: originals are escaped to the depth where they stand. None: where its
+            first character is a brace.
+        """
+        self._forms = forms
+        self._counts = counts
+        self._held = ""
+        self._before = ""
+        self._be(is_json=is_json is True)
+        self._is_known = is_json is not None
+
+    def feed(self, piece: str) -> str:
+        """A further piece in, what is certain out."""
+        text = self._held + piece
+        if not self._is_known:
+            begun = text.lstrip()
+            if not begun:
+                return piece
+            self._be(is_json=begun[0] == "{")
+        ready = open_end(text, is_json=self._is_json)
+        return self._take(text, squeeze(text[:ready], is_json=self._is_json), is_last=False)
+
+    def _be(self, *, is_json: bool) -> None:
+        self._is_known = True
+        self._is_json = is_json
+        self._links = Links(is_json=is_json)
+        self._depth = Depth() if is_json else None
+
+    def finish(self, *, is_cut: bool = False) -> str:
+        """What is still held back. `is_cut`: the text may have ended in mid-word, so that nothing is guessed."""
+        text = self._held
+        if not text:
+            return ""
+        return self._take(text, squeeze(text, is_json=self._is_json), is_last=True, is_cut=is_cut)
+
+    def _take(self, text: str, seen: Squeezed, *, is_last: bool, is_cut: bool = False) -> str:
+        folded = seen.text
+        open_at = [] if is_last else self._open(folded)
+        hits = self._forms.hits(folded)
+        if not hits and not open_at:
+            ready = len(text) if is_last else open_end(text, is_json=self._is_json)
+            self._held = text[ready:]
+            self._pass(text[:ready], folded)
+            return text[:ready]
+        made: list[str] = []
+        past = past_written = 0
+        for index, start, end in hits:
+            if start < past:
+                continue
+            if any(past <= at <= start for at in open_at):
+                break
+            row = self._forms.row(index)
+            if not self._stands(folded, start, end, row):
+                continue
+            begin, stop = seen.begin(start), seen.end(end)
+            self._pass(text[past_written:begin], folded[past:start])
+            made.append(text[past_written:begin])
+            is_unsure = is_cut and end == len(folded) and self._forms.is_longer(folded[start:end])
+            made.append(self._restored(row, text[begin:stop], is_unsure=is_unsure))
+            past, past_written = end, stop
+        return "".join((*made, self._rest(text, seen, (past, past_written), open_at, is_last=is_last)))
+
+    def _rest(self, text: str, seen: Squeezed, past: tuple[int, int], open_at: Sequence[int], *, is_last: bool) -> str:
+        """What follows the last surrogate, up to where something must be held back."""
+        keep = next((at for at in open_at if at >= past[0]), len(seen.text))
+        if keep < len(seen.text):
+            ready = max(seen.begin(keep), past[1])
+        else:
+            ready = len(text) if is_last else open_end(text, is_json=self._is_json)
+        rest = text[past[1] : ready]
+        self._held = text[ready:]
+        self._pass(rest, seen.text[past[0] : keep])
+        if keep:
+            self._before = seen.text[keep - 1]
+        return rest
+
+    def _open(self, folded: str) -> list[int]:
+        """Where something begins that further characters may make a surrogate, or another one."""
+        forms = self._forms
+        size = len(folded)
+        found = []
+        for at in range(max(0, size - forms.longest - 1), size):
+            if folded[at] not in forms.firsts or not self._begins(folded, at):
+                continue
+            tail = folded[at:]
+            if forms.may_go_on(tail) or (tail[-1] == _ENDING and tail[:-1] in forms.rows):
+                found.append(at)
+        return found
+
+    def _begins(self, folded: str, at: int) -> bool:
+        """Whether a word may begin here."""
+        before = folded[at - 1] if at else self._before
+        return not (before and is_wordy(before) and is_wordy(folded[at]))
+
+    def _stands(self, folded: str, start: int, end: int, row: Row) -> bool:
+        """Whether a form stands here as a word of its own, endings aside."""
+        if not self._begins(folded, start):
+            return False
+        after = folded[end : end + 2]
+        if not after or not is_wordy(folded[end - 1]) or not is_wordy(after[0]):
+            return True
+        return after[0] == _ENDING and self._forms.bends(row) and not (len(after) > 1 and is_wordy(after[1]))
+
+    def _restored(self, row: Row, written: str, *, is_unsure: bool) -> str:
+        """The original in the surrogate's place, or the surrogate where that is not safe."""
+        is_left = is_unsure or self._links.is_open()
+        depth = self._depth.depth if self._depth is not None else 0
+        self._pass(written)
+        if is_left:
+            self._counts.left += 1
+            return written
+        self._counts.restored += 1
+        original = in_case_of(row.original, written) if row.is_word and _is_recased(row, written) else row.original
+        for _ in range(depth):
+            original = msgspec.json.encode(original).decode()[1:-1]
+        return original
+
+    def _pass(self, text: str, folded: str = "") -> None:
+        """Text of the target's own has gone by; `folded`: without the surrogates that are known."""
+        if text:
+            self._links.feed(text)
+            if self._depth is not None:
+                self._depth.feed(text)
+        if folded:
+            self._before = folded[-1]
+            self._counts.unknown += self._forms.alike(folded)
+
+
+def _is_recased(row: Row, written: str) -> bool:
+    """Whether a surrogate is all in capitals or all in small letters, and was not so when it was made."""
+    return (written.isupper() and not row.surrogate.isupper()) or (written.islower() and not row.surrogate.islower())

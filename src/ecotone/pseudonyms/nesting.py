@@ -1,0 +1,149 @@
+"""Where in a text something stands: inside a link, or how deep inside of JSON's strings. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+UNREAD_CHARS_MAX: Final = 65536
+"""Text that is put by until somebody asks about it."""
+_START_CHARS_MAX: Final = 64
+"""Longest beginning of a link, such as `background = "https:`, before it is one for sure."""
+
+_MAY_BE_LINK: Final = re.compile(r"//|\]\(|www\.|src|href|action|poster|background|data|url\(|\\\\", re.IGNORECASE)
+
+_LINK: Final = re.compile(
+    r"""
+    (?P<target>\]\(\s*(?!<|\s|mailto:|tel:)\S*)                     # [a](https://x/y
+  | \]\(\s*<[^>\n]*                                               # [a](<https://x y
+  | \b(?:src|href|srcset|action|poster|background|data)\s*=\s*
+      (?:"(?!mailto:|tel:)[^"]*|'(?!mailto:|tel:)[^']*|(?!["'])[^\s>]*)
+  | \burl\(\s*(?:"[^"]*|'[^']*|[^)\s]*)
+  | <[a-z][a-z0-9+.\-]*://[^>\n]*                                  # <https://x y
+  | (?P<quote>["'])(?:[a-z][a-z0-9+.\-]{0,20}:)?(?://|\\\\)(?:(?!(?P=quote))[^\n])*
+  | //[^\s<>]*
+  | \bwww\.[^\s<>]*
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_UNIT: Final = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+
+
+class Links:
+    """Follows a text, however it is cut, and tells whether its end is inside of a link.
+
+    A value that is restored inside of a URL or of an image's target leaves the site when somebody looks at the answer
+    and a browser fetches what it points to.
+    """
+
+    __slots__ = ("_is_json", "_past", "_size")
+
+    def __init__(self, *, is_json: bool) -> None:
+        """`is_json`: the text is JSON's own, with escapes."""
+        self._is_json = is_json
+        self._past: list[str] = []
+        self._size = 0
+
+    def feed(self, text: str) -> None:
+        """Takes a further piece."""
+        self._past.append(text)
+        self._size += len(text)
+        if self._size > UNREAD_CHARS_MAX:
+            self.is_open()
+
+    def is_open(self) -> bool:
+        """Whether what follows would be a part of a link: a URL, a link's or an image's target."""
+        text = "".join(self._past)
+        if self._is_json and "\\" in text:
+            text = _UNIT.sub(_unescape, text)
+        begin = _open_link(text) if _MAY_BE_LINK.search(text) else len(text)
+        kept = text[min(begin, max(0, len(text) - _START_CHARS_MAX)) :]
+        self._past = [kept]
+        self._size = 0
+        return begin < len(text)
+
+
+def _open_link(text: str) -> int:
+    """Where the link begins that is open at the end of the text; the text's length where none is."""
+    at = 0
+    while (found := _LINK.search(text, at)) is not None:
+        end = found.end()
+        if found["target"] is not None:
+            end = _target_end(text, found.start() + 2, end)
+        if end == len(text):
+            return found.start()
+        at = max(end, found.start() + 1)
+    return len(text)
+
+
+def _target_end(text: str, begin: int, end: int) -> int:
+    """Where the parenthesis of a link's target is closed, else `end`. Source: CommonMark 0.31, 6.3."""
+    depth = 1
+    at = begin
+    while at < end:
+        char = text[at]
+        if char == "\\":
+            at += 1
+        elif char == "(":
+            depth += 1
+        elif char == ")":
+            depth -= 1
+            if depth == 0:
+                return at
+        at += 1
+    return end
+
+
+def _unescape(found: re.Match[str]) -> str:
+    if found[1]:
+        return chr(int(found[1], 16))
+    return " " if found[2] in "nrtbf" else found[2]
+
+
+class Depth:
+    """Follows the source of JSON, such as the arguments of a tool call, however it is cut.
+
+    Attributes:
+        depth: 0 outside of strings, 1 in a string, 2 in a string of the JSON that a string holds, and so on.
+    """
+
+    __slots__ = ("_is_new", "_slashes", "depth", "inner")
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.inner: list[bool] = []  # for each depth, whether the string there holds JSON itself
+        self._slashes = 0
+        self._is_new = False
+
+    def feed(self, source: str) -> None:
+        """Takes a further piece."""
+        if not self._is_new and '"' not in source and "\\" not in source:
+            self._slashes = 0
+            return
+        for char in source:
+            if char == "\\":
+                self._slashes += 1
+                continue
+            if char == '"':
+                self._quote()
+            elif self._is_new and not char.isspace():
+                self.inner[-1] = char in "{["
+                self._is_new = False
+            self._slashes = 0
+
+    def _quote(self) -> None:
+        """A quote closes the string it stands in, opens one in the JSON that this string holds, or is text.
+
+        At depth d a string's own quotes have 2^(d-1) - 1 backslashes before them.
+        """
+        self._is_new = False
+        for depth in range(1, self.depth + 1):
+            if self._slashes == (1 << (depth - 1)) - 1:
+                self.depth = depth - 1
+                del self.inner[self.depth :]
+                return
+        is_open = self.depth == 0 or self.inner[-1]
+        if is_open and self._slashes == (1 << self.depth) - 1:
+            self.depth += 1
+            self.inner.append(False)
+            self._is_new = True

@@ -1,0 +1,90 @@
+"""Which pieces of a request's text are replaced: what was found, and every other place where the same value stands.
+
+Taint is by conversation: a detector that saw a value once and not the next time must not let it out (invariant 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import ahocorasick_rs
+import msgspec
+
+from ecotone.pseudonyms.folding import Squeezed, fold, is_apart
+from ecotone.pseudonyms.names import is_common
+from ecotone.pseudonyms.vault import Row
+
+
+class Span(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a segment's text that is replaced."""
+
+    start: int
+    end: int
+    label: str
+    kind: str
+
+
+def merge(spans: Iterable[Span]) -> list[Span]:
+    """Sorted and apart: those that overlap become one over all of them, of the longest one's kind."""
+    merged: list[Span] = []
+    longest = 0
+    for span in sorted(spans, key=lambda one: (one.start, -one.end)):
+        size = span.end - span.start
+        if not merged or span.start >= merged[-1].end:
+            merged.append(span)
+            longest = size
+            continue
+        last = merged[-1]
+        if span.end > last.end or size > longest:
+            of = span if size > longest else last
+            merged[-1] = Span(last.start, max(last.end, span.end), of.label, of.kind)
+        longest = max(longest, size)
+    return merged
+
+
+class Taint:
+    """Finds known values in texts, whatever their case and the signs between their words."""
+
+    def __init__(self, rows: Sequence[tuple[Row, str]]) -> None:
+        """Takes rows, each with its kind."""
+        self._rows: list[tuple[Row, str]] = []
+        forms: dict[str, None] = {}
+        for row, kind in rows:
+            folded = fold(row.original)
+            if _can_recur(folded) and folded not in forms:
+                forms[folded] = None
+                self._rows.append((row, kind))
+        self._search = ahocorasick_rs.AhoCorasick(list(forms)) if forms else None
+
+    def find(self, text: str, seen: Squeezed) -> list[Span]:
+        """Where the values stand in a text; longest first, none inside another."""
+        if self._search is None:
+            return []
+        hits = sorted(
+            self._search.find_matches_as_indexes(seen.text, overlapping=True), key=lambda hit: (hit[1], -hit[2])
+        )
+        found: list[Span] = []
+        past = 0
+        for index, start, end in hits:
+            if start < past or not is_apart(seen.text, start, end):
+                continue
+            row, kind = self._rows[index]
+            begin, stop = seen.begin(start), seen.end(end)
+            if _is_meant(row, text[begin:stop]):
+                found.append(Span(begin, stop, row.label, kind))
+                past = end
+        return found
+
+
+def _can_recur(folded: str) -> bool:
+    """Whether a value says enough that another place with the same characters means the same."""
+    if folded.isascii():
+        return len(folded) >= (4 if folded.isdigit() else 2)
+    return len(folded) >= 2
+
+
+def _is_meant(row: Row, written: str) -> bool:
+    """Whether these words are the value: ordinary words and parts of names only where they are written as names."""
+    if row.is_part or is_common(row.original) or len(row.original) < 3:
+        return written in (row.original, row.original.upper())
+    return True

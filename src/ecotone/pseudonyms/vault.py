@@ -1,0 +1,207 @@
+"""The map of one request: each value that is replaced, and its surrogate; one to one. Lives as long as the answer."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from ecotone.pseudonyms import natural
+from ecotone.pseudonyms.document import refused
+from ecotone.pseudonyms.folding import fold
+from ecotone.pseudonyms.names import choose, in_case_of, initial, is_common, name_parts, pieces, script
+from ecotone.pseudonyms.scope import Dice
+from ecotone.values import Surrogates
+
+ROWS_MAX: Final = 10_000
+ATTEMPTS_MAX: Final = 64
+_TAGS: Final = tuple(first + second for first in "0123456789ABCDEF" for second in "ABCDEF")
+"""A letter stands last, so that the ordinal that follows begins where the digits begin."""
+
+_WORDS: Final = {
+    "account": "ACCOUNT",
+    "contact": "CONTACT",
+    "national_id": "ID",
+    "organisation": "ORG",
+    "place": "PLACE",
+    "bank_account": "ACCOUNT",
+    "record_number": "RECORD",
+    "date_of_birth": "DATE",
+    "email": "EMAIL",
+    "phone": "PHONE",
+    "handle": "HANDLE",
+    "iban": "IBAN",
+    "ip": "IP",
+    "mac": "MAC",
+}
+"""What a tagged surrogate says of its value: by kind, else by label."""
+
+_COMPACT: Final = frozenset({"card", "account", "national_id"})
+"""Labels whose values are the same however they are grouped."""
+
+_WORDLIKE: Final = frozenset({"person", "place", "organisation", "address"})
+"""Labels whose natural surrogates are words: they follow case and take endings."""
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One value and what stands for it.
+
+    Attributes:
+        original: As it was written where it was first met.
+        surrogate: What the target reads.
+        label: The word that policy knows.
+        is_word: The surrogate may take another case, which the original then follows.
+        is_part: A part of a name: replaced elsewhere only as it is written.
+    """
+
+    original: str
+    surrogate: str
+    label: str
+    is_word: bool = False
+    is_part: bool = False
+
+
+class Vault:
+    """Gives each value its surrogate, in the order of first appearance.
+
+    Attributes:
+        rows: By what makes values the same.
+        tag: What all tagged surrogates of this conversation share.
+    """
+
+    def __init__(self, style: Surrogates, dice: Dice, corpus: str) -> None:
+        """Takes the whole text of the request, folded: no surrogate may occur in it."""
+        self.rows: dict[str, Row] = {}
+        self._style = style
+        self._dice = dice
+        self._corpus = corpus
+        self._taken: set[str] = set()
+        self._parts: dict[str, str] = {}
+        self._counts: dict[str, int] = {}
+        self.tag = self._choose_tag()
+
+    def row(self, value: str, label: str, kind: str) -> Row:
+        """The value's row; a new one where it is met for the first time.
+
+        Raises:
+            RefusalError: there are too many, or no surrogate for it.
+        """
+        key = _key(value, label, kind)
+        known = self.rows.get(key)
+        if known is not None:
+            return known
+        if len(self.rows) >= ROWS_MAX:
+            raise refused("too many values would be replaced")
+        made = self._natural(value, label, kind) if self._style is Surrogates.NATURAL else None
+        is_word = made is not None and label in _WORDLIKE and kind != "date_of_birth"
+        surrogate = self._tagged(label, kind) if made is None else made
+        row = self.rows[key] = Row(value, surrogate, label, is_word)
+        if label == "person" and kind != "date_of_birth":
+            self._add_parts(row)
+        return row
+
+    def number(self, written: str, label: str) -> Row:
+        """The row of a value that stands as a JSON number: another number of as many digits.
+
+        Raises:
+            RefusalError: it is not a whole number, or too short to be replaced by another one.
+        """
+        key = f"\x00{written}"
+        known = self.rows.get(key)
+        if known is not None:
+            return known
+        if not written.isdecimal() or not written.isascii() or len(written) < natural.NUMBER_DIGITS_MIN:
+            raise refused("a number cannot be replaced with certainty")
+        for attempt in range(ATTEMPTS_MAX):
+            first = str(1 + self._dice.number(9, "number", written, attempt))
+            surrogate = first + self._dice.digits(len(written) - 1, "digits", written, attempt)
+            if self._is_free(surrogate):
+                self._taken.add(surrogate)
+                row = self.rows[key] = Row(written, surrogate, label)
+                return row
+        raise refused("no surrogate is left for a number")
+
+    def _choose_tag(self) -> str:
+        """A tag that no word of the request's own text carries."""
+        first = self._dice.number(len(_TAGS), "tag")
+        for step in range(len(_TAGS)):
+            tag = _TAGS[(first + step * 7) % len(_TAGS)]
+            if re.search(rf"[a-z]_{tag.lower()}[0-9]", self._corpus) is None:
+                return tag
+        raise refused("the text holds words of every form that a surrogate could have")
+
+    def _tagged(self, label: str, kind: str) -> str:
+        word = _WORDS.get(kind) or _WORDS.get(label) or re.sub("[^A-Z]", "", label.upper())[:16] or "ITEM"
+        count = self._counts[word] = self._counts.get(word, 0) + 1
+        surrogate = f"{word}_{self.tag}{count}"
+        self._taken.add(fold(surrogate))
+        return surrogate
+
+    def _natural(self, value: str, label: str, kind: str) -> str | None:
+        """A free value of the same kind; None where there is none to be had."""
+        if label == "person" and kind != "date_of_birth":
+            return self._person(value)
+        for attempt in range(ATTEMPTS_MAX):
+            made = natural.value(value, label, kind, self._dice, attempt)
+            if made is None:
+                return None
+            if self._is_free(fold(made)):
+                self._taken.add(fold(made))
+                return made
+        return None
+
+    def _is_free(self, folded: str) -> bool:
+        return folded not in self._taken and folded not in self._corpus
+
+    def _person(self, value: str) -> str:
+        """Another name of as many parts; each part has the same name wherever it stands."""
+        kind = script(value)
+        if kind in ("han", "hangul"):
+            return self._name(value, kind)
+        cut = pieces(value)
+        last = max((at for at, (_, naming) in enumerate(cut) if naming), default=-1)
+        if last < 0:
+            return self._name(value, kind)
+        has_given = sum(naming for _, naming in cut) > 1
+        made = []
+        for at, (piece, naming) in enumerate(cut):
+            role = "surname" if at == last and has_given else "given"
+            made.append(in_case_of(self._name(piece, f"{kind}.{role}"), piece) if naming else initial(piece))
+        return "".join(made)
+
+    def _name(self, part: str, role: str) -> str:
+        """Another name for a part of a name: the same one wherever the part stands, and for no other part."""
+        known = self._parts.get(part.lower())
+        if known is not None:
+            return known
+        attempt = 0
+        while True:
+            made = choose(role, self._dice.number(1 << 40, "name", role, part.lower(), attempt), attempt)
+            attempt += 1
+            if self._is_free(fold(made)):
+                self._taken.add(fold(made))
+                self._parts[part.lower()] = made
+                return made
+
+    def _add_parts(self, row: Row) -> None:
+        """Rows for the parts of a name that stand for it on their own, such as the surname."""
+        parts = name_parts(row.original)
+        if len(parts) < 2:
+            return
+        letters = iter("ABCDEFGHIJKL")
+        for part, letter in zip(parts, letters, strict=False):
+            key = _key(part, "person", "person")
+            if key in self.rows or is_common(part) or len(part) < 3:
+                continue
+            other = in_case_of(self._parts[part.lower()], part) if row.is_word else row.surrogate + letter
+            self.rows[key] = Row(part, other, "person", row.is_word, True)
+
+
+def _key(value: str, label: str, kind: str) -> str:
+    """What makes two values the same."""
+    if label == "secret":
+        return value
+    if label in _COMPACT or kind == "phone":
+        return "".join(char for char in value.lower() if char.isalnum())
+    return " ".join(value.lower().split())
