@@ -1,0 +1,115 @@
+"""Secrets with a form of their own: keys and tokens of known vendors, private keys, logins in addresses."""
+
+from __future__ import annotations
+
+import re
+
+import re2
+
+from ecotone.privacy.patterns.form import Form
+from ecotone.privacy.patterns.hit import Hit
+from ecotone.privacy.patterns.numbers import options
+from ecotone.privacy.patterns.vendors import BEGINS, VENDORS
+
+_TOKEN_MAX = 8192
+"""A token is looked at no further, code points (a JWT with many claims has 3,000)."""
+
+_BLOCK_MAX = 16384
+"""A private key ends within this, code points; one that does not is taken to end there."""
+
+_BLOCK_GATES = ("PRIVATE KEY", "PuTTY-User-Key-File-")
+_BLOCK_START = Form(
+    r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----|---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----|PuTTY-User-Key-File-[23]:"
+)
+_BLOCK_END = Form(r"-----END [A-Z0-9 ]{0,40}-----|---- END [A-Z0-9 ]{0,40}----|Private-MAC: [0-9a-f]{40,64}")
+_BLOCK_FRONT = 64
+
+_LOGIN = Form(r"""[A-Za-z][A-Za-z0-9+.-]{1,30}://([^\s/@:"'<>]{0,128}):([^\s/@"'<>]{1,256})@[^\s"'<>,;)\]}]{1,512}""")
+_SCHEME = Form(r"[A-Za-z][A-Za-z0-9+.-]{1,30}\Z")
+_STAND_IN = Form(r"[*xX.…]{3,}|[<{\[$%].*|.*[>}\]]|your.*|.*placeholder.*", re.IGNORECASE)
+
+
+class Keys:
+    """Finds secrets by their form. Built once."""
+
+    def __init__(self) -> None:
+        beginnings: dict[str, list[tuple[str, re.Pattern[str], re.Pattern[str] | None]]] = {}
+        for name, fronts, rest in VENDORS:
+            back = re.compile(BEGINS[name]) if name in BEGINS else None
+            for front in fronts.split():
+                beginnings.setdefault(front, []).append((f"secret.{name}", re.compile(rest), back))
+        self._beginnings = beginnings
+        free = [f for f in beginnings if _inner(beginnings[f])]
+        bound = [f for f in beginnings if f not in free]
+        form = "|".join((r"\b(?:" + _literals(bound) + ")", _literals(free)))
+        self._gate = re2.compile(form.encode(), options())
+
+    def find(self, text: str, raw: bytes) -> list[Hit]:
+        """The hits in the folded text; `raw` is the same as Latin-1."""
+        hits: list[Hit] = []
+        for m in self._gate.finditer(raw):
+            hit = self._token(text, m.start(), m.end())
+            if hit is not None:
+                hits.append(hit)
+        for gate in _BLOCK_GATES:
+            if gate in text:
+                hits += _blocks(text, gate)
+        if "://" in text:
+            hits += _logins(text)
+        return hits
+
+    def _token(self, text: str, start: int, end: int) -> Hit | None:
+        # A longer beginning may hide a shorter one that fits: try all that begin here, longest first.
+        for size in range(end - start, 1, -1):
+            for kind, rest, back in self._beginnings.get(text[start : start + size], ()):
+                first = start
+                if back is not None:
+                    front = back.search(text, max(0, start - 40), start)
+                    if front is None:
+                        continue
+                    first = front.start()
+                found = rest.match(text, start + size, start + size + _TOKEN_MAX)
+                if found is None or len(set(found.group())) <= 2 and back is None:
+                    continue
+                if first and (text[first - 1].isalnum() and text[first - 1] < "\u2e80"):
+                    continue
+                return Hit(first, found.end(), kind, 0.98)
+        return None
+
+
+def _inner(forms: list[tuple[str, re.Pattern[str], re.Pattern[str] | None]]) -> bool:
+    return any(back is not None for _, _, back in forms)
+
+
+def _literals(words: list[str]) -> str:
+    return "|".join(re2.escape(w) for w in sorted(words, key=len, reverse=True))
+
+
+def _blocks(text: str, gate: str) -> list[Hit]:
+    hits = []
+    at = text.find(gate)
+    while at >= 0:
+        begun = _BLOCK_START.search(text, max(0, at - _BLOCK_FRONT), at + _BLOCK_FRONT)
+        next_at = at + len(gate)
+        if begun is not None:
+            wall = text.find("\x1e", begun.end())
+            limit = min(begun.end() + _BLOCK_MAX, len(text) if wall < 0 else wall)
+            ended = _BLOCK_END.search(text, begun.end(), limit)
+            end = ended.end() if ended is not None else limit
+            hits.append(Hit(begun.start(), end, "secret.private_key", 0.99))
+            next_at = max(next_at, end)
+        at = text.find(gate, next_at)
+    return hits
+
+
+def _logins(text: str) -> list[Hit]:
+    hits = []
+    at = text.find("://")
+    while at >= 0:
+        scheme = _SCHEME.search(text, max(0, at - 31), at)
+        if scheme is not None:
+            found = _LOGIN.match(text, scheme.start())
+            if found is not None and _STAND_IN.fullmatch(found[2]) is None:
+                hits.append(Hit(found.start(), found.end(), "secret.url_login", 0.95))
+        at = text.find("://", at + 3)
+    return hits

@@ -1,0 +1,147 @@
+"""Secrets without a form, behind a word that says so: `password: …`, `api_key=…`, `Authorization: Bearer …`."""
+
+from __future__ import annotations
+
+import re
+
+import re2
+
+from ecotone.privacy.patterns.form import Form
+from ecotone.privacy.patterns.hit import Hit
+from ecotone.privacy.patterns.numbers import options
+
+# Strong words make any value a secret that is not plainly none; weak ones only a value that looks random.
+_STRONG = (
+    rb"passw(?:or)?d|passwort|passwd|passphrase|passcode|\bpass\b|pwd|kennwort|mot de passe|\bmdp\b|contrase(?:\xf1|n)a|\bclave\b"
+    rb"|wachtwoord|\bsenha\b|parola d'ordine|accountkey|sharedaccesskey|secret.?access.?key|client.?secret|secret.?key|app.?secret"
+    rb"|private.?key"
+)
+_WEAK = (
+    rb"token|secret|api.?key|access.?key|auth.?key|encryption.?key|signing.?key|licen[cs]e.?key|\bkey\b|\bauth\b|\bsig\b"
+    rb"|signature|schl(?:\xfc|ue)ssel|\bcl(?:\xe9|e) api|\bllave\b|\bchiave\b|\bsleutel\b|\bjeton\b|cookie|session.?id|credential"
+)
+_BEARER_WORD = rb"\bbearer\b|\bbasic\b"
+_GATE = rb"(?i)" + _BEARER_WORD + rb"|" + _STRONG + rb"|" + _WEAK
+_STRONG_WORD = Form(_STRONG.decode("latin-1"), re.IGNORECASE)
+
+_VALUE = (
+    r"""(?:"([^"\n\x1e]{4,200})"|'([^'\n\x1e]{4,200})'|`([^`\n\x1e]{4,200})`|([^\s"'`,;<>(){}\[\]，。；、]{4,400}))"""
+)
+_AFTER = Form(
+    r"""[A-Za-z0-9_-]{0,24}(?:[ ][A-Za-z0-9'-]{1,14}){0,4}?["'\])}*]{0,3}[ \t]{0,3}"""
+    r"""(:=|=>|->|==?|[:：]|\b(?:is|ist|est|es|was|to|lautet|reads)\b:?|è)[ \t*]{0,3}""" + _VALUE,
+    re.IGNORECASE,
+)
+_AFTER_ZH = Form(
+    r"(?:登录|登陆|开机|支付|交易|wifi|WiFi|Wi-Fi)?(?:密码|口令|密钥|秘钥|私钥|令牌|暗号|密碼|パスワード|비밀번호|[Пп]ароль)(?:现在|目前|还|就)?"
+    r"""[ ]?(?:是|为|設為|设为|改为|改成|：|:|=|は|は「|—|-|）：)[ ]?["'“「『]?([!-~]{4,100})"""
+)
+_ZH_GATES = ("密", "口令", "钥", "令牌", "パスワード", "비밀", "ароль")
+_BEARER = Form(r"(?:bearer|basic)[ \t]+([A-Za-z0-9._~+/=-]{8,4096})", re.IGNORECASE)
+
+# What stands in for a secret, or is code that fetches one.
+_STAND_IN = Form(
+    r"[*xX.•…_#-]{3,}|[<{\[$%&@].*|.*[>}\]]|.{0,24}(?:your|placeholder|redacted|dummy|change.?me|insert|replace).{0,60}"
+    r"|(?:os|process|env|config|settings|self|this|args|request|req|params|options|ctx|data|user|std|var|props|state|form|body"
+    r"|response|res|session|secrets|vault|kwargs|event|input|cfg|opts|model|obj|db)[.\[].*|https?:.*|.*\(\)?.*|/[a-z].*",
+    re.IGNORECASE,
+)
+_PLAIN = frozenset(
+    "none null true false str string text int integer number bytes bool boolean any object varchar optional required undefined "
+    "unknown empty missing invalid incorrect wrong correct valid expired secret password passwort token hidden hashed salted "
+    "encrypted stored protected needed necessary mandatory important secure strong weak simple long short different same "
+    "that this what which when where your their about with from value field input admin only case also just still already "
+    "never always sometimes often usually being been have must should shall will would could cannot there here very more less "
+    "another something nothing anything everything everyone set reset changed sent saved known lost forgotten leaked stolen "
+    "falsch richtig erforderlich incorrecta requerida obligatoire default example sample test enabled disabled authentication "
+    "access login user username email account server client public private session".split()
+)
+_ENDING = ("ed", "ing", "able", "ible", "ly", "ion", "ment", "ness")
+_STOP = ".,;:!?…\\"
+
+
+class Spoken:
+    """Finds secrets by the word in front. Built once."""
+
+    def __init__(self) -> None:
+        self._gate = re2.compile(_GATE, options())
+
+    def find(self, text: str, raw: bytes) -> list[Hit]:
+        """The hits in the folded text; `raw` is the same as Latin-1."""
+        hits: list[Hit] = []
+        taken = 0
+        for m in self._gate.finditer(raw):
+            if m.start() < taken:
+                continue
+            hit = _behind(text, m.start(), m.end())
+            if hit is not None:
+                hits.append(hit)
+                taken = hit.end
+        if not text.isascii() and any(gate in text for gate in _ZH_GATES):
+            for found in _AFTER_ZH.finditer(text):
+                value = found[1].rstrip("\"'.,;:!?)")
+                if len(value) >= 4 and _STAND_IN.fullmatch(value) is None and value.lower() not in _PLAIN:
+                    hits.append(Hit(found.start(1), found.start(1) + len(value), "secret.password", 0.9))
+        return hits
+
+
+def _behind(text: str, start: int, end: int) -> Hit | None:
+    word = text[start:end]
+    if word[0] in "bB" and word.lower() in ("bearer", "basic"):
+        found = _BEARER.match(text, start)
+        if found is None or not _tokenish(found[1]):
+            return None
+        return Hit(found.start(1), found.end(1), "secret.authorization", 0.95)
+    found = _AFTER.match(text, end, end + 480)
+    if found is None:
+        return None
+    group = next(g for g in (2, 3, 4, 5) if found[g] is not None)
+    value, quoted, sign = found[group], group != 5, found[1]
+    if not quoted:
+        value = value.rstrip(_STOP)
+    if len(value) < 4 or _STAND_IN.fullmatch(value) is not None or value.lower() in _PLAIN:
+        return None
+    if _STRONG_WORD.match(word) is not None:
+        if not (quoted and " " not in value or _chosen(value, text, found, sign)):
+            return None
+        return Hit(found.start(group), found.start(group) + len(value), "secret.password", 0.9)
+    if not random_like(value):
+        return None
+    return Hit(found.start(group), found.start(group) + len(value), "secret.key", 0.85)
+
+
+def _chosen(value: str, text: str, found: re.Match[str], sign: str) -> bool:
+    """Someone chose it as a password: it is not an identifier of the program, and not a word of the sentence."""
+    if " " in value:
+        return False
+    after = text[found.end() : found.end() + 1]
+    if after and after in "([{":
+        return False
+    if sign in ("=", "==", ":=") and value.isidentifier() and text[found.start(1) - 1] == " ":
+        return False
+    if any(c.isdigit() for c in value) or any(not (c.isalnum() or c in "_-./'’") for c in value):
+        return True
+    if sign == "=" and text[found.start(1) - 1] != " ":
+        return len(value) >= 6 and value.isalpha()
+    return (
+        sign.strip(":").isalpha()
+        and len(value) >= 6
+        and value.isalpha()
+        and not value.endswith(_ENDING)
+        and after in ("", "\n", "\x1e", ".", ",")
+    )
+
+
+def _tokenish(value: str) -> bool:
+    inner = value[1:]
+    return any(c.isdigit() for c in value) or (inner != inner.lower() and inner != inner.upper() and len(value) >= 12)
+
+
+def random_like(value: str) -> bool:
+    """Letters and digits in no order: long enough, of many signs, not a path, a name or a sentence."""
+    size = len(value)
+    if size < 12 or " " in value or "://" in value:
+        return False
+    digits = sum(c.isdigit() for c in value)
+    letters = sum(c.isalpha() for c in value)
+    return digits >= 2 and letters >= 2 and len(set(value)) >= 8 and digits + letters >= size * 0.75
