@@ -198,7 +198,7 @@ def test_a_torn_tail_is_cut_at_every_byte(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path / "whole", "s")
     ledger.note("outcome", {"request": "req-1"})
     ledger.close()
-    path = next((tmp_path / "whole" / "ledger").iterdir())
+    path = next((tmp_path / "whole" / "ledger").glob("*.jsonl"))
     whole = path.read_bytes()
     start = whole[:-1].rfind(b"\n") + 1
     folder = tmp_path / "torn" / "ledger"
@@ -206,6 +206,7 @@ def test_a_torn_tail_is_cut_at_every_byte(tmp_path: Path) -> None:
     copy = folder / path.name
     for end in range(start + 1, len(whole)):
         copy.write_bytes(whole[:end])
+        (folder / "checkpoints").unlink(missing_ok=True)
         assert verify(folder).bad.why == "torn" if end % 50 == 0 else True
         ledger = Ledger.open(tmp_path / "torn", "s")
         assert ledger.close() == 0
@@ -236,18 +237,21 @@ def test_a_segment_that_was_only_begun_is_removed(tmp_path: Path, rest: bytes) -
 
 def test_a_damaged_last_entry_is_kept_aside_and_told(tmp_path: Path) -> None:
     Ledger.open(tmp_path, "s").close()
-    path = next((tmp_path / "ledger").iterdir())
+    path = next((tmp_path / "ledger").glob("*.jsonl"))
     path.write_bytes(path.read_bytes().replace(b'"refused":0', b'"refused":1'))
     Ledger.open(tmp_path, "s").close()
     recovered = [body for _, kind, body in entries(tmp_path) if kind == "recovered"]
     assert recovered[0]["cut_lines"] == 1
     assert b'"refused":1' in (tmp_path / "ledger" / recovered[0]["saved"]).read_bytes()
-    assert verify(tmp_path / "ledger").is_whole
+    assert (recovered[1]["why"], recovered[1]["first_seq"], recovered[1]["size"]) == ("behind_checkpoint", 2, 3)
+    report = verify(tmp_path / "ledger")
+    assert (report.bad.why, report.bad.seq) == ("lost", 2), "a signed checkpoint covered it: the loss is told for ever"
+    assert report.attested.size == report.entries, "and all the rest is verified"
 
 
 def test_without_room_for_the_side_file_half_a_line_is_cut_and_a_whole_one_is_not(tmp_path: Path) -> None:
     Ledger.open(tmp_path, "s").close()
-    path = next((tmp_path / "ledger").iterdir())
+    path = next((tmp_path / "ledger").glob("*.jsonl"))
     disk = FailingDisk(errno.ENOSPC, 0.0)
     disk.fails = {"append"}
     with path.open("ab") as file:

@@ -1,15 +1,25 @@
-"""What a site keeps: the append-only ledger, small documents, hashed keys."""
+"""What a site keeps: the append-only ledger and its proof, small documents, hashed keys."""
 
 from ecotone.store.chain import Entry, Head
+from ecotone.store.checking import Attestation, BadEntry
+from ecotone.store.disk import Lock
+from ecotone.store.evidence import Answer, Question, answered, await_checkpoint
+from ecotone.store.inclusion import Proof, checked, proofs
 from ecotone.store.keys import KeyRing, new_key
-from ecotone.store.ledger import FOLDER, Ledger, LedgerStatus
+from ecotone.store.ledger import FOLDER, LOCK, Ledger, LedgerStatus
 from ecotone.store.limits import LedgerLimits
+from ecotone.store.notes import Note, parse_all
 from ecotone.store.reading import find, last
+from ecotone.store.signing import PUBLIC, verifier_key
 from ecotone.store.state import State
-from ecotone.store.verifying import BadEntry, Report, verify
+from ecotone.store.verifying import Report, Trust, verify
 
 __all__ = [
     "FOLDER",
+    "LOCK",
+    "PUBLIC",
+    "Answer",
+    "Attestation",
     "BadEntry",
     "Entry",
     "Head",
@@ -17,10 +27,21 @@ __all__ = [
     "Ledger",
     "LedgerLimits",
     "LedgerStatus",
+    "Lock",
+    "Note",
+    "Proof",
+    "Question",
     "Report",
     "State",
+    "Trust",
+    "answered",
+    "await_checkpoint",
+    "checked",
     "find",
     "last",
     "new_key",
+    "parse_all",
+    "proofs",
+    "verifier_key",
     "verify",
 ]

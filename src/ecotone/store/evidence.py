@@ -111,7 +111,7 @@ def answered(paths: Path | Sequence[Path], question: Question, trust: Trust) -> 
 
 
 def await_checkpoint(folder: Path, limit_s: float) -> bool:
-    """Waits until a checkpoint covers all that is there now; for a ledger that a site writes. False when it is too late.
+    """Waits until a checkpoint covers all that is there now, where a site writes it. False when that took too long.
 
     Raises:
         OSError: the ledger cannot be read.
@@ -146,7 +146,12 @@ class _Count:
                 self._egress(link)
 
     def _egress(self, link: chain.Link) -> None:
-        said, answer, question = _EGRESSES.decode(link.body), self._answer, self._answer.question
+        answer, question = self._answer, self._answer.question
+        try:
+            said = _EGRESSES.decode(link.body)
+        except msgspec.DecodeError:
+            self._answer.gaps.append(f"entry {link.seq} is an egress that this ecotone cannot read")
+            return
         if question.label is not None and question.label not in said.labels:
             return
         if question.to is not None and question.to not in (said.region, said.target):

@@ -27,10 +27,12 @@ from ecotone.store.signing import site_key
 from ecotone.store.writer import BARRIER, EGRESS, Item, Writer, refusal
 from ecotone.values import ConfigError, Permit, Receipt, RefusalError
 
-__all__ = ["FOLDER", "Ledger", "LedgerStatus"]
+__all__ = ["FOLDER", "LOCK", "Ledger", "LedgerStatus"]
 
 FOLDER: Final = "ledger"
 """Folder of the segments, below the store's."""
+LOCK: Final = "ledger.lock"
+"""File in the store that its writer holds locked."""
 STEP_BACK_MS: Final = 60_000
 """A clock that falls back by less stands still in the ledger; by more, a new segment begins."""
 WATCH_S: Final = 0.001
@@ -126,7 +128,7 @@ class Ledger:
             store.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
-            lock = Lock(store / "ledger.lock")
+            lock = Lock(store / LOCK)
             key = digest_key(store, disk)
             tail, repairs = repaired(folder, disk)
             attester, losses = attesting.opened(folder, tail, site_key(store, disk, site), disk)

@@ -17,7 +17,7 @@ from ecotone.values import ConfigError
 
 # `cryptography` takes 40 ms to import, and most commands never sign: it is imported where it is used.
 
-__all__ = ["KEY", "PUBLIC", "Signer", "Verifier", "site_key"]
+__all__ = ["KEY", "PUBLIC", "Signer", "Verifier", "origin_of", "site_key", "verifier_key"]
 
 KEY: Final = "site.key"
 """File of the private key in the store, for its user only."""
@@ -35,6 +35,22 @@ _NO_MORE: Final = MappingProxyType[str, str]({})
 def fingerprint(public: bytes) -> str:
     """16 hex digits by which a public key (32 bytes) is known."""
     return hashlib.sha256(public).hexdigest()[:16]
+
+
+def origin_of(site: str, public: bytes) -> str:
+    """Who signs: the site's name, as far as a note may name it, and its key's fingerprint."""
+    return f"{_NAME.sub('_', site)[:64] or 'site'}/{fingerprint(public)}"
+
+
+def verifier_key(site: str, key: bytes) -> str:
+    """A site's public key as tools for C2SP notes take it: name, key id, key.
+
+    Raises:
+        ConfigError: `store.public_key`: it is none.
+    """
+    public = _public(key)
+    origin = origin_of(site, public)
+    return f"{origin}+{_key_id(origin, public).hex()}+{base64.b64encode(_ED25519 + public).decode()}"
 
 
 def _key_id(name: str, public: bytes) -> bytes:
@@ -68,7 +84,7 @@ class Signer:
             raise _no_key()
         self._key = found
         self.public = found.public_key().public_bytes_raw()
-        self.origin = f"{_NAME.sub('_', site)[:64] or 'site'}/{fingerprint(self.public)}"
+        self.origin = origin_of(site, self.public)
 
     def note(self, size: int, root: bytes, more: Mapping[str, str] = _NO_MORE, *, about: str = "") -> bytes:
         """A signed note; `about` sets it apart from a checkpoint (`#pruned`)."""
@@ -79,11 +95,6 @@ class Signer:
     def pem(self) -> bytes:
         """The public key as PEM."""
         return _pem(self.public)
-
-    def verifier_key(self) -> str:
-        """The public key as C2SP notes want it: name, key id, key."""
-        key = base64.b64encode(_ED25519 + self.public).decode()
-        return f"{self.origin}+{_key_id(self.origin, self.public).hex()}+{key}"
 
 
 class Verifier:
