@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from ecotone.upstreams import EgressDoor, Options, PremisesDoor, Resolver, UrlTarget
-from ecotone.values import Endpoint, Features, Permit, Place, Receipt, Request, RequestError, TargetError, TargetSpec
+from ecotone.values import (
+    Endpoint,
+    Features,
+    Permit,
+    Place,
+    Receipt,
+    Request,
+    RequestError,
+    TargetError,
+    TargetSpec,
+    binding,
+)
 
 BODY = b'{"model":"assistant","messages":[{"role":"user","content":"hi"}],"stream":false}'
 STREAM = b'{"model":"assistant","messages":[{"role":"user","content":"hi"}],"stream":true}'
@@ -66,7 +76,7 @@ class World:
     def open(self, request):
         prepared = self.target.prepare(request)
         self.seq += 1
-        digest = hashlib.sha256(prepared.body).hexdigest()
+        digest = binding("none", prepared.body)
         permit = Permit("r1", "big", self.target.origin, digest, "none", "all", b"seal")
         calls = Calls()
         if self.place is Place.EDGE:

@@ -257,7 +257,13 @@ class Site:
     ) -> None:
         self.file = folder / "ecotone.yaml"
         self.store = folder / "store"
-        base = {"site": "test", "listen": {"address": "127.0.0.1", "port": 0}, "store": {"path": str(self.store)}}
+        base = {
+            "site": "test",
+            "listen": {"address": "127.0.0.1", "port": 0},
+            "store": {"path": str(self.store)},
+            # The dear detectors have tests of their own; loading their models would slow down all others.
+            "privacy": {"detectors": ["patterns"]},
+        }
         self.file.write_text(yaml.safe_dump(base | config))
         self.log = folder / "site.log"
         if fill is not None:

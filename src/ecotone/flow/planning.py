@@ -17,6 +17,7 @@ from ecotone.values import (
     Candidate,
     DeadlineError,
     EcotoneError,
+    Egress,
     Findings,
     Limit,
     Placement,
@@ -111,11 +112,15 @@ def plan(site: Site, request: Request, findings: Findings) -> Plan:
 def _candidate(site: Site, request: Request, findings: Findings, target: Target, now_s: float) -> Candidate:
     spec = target.spec
     active, waiting = target.load()
-    known = spec.capabilities
+    known, needs = spec.capabilities, request.features.needs
+    limit = constrain(site.policy, findings, spec, key=request.key, model=request.model)
+    if limit.egress is Egress.PSEUDONYMISE:
+        # Probabilities of surrogates' pieces say nothing of the values that stand there in the end.
+        known = (frozenset(needs) if known is None else known) - {"logprobs"}
     return Candidate(
         target=spec.name,
         at=spec.at,
-        limit=constrain(site.policy, findings, spec, key=request.key, model=request.model),
+        limit=limit,
         estimate=site.speeds.predict(
             spec.name,
             prompt_tokens=request.features.prompt_tokens,
@@ -124,7 +129,7 @@ def _candidate(site: Site, request: Request, findings: Findings, target: Target,
             queue=(active, waiting, spec.slots),
         ),
         condition=site.breakers[spec.name].condition(now_s, in_flight=active, waiting=waiting),
-        lacks=() if known is None else tuple(need for need in request.features.needs if need not in known),
+        lacks=() if known is None else tuple(need for need in needs if need not in known),
         serves_endpoint=request.endpoint.value in spec.endpoints,
         context_tokens=spec.context_tokens,
         slots=spec.slots,

@@ -14,8 +14,21 @@ from ecotone.ports import Prepared, Target
 from ecotone.values import Egress, RefusalError, Request, TargetError
 
 
-def prepare(site: Site, request: Request, target: Target, decided: Plan) -> tuple[Prepared, Mapping[str, int]]:
-    """What this target would be sent, and how many values of each label were replaced in it.
+class Ready(msgspec.Struct, frozen=True):
+    """What a target would be sent.
+
+    Attributes:
+        replaced: How many values of each label were replaced in it.
+        restorer: Puts them back into the answer; None where nothing was replaced.
+    """
+
+    prepared: Prepared
+    replaced: Mapping[str, int] = MappingProxyType({})
+    restorer: pseudonyms.Restorer | None = None
+
+
+def prepare(site: Site, request: Request, target: Target, decided: Plan) -> Ready:
+    """The bytes for this target, by the plan's limit on it.
 
     Raises:
         TargetError: this target cannot express the request, or not all that must be replaced can be
@@ -24,7 +37,7 @@ def prepare(site: Site, request: Request, target: Target, decided: Plan) -> tupl
     """
     limit = decided.limit(target.spec.name)
     if limit.egress is not Egress.PSEUDONYMISE:
-        return target.prepare(request), MappingProxyType({})
+        return Ready(target.prepare(request))
     findings = decided.findings
     scope = pseudonyms.Scope(site.surrogate_secret, request.key, target.spec.surrogates)
     try:
@@ -36,4 +49,5 @@ def prepare(site: Site, request: Request, target: Target, decided: Plan) -> tupl
     if masked.leaks(prepared.body):
         raise TargetError("egress_refused", "a value that was to be replaced is still there")
     restorer = masked.restorer(request.endpoint)
-    return msgspec.structs.replace(prepared, reply=restorer, transform=masked.transform), masked.replaced
+    prepared = msgspec.structs.replace(prepared, reply=restorer, transform=masked.transform)
+    return Ready(prepared, masked.replaced, restorer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -13,7 +12,7 @@ from ecotone.estimate import Observation
 from ecotone.flow.answer import Answer
 from ecotone.flow.looking import look_on
 from ecotone.flow.planning import Plan, entry, plan, refusal
-from ecotone.flow.preparing import prepare
+from ecotone.flow.preparing import Ready, prepare
 from ecotone.flow.relay import LATE, Limits, Relay, tokens
 from ecotone.flow.site import Site
 from ecotone.ports import Caller, Prepared, Stream, Target
@@ -90,6 +89,8 @@ class _Run:
         self.output_tokens = 0
         self.answer_bytes = 0
         self.overhead_s = 0.0
+        self.restored = 0
+        self.unrestored = 0
 
     async def go(self) -> None:
         """Decide, then act within the deadline."""
@@ -116,7 +117,8 @@ class _Run:
 
     def decide(self, decided: Plan) -> None:
         """Takes a decision, and notes it."""
-        self.answer.reason = decided.placement.reason
+        if not self.attempts:
+            self.answer.reason = decided.placement.reason
         self.note("placed", entry(self.site, self.request, decided))
 
     def late(self) -> None:
@@ -169,9 +171,12 @@ class _Run:
         if not ticket:
             return self.missed(target, TargetError("breaker_open", "its breaker opened meanwhile"), began_s)
         try:
-            prepared, replaced = prepare(site, self.request, target, decided)
-            leave = await self.allowed(target, prepared, decided, (until_s, replaced))
-            verdict = await self.exchange(target, prepared, leave, decided, (until_s - reserve_s, until_s))
+            ready = prepare(site, self.request, target, decided)
+            leave = await self.allowed(target, ready, decided, until_s)
+            try:
+                verdict = await self.exchange(target, ready.prepared, leave, decided, (until_s - reserve_s, until_s))
+            finally:
+                self.count(ready)
         except TargetError as failure:
             breaker.left(ticket)
             return self.missed(target, failure, began_s)
@@ -221,18 +226,20 @@ class _Run:
         site.telemetry.condition(name, site.breakers[name].condition(now_s, in_flight=0, waiting=0))
         return failure
 
-    async def allowed(
-        self, target: Target, prepared: Prepared, decided: Plan, terms: tuple[float, Mapping[str, int]]
-    ) -> Leave:
-        """For the cloud: budget, permit, and a ledger entry that is durable before the first byte (invariants 1, 2).
+    def count(self, ready: Ready) -> None:
+        """What became of the surrogates in an answer."""
+        if ready.restorer is not None:
+            counts = ready.restorer.counts
+            self.restored += counts.restored
+            self.unrestored += counts.left + counts.unknown
 
-        Args:
-            terms: The instant when the whole request must be over; how many values of each label were replaced.
+    async def allowed(self, target: Target, ready: Ready, decided: Plan, until_s: float) -> Leave:
+        """For the cloud: budget, permit, and a ledger entry that is durable before the first byte (invariants 1, 2).
 
         Raises:
             TargetError: it may not go there after all; the next target may still serve.
         """
-        spec, site, (until_s, replaced) = target.spec, self.site, terms
+        spec, site, prepared = target.spec, self.site, ready.prepared
         if spec.at is Place.EDGE:
             return None, None
         usd_left, bytes_left = site.spend.left(site.budgets)
@@ -253,7 +260,7 @@ class _Run:
         try:
             async with asyncio.timeout_at(until_s):
                 receipt = await site.journal.permit(
-                    permit, body_bytes=size, labels=decided.labels, region=spec.region, replaced=replaced
+                    permit, body_bytes=size, labels=decided.labels, region=spec.region, replaced=ready.replaced
                 )
         except RefusalError as error:
             raise TargetError("egress_refused", error.message) from error
@@ -431,6 +438,8 @@ class _Run:
             cost_usd=self.cost_usd,
             egress_bytes=self.egress_bytes,
             answer_bytes=self.answer_bytes,
+            restored=self.restored,
+            unrestored=self.unrestored,
             attempts=tuple(self.attempts),
             day=site.spend.day,
             day_usd=site.spend.usd,

@@ -103,6 +103,7 @@ class ScriptedTarget:
 
     Attributes:
         sent: (permit, receipt) of each attempt.
+        bodies: What each attempt got.
         opened: The stream of each attempt.
     """
 
@@ -114,6 +115,7 @@ class ScriptedTarget:
         self.probe_script: Iterable[Step] = ()
         self.active = self.aborted = self.probes = 0
         self.sent: list[tuple[Permit | None, Receipt | None]] = []
+        self.bodies: list[bytes] = []
         self.opened: list[MadeStream] = []
 
     @property
@@ -140,6 +142,7 @@ class ScriptedTarget:
         """See `ports.Target.open`."""
         script = self._scripts[min(len(self.sent), len(self._scripts) - 1)]
         self.sent.append((permit, receipt))
+        self.bodies.append(prepared.body)
         self.active += 1
         self.opened.append(MadeStream(self, sink, list(script)))
         return self.opened[-1]

@@ -102,7 +102,7 @@ def test_a_cloud_probe_has_a_permit_for_an_empty_body_in_the_ledger_and_an_edge_
     fail(one, "big")
     fail(one, "small")
     live(one, 3.0)
-    assert one.journal.entries == [("egress", {"request": "probe", "labels": []})]
+    assert one.journal.entries == [("egress", {"request": "probe", "labels": [], "replaced": {}})]
 
 
 def test_a_probe_that_the_ledger_holds_back_leaves_the_target_unreachable_for_callers(stage: Make) -> None:
