@@ -40,8 +40,8 @@ def evidence(  # noqa: PLR0913 - one argument an option
 
     The whole ledger is verified on the way. The answer names the entries that were read, whether anything among them is
     missing, and the signed root over them; "0" is an answer with the same proof. An entry is durable before its bytes
-    go, so no less than this left is impossible. Times without a zone are UTC. Leaves with 1 where the ledger is not
-    whole. It may run beside the site, and then waits some seconds for a signature over the newest entries.
+    go, so nothing left that is not counted. Times without a zone are UTC. Leaves with 1 where the ledger is not whole.
+    It may run beside the site, and then waits some seconds for a signature over the newest entries.
 
     \b
     Examples:

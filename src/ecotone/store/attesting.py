@@ -73,6 +73,7 @@ class Attester:
         self._raw = noted.raw if noted is not None else b""
         self._size = noted.size if noted is not None else 0
         self._fd, self._end, self._is_suspect = -1, self._path.stat().st_size if self._path.exists() else 0, False
+        self._is_first = True  # with peaks: the next start need not read what this one has read
         self._since_s: float | None = None
         self._last_s = -1e9
         self._looked_s = -1e9
@@ -153,7 +154,8 @@ class Attester:
         self._last_s, self._since_s = time.monotonic(), None
         tree = self._tree
         root = tree.root()
-        raw = self._signer.note(tree.size, root, {"peaks": notes.joined(tree.peaks)} if is_start else {})
+        more = {"peaks": notes.joined(tree.peaks)} if is_start or self._is_first else {}
+        raw = self._signer.note(tree.size, root, more)
         if raw == self._raw or self._is_dumb:
             return
         try:
@@ -163,8 +165,8 @@ class Attester:
             self._since_s = self._last_s
             return
         if tree.size > self._size:
-            self.said.append((CHECKPOINT, encoded({"size": tree.size, "root": root.hex()})))
-        self.failure, self._raw, self._size = "", raw, tree.size
+            self.said.append(_repeated(tree.size, root))
+        self.failure, self._raw, self._size, self._is_first = "", raw, tree.size, False
 
     def _write(self, content: bytes) -> None:
         """Appends to the file of checkpoints, durably.
@@ -200,6 +202,11 @@ class Attester:
             self._fd = -1
 
 
+def _repeated(size: int, root: bytes) -> tuple[bytes, bytes]:
+    """The entry that repeats a checkpoint in the chain."""
+    return CHECKPOINT, encoded({"size": size, "root": root.hex()})
+
+
 def opened(folder: Path, tail: Tail, signer: Signer, disk: Disk) -> tuple[Attester, list[Loss]]:
     """The attester of a ledger that ends with `tail`, and what its last checkpoint shows to be wrong with it.
 
@@ -217,7 +224,10 @@ def opened(folder: Path, tail: Tail, signer: Signer, disk: Disk) -> tuple[Attest
         losses.append(
             Loss("headless", 0, "", 0) if noted is None else Loss("other_root", noted.size, noted.root.hex(), 0)
         )
-    return Attester(folder, tree, noted, signer, disk), losses
+    attester = Attester(folder, tree, noted, signer, disk)
+    if noted is not None and noted.size == size and size:
+        attester.said.append(_repeated(size, noted.root))  # the one at the last end: no entry could follow it
+    return attester, losses
 
 
 def _repaired(path: Path, size: int, verifier: Verifier, disk: Disk) -> tuple[notes.Note | None, list[Loss]]:
