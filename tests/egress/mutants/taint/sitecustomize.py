@@ -1,0 +1,17 @@
+"""Mutation: only the last message is looked at (invariant 3 taken out)."""
+
+import json
+import sys
+
+if "up" in sys.orig_argv:
+    room = sys.modules["ecotone.privacy.inspect"]
+    whole = room.segments
+
+    def last_only(body):
+        tree = json.loads(body)
+        if isinstance(tree.get("messages"), list):
+            tree["messages"] = tree["messages"][-1:]
+        found = whole(json.dumps(tree).encode())
+        return type(found)(found.segments, found.runs, found.is_opaque, None)
+
+    room.segments = last_only

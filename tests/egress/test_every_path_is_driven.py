@@ -1,0 +1,97 @@
+"""A new endpoint, a new way to place a request or a new room that talks fails here until a scene drives it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+from pathlib import Path
+from typing import cast
+
+import ecotone
+from ecotone.gateway.corridor import Corridor
+from ecotone.gateway.routes import Routes
+from ecotone.values import Endpoint, Mode, Place, Wish
+from tests.egress import conversations, scenes
+
+DRIVEN_ROUTES = {
+    "/v1/chat/completions": "direct and all others",
+    "/v1/completions": "direct and all others",
+    "/v1/embeddings": "direct and all others",
+    "/v1/explain": "explain",
+    "/v1/explain/": "explain",
+    "/v1/models": "look_inside",
+    "/v1/models/": "explain, wrong_names",
+    "/healthz": "takes nothing from the caller",
+    "/readyz": "takes nothing from the caller",
+    "/metrics": "look_inside",
+    "/admin/status": "look_inside",
+    "/admin/reload": "reloading",
+}
+DRIVEN_MODES = {
+    Mode.CLOUD: "direct",
+    Mode.EDGE: "fallback",
+    Mode.AUTO: "policy is the same, whatever the order (placement.obstacle); sim drives it",
+    Mode.SHADOW: "nothing is compared yet: the mode orders targets as `cloud` does",
+}
+NOT_BUILT = ("hedge", "job", "batch", "shadow", "cascade", "cache", "responses", "messages", "files", "feedback", "hub")
+"""Paths of DESIGN.md, 1.4, that this product does not have yet. When one comes, it needs a scene."""
+
+MAY_TALK = {
+    "assets": "`ecotone models pull`, a command of its own, before anything is served",
+    "gateway": "listens",
+    "upstreams": "the doors",
+    "engines": "socket pairs with our own workers",
+    "detectors": "socket pairs with our own worker",
+    "cli": "asks our own site on loopback",
+}
+TALKING = {"socket", "http.client", "urllib.request", "httptools", "uvicorn", "smtplib", "ftplib", "requests", "httpx"}
+
+
+def test_every_route_is_driven() -> None:
+    routes = Routes(cast(Corridor, None))
+    assert set(routes._exact) | set(routes._below) == set(DRIVEN_ROUTES)
+
+
+def test_every_endpoint_has_places_for_a_value() -> None:
+    assert set(conversations.PLACES) == set(Endpoint)
+
+
+def test_every_mode_wish_and_place_is_driven() -> None:
+    assert set(DRIVEN_MODES) == set(Mode)
+    assert set(Wish) == {Wish.AUTO, Wish.EDGE, Wish.CLOUD}
+    assert set(Place) == {Place.EDGE, Place.CLOUD}
+
+
+def test_what_was_not_built_is_not_there() -> None:
+    source = Path(ecotone.__file__).parent
+    names = {path.stem for room in ("flow", "gateway", "upstreams") for path in (source / room).glob("*.py")}
+    assert not names & set(NOT_BUILT), "a new way out: give it a scene in tests/egress/scenes.py, and strike it here"
+
+
+def test_only_these_rooms_can_talk() -> None:
+    source = Path(ecotone.__file__).parent
+    found: dict[str, set[str]] = {}
+    for path in source.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name in TALKING or name.split(".")[0] in TALKING for name in names):
+                found.setdefault(path.relative_to(source).parts[0], set()).add(path.name)
+    assert set(found) - {"telemetry"} <= set(MAY_TALK), found
+
+
+def test_every_scene_is_run() -> None:
+    written = {name for name, each in vars(scenes).items() if callable(each) and _is_scene(each)}
+    tests = Path(__file__).with_name("test_paths.py").read_text()
+    driven = {scene.__name__ for scene in scenes.ON_ONE_SITE}
+    assert written - driven == {name for name in written - driven if f"scenes.{name}(" in tests}
+
+
+def _is_scene(each: object) -> bool:
+    code = getattr(each, "__code__", None)
+    return code is not None and code.co_varnames[:1] == ("stage",) and not each.__name__.startswith("_")  # type: ignore[attr-defined]
+
+
+def test_plug_ins_run_in_the_detectors_worker_only() -> None:
+    groups = {point.group for point in importlib.metadata.distribution("ecotone").entry_points}
+    assert groups <= {"console_scripts", "ecotone.detectors"}

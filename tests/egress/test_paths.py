@@ -1,0 +1,72 @@
+"""Nothing protected is seen outside, on any path. The scenes are in `scenes.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.conftest import Site
+from tests.egress import scenes
+from tests.egress.stage import TOTAL, Stage, small_disk
+
+SHARE = max(12, TOTAL // 20)
+
+
+@pytest.fixture(scope="module")
+def site(stage: Stage) -> Iterator[Site]:
+    """The site of the scenes that need no other."""
+    made = stage.site()
+    yield made
+    stage.look_inside(made)
+
+
+@pytest.mark.parametrize("scene", scenes.ON_ONE_SITE, ids=lambda scene: scene.__name__)
+def test_nothing_protected_leaves_on(scene: Callable[[Stage, Site, int], None], stage: Stage, site: Site) -> None:
+    scene(stage, site, SHARE * (2 if scene is scenes.direct else 1))
+
+
+def test_what_is_found_after_a_reload_stays(stage: Stage) -> None:
+    scenes.reloading(stage, SHARE * 2)
+
+
+def test_with_the_cloud_switched_off_not_a_packet_leaves(stage: Stage) -> None:
+    scenes.no_cloud(stage, SHARE)
+
+
+def test_with_a_full_disk_nothing_leaves_at_all(stage: Stage) -> None:
+    with small_disk(stage.folder / "disk") as disk:
+        scenes.full_disk(stage, SHARE, disk)
+
+
+def test_nothing_protected_leaves_while_the_site_stops(stage: Stage) -> None:
+    scenes.stopping(stage, SHARE)
+
+
+def test_values_go_as_surrogates_and_come_back_as_themselves(stage: Stage) -> None:
+    site = stage.site(stage.config(**scenes.MASKED))
+    scenes.masked(stage, site, SHARE * 3)
+    stage.look_inside(site)
+    site.stop()
+
+
+def test_names_and_topics_stay_also_when_their_detector_is_killed_or_held(stage: Stage) -> None:
+    scenes.detectors(stage, SHARE * 2)
+
+
+def test_the_sites_own_terms_stay(stage: Stage) -> None:
+    scenes.terms(stage, SHARE)
+
+
+def test_a_rogue_in_the_process_gets_nothing_out(stage: Stage) -> None:
+    scenes.rogue(stage, SHARE)
+
+
+@pytest.mark.xfail(strict=True, reason="the outcome's log line and ledger entry tell a model name that does not exist")
+def test_a_value_that_is_given_as_a_name_is_told_to_the_caller_alone(stage: Stage) -> None:
+    site = stage.site()
+    try:
+        scenes.wrong_names(stage, site, 6)
+    finally:
+        site.stop()
+        stage.judged.clear()
