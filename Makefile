@@ -9,11 +9,12 @@ export ECOTONE_TEST_STORE ?= $(CURDIR)/$(VENV)/.ecotone-test-store
 HISTORIES ?= 20000
 SEED ?= 0
 ROUNDS ?= 50
+CONVERSATIONS ?= 3000
 # The rooms that decide: every branch of theirs is tested.
 CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/pseudonyms/*,*/ecotone/estimate/*,*/ecotone/placement/*,*/ecotone/flow/*
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check sim faults bench-gateway bench-engine docs format clean
+.PHONY: help setup up test check sim faults test-egress bench-gateway bench-engine bench-privacy docs format clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,12 +57,18 @@ faults: $(STAMP) ## kill, tear, fill and cut for longer than `make test` does (R
 	@$(BIN)/ecotone models pull smollm2-135m --store $(ECOTONE_TEST_STORE)
 	ECOTONE_FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/faults -p no:cacheprovider
 
+test-egress: $(STAMP) ## what leaves a site, packet by packet: every path under random faults (CONVERSATIONS=3000)
+	ECOTONE_EGRESS_CONVERSATIONS=$(CONVERSATIONS) $(BIN)/python -m pytest tests/egress tests/yardsticks -p no:cacheprovider
+
 bench-gateway: $(STAMP) ## CPU, latency, streams and memory beside nginx and LiteLLM (about 15 minutes)
 	$(BIN)/python benchmarks/gateway/run.py $(ARGS)
 
 bench-engine: $(STAMP) ## the local model through Ecotone and bare, in one run
 	@$(BIN)/ecotone models pull smollm2-135m --store $(ECOTONE_TEST_STORE)
 	$(BIN)/python benchmarks/engine/run.py $(ARGS)
+
+bench-privacy: $(STAMP) ## what the detectors find and miss, and what they cost, beside Presidio (ARGS=--quick)
+	$(BIN)/python benchmarks/privacy/run.py $(ARGS)
 
 docs: $(STAMP) ## write the generated pages of docs/reference
 	$(BIN)/python -m ecotone.cli.reference

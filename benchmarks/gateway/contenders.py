@@ -176,6 +176,7 @@ targets:
   up: {{url: "http://127.0.0.1:{upstream_port}/v1", model: fake-1, key: "env:UP_KEY", at: {at}{price}}}
 models:
   assistant: {{targets: [up], mode: auto}}
+privacy: {{detectors: [patterns]}}
 keys: {{bench: "env:BENCH_KEY"}}
 """
 PRICE = ", price: {input_usd_per_mtok: 0.25, output_usd_per_mtok: 2.0}"

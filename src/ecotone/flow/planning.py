@@ -247,6 +247,8 @@ def refusal(site: Site, decided: Plan) -> EcotoneError:
     word = reason.partition(".")[2]
     told = "; ".join(f"{loss.target}: {loss.obstacle} ({loss.detail})" for loss in decided.placement.lost)
     message = f"No target can take this request now. {told}"
+    if decided.findings.missing:
+        message += f". Not looked at, so it stays: {', '.join(decided.findings.missing)}"
     if word in _STATUS:
         return RefusalError(reason, message, status=403)
     if word == "context":

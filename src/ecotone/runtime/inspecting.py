@@ -100,6 +100,8 @@ class Inspecting:
             return []
         status = self._workers.status()
         found = [f"detector {name}: {why} ({cause})" for name, (why, cause) in status.failed.items()]
+        if status.state == "starting":
+            return ["the detectors' models are being loaded: nothing may leave until they are"]
         if status.state == "pausing":
             found.append(f"the detectors' worker {status.died}; it is started again, and nothing may leave until then")
         return [f"{trouble}: what it should have looked at stays at the site" for trouble in found]

@@ -22,7 +22,7 @@ from ecotone.runtime.inspecting import Inspecting
 from ecotone.runtime.local import Local, fetch, missing
 from ecotone.runtime.memory import Memory
 from ecotone.runtime.running import Parts, Running
-from ecotone.store import Ledger, State
+from ecotone.store import Ledger, LedgerLimits, State
 from ecotone.store.disk import Disk
 from ecotone.store.keys import digest_key
 from ecotone.telemetry import Metrics, drain_logs, set_up_logs
@@ -90,7 +90,7 @@ def _raise_descriptor_limit(connections: int) -> None:
 
 async def _live(inputs: Inputs, config: settings.Config) -> int:
     store = Path(config.store.path).expanduser()  # noqa: ASYNC240 - before anything is served
-    ledger = Ledger.open(store, config.site)
+    ledger = Ledger.open(store, config.site, limits=LedgerLimits(keep_days=config.ledger.keep_days))
     try:
         state = State(store)
         metrics = Metrics()
@@ -263,7 +263,5 @@ def _say_hello(running: Running, address: tuple[Any, ...]) -> None:
     """Where the site listens and what it lets out, in words, on standard output."""
     host, port = address[0], address[1]
     shown = f"[{host}]" if ":" in host else host
-    site = running.site
-    cloud = "the cloud is off (ECOTONE_NO_CLOUD=1)" if site.is_cloud_off else site.policy.says
-    sys.stdout.write(f"listening on http://{shown}:{port}\nprivacy: {cloud}\n")
+    sys.stdout.write(f"listening on http://{shown}:{port}\nprivacy: {running.privacy()}\n")
     sys.stdout.flush()

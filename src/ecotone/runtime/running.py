@@ -25,7 +25,7 @@ from ecotone.upstreams import EgressDoor, Guard, PremisesDoor, Resolver
 from ecotone.values import ConfigError, Place, Request
 
 OWNER: Final = "ecotone"
-FIXED: Final = ("site", "listen", "store", "limits", "fast_lane", "log")
+FIXED: Final = ("site", "listen", "store", "ledger", "limits", "fast_lane", "log")
 """Sections that a running site does not change; a reload says so."""
 
 
@@ -147,7 +147,7 @@ class Running:
             "site": config.site,
             "version": __version__,
             "up_s": round(time.time() - self._began_s, 1),
-            "privacy": site.policy.says,
+            "privacy": self.privacy(),
             "detectors": self._parts.inspecting.status(),
             "detectors_missing": list(site.look.missing),
             "cloud": "off (ECOTONE_NO_CLOUD=1)" if site.is_cloud_off else "allowed",
@@ -172,6 +172,14 @@ class Running:
             "ledger": self._ledger_status(),
             "troubles": self.troubles(),
         }
+
+    def privacy(self) -> str:
+        """In words, who looks, and what may leave."""
+        if self.site.is_cloud_off:
+            return "the cloud is off (ECOTONE_NO_CLOUD=1)"
+        names = self.config.privacy.detectors
+        who = f"{', '.join(names)} look at what might leave" if names else "no detector looks"
+        return f"{who}; {self.site.policy.says}"
 
     def breaker_states(self) -> dict[str, float]:
         """For the metric: 0 closed, 1 half-open, 2 open, by target."""
