@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ecotone.detectors import names_lists, names_text
+from ecotone.detectors import names_chinese, names_lists, names_text
+from ecotone.detectors.names_chinese import Chinese
 from ecotone.detectors.names_latin import VERSION, Latin
 from ecotone.detectors.names_rules import Rules
 from ecotone.values import Finding
@@ -24,11 +25,11 @@ _RANK: Final = {"person": 0, "organisation": 1, "place": 2}
 class Names:
     """Rules, lists and models. Made by `make`."""
 
-    def __init__(self, latin: Latin, chinese: Any, lists: names_lists.Lists) -> None:
+    def __init__(self, latin: Latin, chinese: Chinese | None, lists: names_lists.Lists) -> None:
         """Keeps its parts; `chinese` may be None."""
         self._latin, self._chinese = latin, chinese
         self._rules = Rules(lists)
-        self.version = f"{RULES}-{lists.digest}+en{VERSION}" + (f"+zh{chinese.version}" if chinese else "")
+        self.version = f"{RULES}-{lists.digest}+en-{VERSION}" + (f"+{chinese.version}" if chinese else "")
 
     def find(self, texts: Sequence[str]) -> list[list[Finding]]:
         """For each text, people, places and organisations, in order and without overlap."""
@@ -37,11 +38,15 @@ class Names:
     def _find(self, text: str) -> list[Finding]:
         found = [_finding("person", guess.start, guess.end, guess.confidence) for guess in self._rules.find(text)]
         entities = self._latin.find(list(names_text.prose(text)))
+        if self._chinese is not None and names_text.HAN.search(text):
+            entities += self._chinese.find(text)
         found += [_finding(each.label, each.start, each.end, each.confidence) for each in entities]
         return [*_merged(found), *self._unknown(text)]
 
     def _unknown(self, text: str) -> list[Finding]:
         scripts = names_text.other_scripts(text)
+        if self._chinese is None and "ja" not in scripts and names_text.HAN_WORD.search(text):
+            scripts.append("zh")
         return [Finding("unknown", f"no_model:{script}", 0, 0, 1.0, NAME) for script in scripts]
 
 
@@ -49,10 +54,11 @@ def make(settings: Mapping[str, Any]) -> Names:
     """Loads lists and models.
 
     Raises:
-        ImportError: the package of the model for Latin script is not installed.
+        ImportError: the package of the model for Latin script is not installed, or a model is not whole.
+        ValueError: a model is not the one that was measured.
     """
-    lists = names_lists.read()
-    return Names(Latin(lists), None, lists)
+    lists, folder = names_lists.read(), names_chinese.folder(settings)
+    return Names(Latin(lists), Chinese(folder) if folder else None, lists)
 
 
 def _finding(label: str, start: int, end: int, confidence: float) -> Finding:

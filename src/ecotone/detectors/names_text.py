@@ -15,7 +15,8 @@ CHUNK_CHARS: Final = 900
 LINE_CHARS: Final = 300
 """Of a line, as much is looked at to tell code from prose."""
 
-HAN: Final = re2.compile(r"\p{Han}[\p{Han}·・]+|\p{Han}")
+HAN: Final = re2.compile(r"\p{Han}")
+HAN_WORD: Final = re2.compile(r"\p{Han}{2,}")
 OTHER: Final = re2.compile(
     r"(\p{Cyrillic}{3,})|([\p{Hiragana}\p{Katakana}ー]{2,})|(\p{Hangul}{2,})|(\p{Arabic}{3,})|(\p{Hebrew}{3,})"
     r"|(\p{Greek}{3,})|([\p{Devanagari}\p{Bengali}\p{Tamil}\p{Telugu}\p{Gujarati}]{2,})|(\p{Thai}{3,})"
@@ -67,6 +68,15 @@ def _own(language: str) -> frozenset[str]:
 
 
 STOPS: Final = {name: _own(name) for name in _STOP}
+
+
+class Entity(msgspec.Struct, frozen=True):
+    """What a model saw, offsets into the text."""
+
+    label: str
+    start: int
+    end: int
+    confidence: float
 
 
 class Chunk(msgspec.Struct, frozen=True):
