@@ -31,7 +31,7 @@ class Leaks:
 
     def __init__(self, rows: Sequence[Row], body: bytes, texts: Iterable[str]) -> None:
         """Takes the rows, the masked body, and the masked texts in it; every other string there is the API's own."""
-        self._taint = Taint([(row, "") for row in rows])
+        self._taint = Taint(rows)
         written: dict[bytes, None] = {}
         encoded: dict[bytes, None] = {}
         for row in rows:

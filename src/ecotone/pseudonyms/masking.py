@@ -15,12 +15,13 @@ from ecotone.pseudonyms.document import Document, refused
 from ecotone.pseudonyms.folding import Squeezed, squeeze
 from ecotone.pseudonyms.leaks import Leaks
 from ecotone.pseudonyms.matching import Forms
+from ecotone.pseudonyms.names import dressed
 from ecotone.pseudonyms.note import add_note
 from ecotone.pseudonyms.restoring import Restorer
 from ecotone.pseudonyms.scope import Dice, Scope
 from ecotone.pseudonyms.spans import Span, Taint, merge
 from ecotone.pseudonyms.vault import Row, Vault
-from ecotone.values import INSIDE, Endpoint, Finding, Request, Segment, Surrogates
+from ecotone.values import INSIDE, Endpoint, Finding, Request, Segment
 
 _FIXED: Final = frozenset(
     {"role", "type", "detail", "format", "encoding_format", "service_tier", "reasoning_effort", "tool_choice", "object"}
@@ -89,17 +90,18 @@ def mask(
     work.find(spots, labels)
     work.taint()
     work.write()
-    if scope.style is Surrogates.TAGGED and work.vault.rows and request.endpoint is Endpoint.CHAT:
-        add_note(document.root, work.vault.tag)
-    body = document.encode()
     rows = tuple(work.vault.rows.values())
+    tag = work.vault.tag if any(row.is_tagged for row in rows) else ""
+    if tag and request.endpoint is Endpoint.CHAT:
+        add_note(document.root, tag)
+    body = document.encode()
     leaks = Leaks(rows, body, work.texts)
     if leaks(body):
         raise refused("a value was replaced and still stands elsewhere in the body")
     sealed = [hashlib.sha256(request.body).hexdigest(), work.done, hashlib.sha256(body).hexdigest()]
     seal = hmac.digest(scope.secret, msgspec.json.encode(["transform", *sealed]), "sha256").hex()
     masked = msgspec.structs.replace(request, body=body)
-    forms = Forms(rows, work.vault.tag if scope.style is Surrogates.TAGGED else "")
+    forms = Forms(rows, tag)
     return Masked(masked, f"pseudonymise:{seal}", MappingProxyType(work.replaced), rows, forms, leaks)
 
 
@@ -140,8 +142,7 @@ class _Work:
 
     def taint(self) -> None:
         """Adds all other places of the same values."""
-        kinds = {id(row): "" for row in self.vault.rows.values()}
-        taint = Taint([(row, kinds[id(row)]) for row in self.vault.rows.values()])
+        taint = Taint(self.vault.rows.values())
         for at, segment in enumerate(self._segments):
             more = taint.find(segment.text, self._seen[at])
             if more:
@@ -170,7 +171,9 @@ class _Work:
         text, past = self._segments[at].text, 0
         for span in spans:
             row = self._row(at, span)
-            made += (text[past : span.start], row.surrogate)
+            written = text[span.start : span.end]
+            surrogate = dressed(row.surrogate, row.original, written) if row.is_word else row.surrogate
+            made += (text[past : span.start], surrogate)
             past = span.end
             self.done.append((at, span.start, span.end, span.label))
             self.replaced[span.label] = self.replaced.get(span.label, 0) + 1

@@ -15,9 +15,9 @@ import ahocorasick_rs
 import msgspec
 
 from ecotone.pseudonyms.folding import Squeezed, fold, is_wordy, open_end, squeeze
-from ecotone.pseudonyms.names import in_case_of
+from ecotone.pseudonyms.names import dressed
 from ecotone.pseudonyms.nesting import Depth, Links
-from ecotone.pseudonyms.vault import Row
+from ecotone.pseudonyms.vault import Row, is_grouped
 
 _ENDING: Final = "s"
 """The ending that a word may take: plural, German and Scandinavian genitive. Others begin with an apostrophe."""
@@ -41,16 +41,19 @@ class Forms:
     """All surrogates of one request, ready to be looked for. Shared by all channels of all attempts."""
 
     def __init__(self, rows: Sequence[Row], tag: str) -> None:
-        """`tag`: what tagged surrogates share; empty where they are natural."""
+        """`tag`: what tagged surrogates share; empty where all are natural."""
         self.rows = {fold(row.surrogate): row for row in rows}
+        for row in rows:
+            if not row.is_tagged and is_grouped(row.label, row.kind):
+                plain = Row(_ungrouped(row.original), _ungrouped(row.surrogate), row.label)
+                self.rows.setdefault(fold(plain.surrogate), plain)
         self.sorted = sorted(self.rows)
         self.firsts = frozenset(form[0] for form in self.sorted)
         self.longest = max(map(len, self.sorted), default=0)
         self._search = ahocorasick_rs.AhoCorasick(self.sorted) if self.sorted else None
         self._mark = f"_{tag.lower()}" if tag else "\x00"
-        words = {form.partition("_")[0] for form in self.sorted} if tag else set()
+        words = {form.partition("_")[0] for form, row in self.rows.items() if row.is_tagged}
         self._like = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(words)))}){self._mark}[0-9]") if words else None
-        self._is_tagged = bool(tag)
 
     def hits(self, text: str) -> list[tuple[int, int, int]]:
         """(index in `sorted`, start, end) of all forms in a folded text, the leftmost first, of those the longest."""
@@ -72,10 +75,6 @@ class Forms:
         """Whether a form begins with this folded text and goes on."""
         at = bisect_left(self.sorted, text)
         return at + 1 < len(self.sorted) and self.sorted[at + 1].startswith(text)
-
-    def bends(self, row: Row) -> bool:
-        """Whether a surrogate may take an ending."""
-        return self._is_tagged or row.is_word
 
     def alike(self, text: str) -> int:
         """How many words of a folded text look like a tagged surrogate."""
@@ -191,7 +190,7 @@ class Channel:
         after = folded[end : end + 2]
         if not after or not is_wordy(folded[end - 1]) or not is_wordy(after[0]):
             return True
-        return after[0] == _ENDING and self._forms.bends(row) and not (len(after) > 1 and is_wordy(after[1]))
+        return after[0] == _ENDING and (row.is_tagged or row.is_word) and not (len(after) > 1 and is_wordy(after[1]))
 
     def _restored(self, row: Row, written: str, *, is_unsure: bool) -> str:
         """The original in the surrogate's place, or the surrogate where that is not safe."""
@@ -202,7 +201,7 @@ class Channel:
             self._counts.left += 1
             return written
         self._counts.restored += 1
-        original = in_case_of(row.original, written) if row.is_word and _is_recased(row, written) else row.original
+        original = dressed(row.original, row.surrogate, written) if row.is_word else row.original
         for _ in range(depth):
             original = msgspec.json.encode(original).decode()[1:-1]
         return original
@@ -218,6 +217,6 @@ class Channel:
             self._counts.unknown += self._forms.alike(folded)
 
 
-def _is_recased(row: Row, written: str) -> bool:
-    """Whether a surrogate is all in capitals or all in small letters, and was not so when it was made."""
-    return (written.isupper() and not row.surrogate.isupper()) or (written.islower() and not row.surrogate.islower())
+def _ungrouped(value: str) -> str:
+    """A number without what stands between its digits."""
+    return "".join(char for char in value if char.isalnum() or char == "+")

@@ -395,6 +395,7 @@ _COMMON: Final = frozenset(
 """Names that are words too, and words that a detector may take for names: replaced elsewhere only as written."""
 
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’.\-][^\W\d_]+)*\.?")
+_SIGNS: Final = re.compile(r"[\s_\-\u2010-\u2015]+")
 _HAN: Final = re.compile("[\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff]")
 _CYRILLIC: Final = re.compile("[\u0400-\u052f]")
 _HANGUL: Final = re.compile("[\uac00-\ud7af]")
@@ -746,6 +747,19 @@ def in_case_of(made: str, written: str) -> str:
     if written.isupper() and len(written) > 1:
         return made.upper()
     return made.lower() if written.islower() else made
+
+
+def dressed(made: str, model: str, written: str) -> str:
+    """What stands for `model`, as `written` differs from it: all capitals, all small, other signs between the words."""
+    if written == model:
+        return made
+    if (written.isupper() and not model.isupper()) or (written.islower() and not model.islower()):
+        made = in_case_of(made, written)
+    signs = _SIGNS.findall(written)
+    if "\\" in written or signs == _SIGNS.findall(model) or len(signs) != len(_SIGNS.findall(made)):
+        return made
+    left = iter(signs)
+    return _SIGNS.sub(lambda _: next(left), made)
 
 
 _LISTS: Final = {

@@ -5,14 +5,14 @@ Taint is by conversation: a detector that saw a value once and not the next time
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import ahocorasick_rs
 import msgspec
 
 from ecotone.pseudonyms.folding import Squeezed, fold, is_apart
 from ecotone.pseudonyms.names import is_common
-from ecotone.pseudonyms.vault import Row
+from ecotone.pseudonyms.vault import Row, compact, is_grouped
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
@@ -45,16 +45,16 @@ def merge(spans: Iterable[Span]) -> list[Span]:
 class Taint:
     """Finds known values in texts, whatever their case and the signs between their words."""
 
-    def __init__(self, rows: Sequence[tuple[Row, str]]) -> None:
-        """Takes rows, each with its kind."""
-        self._rows: list[tuple[Row, str]] = []
-        forms: dict[str, None] = {}
-        for row, kind in rows:
-            folded = fold(row.original)
-            if _can_recur(folded) and folded not in forms:
-                forms[folded] = None
-                self._rows.append((row, kind))
-        self._search = ahocorasick_rs.AhoCorasick(list(forms)) if forms else None
+    def __init__(self, rows: Iterable[Row]) -> None:
+        """Takes what is replaced."""
+        forms: dict[str, Row] = {}
+        for row in rows:
+            forms.setdefault(fold(row.original), row)
+            if is_grouped(row.label, row.kind):
+                forms.setdefault(compact(row.original), row)
+        kept = {form: row for form, row in forms.items() if _can_recur(form)}
+        self._rows = list(kept.values())
+        self._search = ahocorasick_rs.AhoCorasick(list(kept)) if kept else None
 
     def find(self, text: str, seen: Squeezed) -> list[Span]:
         """Where the values stand in a text; longest first, none inside another."""
@@ -68,10 +68,10 @@ class Taint:
         for index, start, end in hits:
             if start < past or not is_apart(seen.text, start, end):
                 continue
-            row, kind = self._rows[index]
+            row = self._rows[index]
             begin, stop = seen.begin(start), seen.end(end)
             if _is_meant(row, text[begin:stop]):
-                found.append(Span(begin, stop, row.label, kind))
+                found.append(Span(begin, stop, row.label, row.kind))
                 past = end
         return found
 

@@ -16,6 +16,8 @@ from ecotone.values import Surrogates
 
 ROWS_MAX: Final = 10_000
 ATTEMPTS_MAX: Final = 64
+PART_CHARS_MIN: Final = 3
+"""Shorter parts of names are words of too many texts."""
 _TAGS: Final = tuple(first + second for first in "0123456789ABCDEF" for second in "ABCDEF")
 """A letter stands last, so that the ordinal that follows begins where the digits begin."""
 
@@ -37,7 +39,7 @@ _WORDS: Final = {
 }
 """What a tagged surrogate says of its value: by kind, else by label."""
 
-_COMPACT: Final = frozenset({"card", "account", "national_id"})
+_GROUPED: Final = frozenset({"card", "account", "national_id"})
 """Labels whose values are the same however they are grouped."""
 
 _WORDLIKE: Final = frozenset({"person", "place", "organisation", "address"})
@@ -50,14 +52,17 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         original: As it was written where it was first met.
         surrogate: What the target reads.
-        label: The word that policy knows.
-        is_word: The surrogate may take another case, which the original then follows.
+        label, kind: What the value is.
+        is_tagged: The surrogate is an opaque word; else it is a value of the same form.
+        is_word: The surrogate is of words that may take another case or other signs between them; the original follows.
         is_part: A part of a name: replaced elsewhere only as it is written.
     """
 
     original: str
     surrogate: str
     label: str
+    kind: str = ""
+    is_tagged: bool = False
     is_word: bool = False
     is_part: bool = False
 
@@ -87,17 +92,19 @@ class Vault:
         Raises:
             RefusalError: there are too many, or no surrogate for it.
         """
-        key = _key(value, label, kind)
+        key = self._key(value, label, kind)
         known = self.rows.get(key)
         if known is not None:
             return known
         if len(self.rows) >= ROWS_MAX:
             raise refused("too many values would be replaced")
         made = self._natural(value, label, kind) if self._style is Surrogates.NATURAL else None
-        is_word = made is not None and label in _WORDLIKE and kind != "date_of_birth"
-        surrogate = self._tagged(label, kind) if made is None else made
-        row = self.rows[key] = Row(value, surrogate, label, is_word)
-        if label == "person" and kind != "date_of_birth":
+        if made is None:
+            row = Row(value, self._tagged(label, kind), label, kind, is_tagged=True)
+        else:
+            row = Row(value, made, label, kind, is_word=_is_words(label, kind))
+        self.rows[key] = row
+        if label == "person" and _is_words(label, kind):
             self._add_parts(row)
         return row
 
@@ -118,7 +125,7 @@ class Vault:
             surrogate = first + self._dice.digits(len(written) - 1, "digits", written, attempt)
             if self._is_free(surrogate):
                 self._taken.add(surrogate)
-                row = self.rows[key] = Row(written, surrogate, label)
+                row = self.rows[key] = Row(written, surrogate, label, "number")
                 return row
         raise refused("no surrogate is left for a number")
 
@@ -140,7 +147,7 @@ class Vault:
 
     def _natural(self, value: str, label: str, kind: str) -> str | None:
         """A free value of the same kind; None where there is none to be had."""
-        if label == "person" and kind != "date_of_birth":
+        if label == "person" and _is_words(label, kind):
             return self._person(value)
         for attempt in range(ATTEMPTS_MAX):
             made = natural.value(value, label, kind, self._dice, attempt)
@@ -189,19 +196,33 @@ class Vault:
         parts = name_parts(row.original)
         if len(parts) < 2:
             return
-        letters = iter("ABCDEFGHIJKL")
-        for part, letter in zip(parts, letters, strict=False):
-            key = _key(part, "person", "person")
-            if key in self.rows or is_common(part) or len(part) < 3:
+        for part, letter in zip(parts, "ABCDEFGH", strict=False):
+            key = self._key(part, "person", "person")
+            if key in self.rows or len(part) < PART_CHARS_MIN or is_common(part):
                 continue
-            other = in_case_of(self._parts[part.lower()], part) if row.is_word else row.surrogate + letter
-            self.rows[key] = Row(part, other, "person", row.is_word, True)
+            other = row.surrogate + letter if row.is_tagged else in_case_of(self._parts[part.lower()], part)
+            self.rows[key] = Row(part, other, "person", "person", row.is_tagged, row.is_word, True)
+
+    def _key(self, value: str, label: str, kind: str) -> str:
+        """What makes two values the same."""
+        if label == "secret":
+            return value
+        if is_grouped(label, kind):
+            return compact(value)
+        if self._style is Surrogates.NATURAL and _is_words(label, kind):
+            return fold(value)
+        return " ".join(value.lower().split())
 
 
-def _key(value: str, label: str, kind: str) -> str:
-    """What makes two values the same."""
-    if label == "secret":
-        return value
-    if label in _COMPACT or kind == "phone":
-        return "".join(char for char in value.lower() if char.isalnum())
-    return " ".join(value.lower().split())
+def is_grouped(label: str, kind: str) -> bool:
+    """Whether a value is the same however it is grouped: digits and letters count."""
+    return label in _GROUPED or kind == "phone"
+
+
+def compact(value: str) -> str:
+    """A value's digits and letters."""
+    return "".join(char for char in value.lower() if char.isalnum())
+
+
+def _is_words(label: str, kind: str) -> bool:
+    return label in _WORDLIKE and kind != "date_of_birth"
