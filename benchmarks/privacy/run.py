@@ -99,7 +99,7 @@ def build(names: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def variants(found: dict[str, list[list[Predicted]]]) -> Iterator[tuple[str, list[list[Predicted]]]]:
-    """What is scored: our detectors one on the other, and Presidio at two scores, and with places held back."""
+    """What is scored: our detectors one on the other, and Presidio at two scores."""
     stack: list[list[list[Predicted]]] = []
     title = ""
     for name in OURS:
@@ -112,7 +112,6 @@ def variants(found: dict[str, list[list[Predicted]]]) -> Iterator[tuple[str, lis
     if "presidio" in found:
         yield "presidio", found["presidio"]
         yield "presidio, score 0.4", systems.at_least(found["presidio"], 0.4)
-        yield "presidio, places too", systems.with_places(found["presidio"])
 
 
 def quality(made: dict[str, Any], sets: dict[str, list[Document]], misses: int) -> dict[str, Any]:

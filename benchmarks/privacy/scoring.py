@@ -5,9 +5,10 @@ addresses, **T3** the rest (place, organisation, date ...), which is no error wh
 
 - **Per label**: a gold span is found where predictions of the same label cover at least half of it; a prediction is
   right where gold of the same label covers at least half of it.
-- **T1, T2, ALL (T1 + T2), the leak view**: a gold span is found only where predictions that would be masked, of any T1
-  or T2 label, cover 90 % of its letters and digits. A prediction is right where gold of *any* label covers at least
-  half of it.
+- **T1, T2, ALL (T1 + T2), the leak view**: a gold span is found only where predictions of any type that can be masked
+  (T1, T2, places) cover 90 % of its letters and digits. A prediction (of T1 or T2) is right where gold
+  of *any* label covers at least half of it. HELD is ALL in Ecotone's default policy, stricter on itself: places are
+  free there, so they cover nothing.
 - **Prompt level**: a text counts as positive where it has any T1 or T2 span; a hit is any T1 or T2 prediction.
 - **Alarms**: the share of ordinary texts, which hold nothing, with a prediction all the same.
 
@@ -24,7 +25,9 @@ T1 = frozenset({"EMAIL", "PHONE", "CARD", "IBAN", "NATIONAL_ID", "IP", "ID", "SE
 T2 = frozenset({"PERSON", "ADDRESS"})
 LEAK_SHARE = 0.9
 OVERLAP_SHARE = 0.5
-TIERS = ("T1", "T2", "ALL")
+TIERS = ("T1", "T2", "ALL", "HELD")
+MASKABLE = frozenset({"LOCATION"})
+"""Labels of T3 that cover a span in the leak view. With this, Presidio's figures of the study come out to the digit."""
 HELD = ("T1", "T2", "topic", "unknown")
 """Tiers of predictions that keep a text at the site."""
 
@@ -207,8 +210,9 @@ def _score_unplaced(result: Score, one: Document, predicted: Sequence[Predicted]
         tally.gold += 1
         tally.found += is_found
         if name in ("T1", "T2"):
-            result.tiers["ALL"].gold += 1
-            result.tiers["ALL"].found += is_found
+            for whole in ("ALL", "HELD"):
+                result.tiers[whole].gold += 1
+                result.tiers[whole].found += is_found
             if not is_found:
                 result.misses.append(Miss(one.id, False, one.must_match, 0, len(one.text)))
 
@@ -232,22 +236,23 @@ def _score_labels(result: Score, one: Document, gold: Sequence[Span], predicted:
 
 
 def _score_leaks(result: Score, one: Document, gold: Sequence[Span], predicted: Sequence[Predicted]) -> None:
-    masked = [prediction for prediction in predicted if prediction.tier in ("T1", "T2")]
+    held = [prediction for prediction in predicted if prediction.tier in ("T1", "T2")]
+    masked = held + [one for one in predicted if one.tier == "T3" and one.label in MASKABLE]
     for span in gold:
         tier = tier_of(span.label)
         if tier == "T3":
             continue
-        is_found = _is_masked(one.text, span, masked)
-        for name in (tier, "ALL"):
+        is_masked, is_held = _is_masked(one.text, span, masked), _is_masked(one.text, span, held)
+        for name, is_found in ((tier, is_masked), ("ALL", is_masked), ("HELD", is_held)):
             result.tiers[name].gold += 1
             result.tiers[name].found += is_found
-        if not is_found:
+        if not is_held:
             result.misses.append(Miss(one.id, False, span.label, span.start, span.end))
-    for prediction in masked:
+    for prediction in held:
         if _cannot_judge(one, prediction):
             continue
         is_right = _covered(prediction, gold) >= OVERLAP_SHARE * (prediction.end - prediction.start)
-        for name in (prediction.tier, "ALL"):
+        for name in (prediction.tier, "ALL", "HELD"):
             result.tiers[name].predicted += 1
             result.tiers[name].right += is_right
         if not is_right:

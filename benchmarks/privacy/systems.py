@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -167,12 +166,6 @@ def at_least(found: Iterable[Sequence[Predicted]], confidence: float) -> list[li
 def together(*several: Sequence[Sequence[Predicted]]) -> list[list[Predicted]]:
     """What some detectors see between them."""
     return [[one for found in each for one in found] for each in zip(*several, strict=True)]
-
-
-def with_places(found: Iterable[Sequence[Predicted]]) -> list[list[Predicted]]:
-    """The same, with places held back too (T2), as a street address is a place to Presidio."""
-    also = frozenset({"ADDRESS"})
-    return [[replace(one, tier="T2", also=also) if one.label == "LOCATION" else one for one in each] for each in found]
 
 
 def _install() -> None:

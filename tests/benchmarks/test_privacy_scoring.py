@@ -40,11 +40,13 @@ def test_two_predictions_of_other_labels_mask_a_span_together() -> None:
     assert (result.tiers["T1"].predicted, result.tiers["T1"].right) == (1, 1)
 
 
-def test_what_is_not_masked_does_not_cover() -> None:
+def test_what_can_be_masked_covers_and_what_the_default_policy_lets_go_does_not_hold() -> None:
     one = _document("Ask Anna Blum today", (4, 13, "PERSON"))
-    result = score([one], [[_said(4, 13, "ORG", "T3")]])
-    assert (result.tiers["T2"].gold, result.tiers["T2"].found) == (1, 0)
-    assert result.tiers["ALL"].predicted == 0
+    result = score([one], [[_said(4, 13, "LOCATION", "T3")]])
+    assert (result.tiers["T2"].found, result.tiers["ALL"].found, result.tiers["HELD"].found) == (1, 1, 0)
+    assert result.tiers["ALL"].predicted == result.tiers["HELD"].predicted == 0
+    assert result.labels["PERSON"].found == 0
+    assert score([one], [[_said(4, 13, "ORG", "T3")]]).tiers["ALL"].found == 0
 
 
 def test_by_label_half_of_the_span_is_enough_and_less_is_not() -> None:
