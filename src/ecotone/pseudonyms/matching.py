@@ -48,7 +48,8 @@ class Forms:
                 plain = Row(_ungrouped(row.original), _ungrouped(row.surrogate), row.label)
                 self.rows.setdefault(fold(plain.surrogate), plain)
         self.sorted = sorted(self.rows)
-        self.firsts = frozenset(form[0] for form in self.sorted)
+        # What a form begins with, one sign or two: most words of an answer are told apart by that.
+        self.begins = frozenset(form[:size] for form in self.sorted for size in (1, 2))
         self.longest = max(map(len, self.sorted), default=0)
         self._search = ahocorasick_rs.AhoCorasick(self.sorted) if self.sorted else None
         self._mark = f"_{tag.lower()}" if tag else "\x00"
@@ -86,7 +87,18 @@ class Forms:
 class Channel:
     """One text that comes in pieces: what a choice says, a tool call's arguments, a whole answer at once."""
 
-    __slots__ = ("_before", "_counts", "_depth", "_forms", "_held", "_is_json", "_is_known", "_links")
+    __slots__ = (
+        "_before",
+        "_counts",
+        "_depth",
+        "_forms",
+        "_held",
+        "_is_cut",
+        "_is_json",
+        "_is_known",
+        "_is_last",
+        "_links",
+    )
 
     def __init__(self, forms: Forms, counts: Counts, *, is_json: bool | None = None) -> None:
         """Args:
@@ -97,6 +109,7 @@ class Channel:
         self._counts = counts
         self._held = ""
         self._before = ""
+        self._is_last = self._is_cut = False
         self._be(is_json=is_json is True)
         self._is_known = is_json is not None
 
@@ -108,8 +121,16 @@ class Channel:
             if not begun:
                 return piece
             self._be(is_json=begun[0] == "{")
-        ready = open_end(text, is_json=self._is_json)
-        return self._take(text, squeeze(text[:ready], is_json=self._is_json), is_last=False)
+        if "\\" not in text:
+            seen = squeeze(text)
+            hits, open_at = self._forms.hits(seen.text), self._open(seen.text)
+            if not hits and not open_at:
+                self._held = ""
+                self._pass(text, seen.text)
+                return text
+            return self._take(text, seen, hits, open_at)
+        seen = squeeze(text[: open_end(text, is_json=self._is_json)], is_json=self._is_json)
+        return self._take(text, seen, self._forms.hits(seen.text), self._open(seen.text))
 
     def _be(self, *, is_json: bool) -> None:
         self._is_known = True
@@ -122,17 +143,13 @@ class Channel:
         text = self._held
         if not text:
             return ""
-        return self._take(text, squeeze(text, is_json=self._is_json), is_last=True, is_cut=is_cut)
+        seen = squeeze(text, is_json=self._is_json)
+        self._is_last, self._is_cut = True, is_cut
+        return self._take(text, seen, self._forms.hits(seen.text), ())
 
-    def _take(self, text: str, seen: Squeezed, *, is_last: bool, is_cut: bool = False) -> str:
+    def _take(self, text: str, seen: Squeezed, hits: Sequence[tuple[int, int, int]], open_at: Sequence[int]) -> str:
+        """Replaces what is certain and holds back the rest."""
         folded = seen.text
-        open_at = [] if is_last else self._open(folded)
-        hits = self._forms.hits(folded)
-        if not hits and not open_at:
-            ready = len(text) if is_last else open_end(text, is_json=self._is_json)
-            self._held = text[ready:]
-            self._pass(text[:ready], folded)
-            return text[:ready]
         made: list[str] = []
         past = past_written = 0
         for index, start, end in hits:
@@ -146,18 +163,18 @@ class Channel:
             begin, stop = seen.begin(start), seen.end(end)
             self._pass(text[past_written:begin], folded[past:start])
             made.append(text[past_written:begin])
-            is_unsure = is_cut and end == len(folded) and self._forms.is_longer(folded[start:end])
+            is_unsure = self._is_cut and end == len(folded) and self._forms.is_longer(folded[start:end])
             made.append(self._restored(row, text[begin:stop], is_unsure=is_unsure))
             past, past_written = end, stop
-        return "".join((*made, self._rest(text, seen, (past, past_written), open_at, is_last=is_last)))
+        return "".join((*made, self._rest(text, seen, (past, past_written), open_at)))
 
-    def _rest(self, text: str, seen: Squeezed, past: tuple[int, int], open_at: Sequence[int], *, is_last: bool) -> str:
+    def _rest(self, text: str, seen: Squeezed, past: tuple[int, int], open_at: Sequence[int]) -> str:
         """What follows the last surrogate, up to where something must be held back."""
         keep = next((at for at in open_at if at >= past[0]), len(seen.text))
         if keep < len(seen.text):
             ready = max(seen.begin(keep), past[1])
         else:
-            ready = len(text) if is_last else open_end(text, is_json=self._is_json)
+            ready = len(text) if self._is_last else open_end(text, is_json=self._is_json)
         rest = text[past[1] : ready]
         self._held = text[ready:]
         self._pass(rest, seen.text[past[0] : keep])
@@ -171,7 +188,7 @@ class Channel:
         size = len(folded)
         found = []
         for at in range(max(0, size - forms.longest - 1), size):
-            if folded[at] not in forms.firsts or not self._begins(folded, at):
+            if folded[at : at + 2] not in forms.begins or not self._begins(folded, at):
                 continue
             tail = folded[at:]
             if forms.may_go_on(tail) or (tail[-1] == _ENDING and tail[:-1] in forms.rows):
