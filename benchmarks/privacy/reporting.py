@@ -19,6 +19,7 @@ def shown(score: Score) -> dict[str, Any]:
         "tiers": {name: tally.shown() for name, tally in score.tiers.items()},
         "labels": {name: tally.shown() for name, tally in sorted(score.labels.items())},
         "prompts": score.prompts.shown(),
+        "unplaced": score.unplaced.shown(),
         "ordinary": score.ordinary,
         "alarms": {name: count / score.ordinary if score.ordinary else None for name, count in score.alarms.items()},
     }
@@ -105,6 +106,7 @@ def _quality(result: dict[str, Any]) -> list[str]:
         "| set | system | T1 structured | PERSON | ADDRESS | ALL (T1 + T2) | HELD | holds something: R / P |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
+    unplaced = []
     for name, scores in result["scores"].items():
         if name == "negatives_en":
             continue
@@ -116,6 +118,10 @@ def _quality(result: dict[str, Any]) -> list[str]:
             cells = " | ".join(_three(one) for one in some)
             seen = f"{_number(prompts['recall'])} / {_number(prompts['precision'])}"
             lines.append(f"| {name} | {system} | {cells} | {seen} |")
+            if found["unplaced"]["gold"]:
+                unplaced.append(f"{system} {found['unplaced']['found']} of {found['unplaced']['gold']}")
+    if unplaced:
+        lines += ["", f"Texts of argus_unit of which only is known that something must match: {', '.join(unplaced)}."]
     return [*lines, ""]
 
 
@@ -209,8 +215,7 @@ _REMARKS = """\
   can only be told on a site's own traffic.
 - Presidio runs as it comes, with the small English model that `names` uses for Latin text; larger models find more
   names. It is not made for Chinese.
-- argus_realistic labels structured data only: PERSON predictions there are not judged. In argus_unit many texts only
-  say that something must match.
+- argus_realistic labels structured data only: PERSON predictions there are not judged.
 - CPU time is that of the process, one thread, one text after the other, the detectors in-process; in a site the dear
   ones run in a worker, and what was seen once is not looked at again.
 """

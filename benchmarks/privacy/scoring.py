@@ -10,6 +10,7 @@ addresses, **T3** the rest (place, organisation, date ...), which is no error wh
   of *any* label covers at least half of it. HELD is ALL in Ecotone's default policy, stricter on itself: places are
   free there, so they cover nothing.
 - **Prompt level**: a text counts as positive where it has any T1 or T2 span; a hit is any T1 or T2 prediction.
+- Where only that something must match is known, and not what (`spans: null`), a text counts in a tally of its own.
 - **Alarms**: the share of ordinary texts, which hold nothing, with a prediction all the same.
 
 F2 = 5 P R / (4 P + R) throughout: what was missed weighs more than what was masked without need.
@@ -160,6 +161,7 @@ class Score:
     labels: dict[str, Tally] = field(default_factory=dict)
     tiers: dict[str, Tally] = field(default_factory=lambda: {name: Tally() for name in TIERS})
     prompts: Tally = field(default_factory=Tally)
+    unplaced: Tally = field(default_factory=Tally)
     documents: int = 0
     alarms: dict[str, int] = field(default_factory=lambda: {"T1": 0, "T2": 0, "topic": 0, "unknown": 0, "any": 0})
     ordinary: int = 0
@@ -175,10 +177,10 @@ def score(documents: Sequence[Document], predictions: Iterable[Sequence[Predicte
     result = Score()
     for one, predicted in zip(documents, predictions, strict=True):
         result.documents += 1
-        _prompt(result, one, predicted)
         if one.spans is None:
             _score_unplaced(result, one, predicted)
         else:
+            _prompt(result, one, predicted)
             _score_labels(result, one, one.spans, predicted)
             _score_leaks(result, one, one.spans, predicted)
     return result
@@ -201,20 +203,12 @@ def _prompt(result: Score, one: Document, predicted: Sequence[Predicted]) -> Non
 
 
 def _score_unplaced(result: Score, one: Document, predicted: Sequence[Predicted]) -> None:
-    """Where something must match: recall by whether anything did; precision cannot be told."""
-    for name, is_found in (
-        (one.must_match, any(prediction.is_right_for(one.must_match) for prediction in predicted)),
-        (tier_of(one.must_match), any(prediction.tier in ("T1", "T2") for prediction in predicted)),
-    ):
-        tally = result.tiers[name] if name in TIERS else result.label(name)
-        tally.gold += 1
-        tally.found += is_found
-        if name in ("T1", "T2"):
-            for whole in ("ALL", "HELD"):
-                result.tiers[whole].gold += 1
-                result.tiers[whole].found += is_found
-            if not is_found:
-                result.misses.append(Miss(one.id, False, one.must_match, 0, len(one.text)))
+    """Where something must match: whether anything did that would be held back."""
+    is_found = any(prediction.tier in ("T1", "T2") for prediction in predicted)
+    result.unplaced.gold += 1
+    result.unplaced.found += is_found
+    if not is_found:
+        result.misses.append(Miss(one.id, False, one.must_match, 0, len(one.text)))
 
 
 def _score_labels(result: Score, one: Document, gold: Sequence[Span], predicted: Sequence[Predicted]) -> None:

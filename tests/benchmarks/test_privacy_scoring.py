@@ -77,12 +77,13 @@ def test_a_kind_may_stand_for_two_labels_of_the_data() -> None:
     assert "NATIONAL_ID" not in result.labels
 
 
-def test_where_something_must_match_anything_protected_does() -> None:
+def test_where_something_must_match_it_is_counted_apart() -> None:
     row = {"id": "u", "text": "IBAN DE89", "spans": None, "type": "IBAN", "match": True}
     found = score([document(row)], [[_said(5, 9, "ID")]])
-    assert (found.tiers["T1"].gold, found.tiers["T1"].found, found.tiers["T1"].predicted) == (1, 1, 0)
-    assert (found.labels["IBAN"].gold, found.labels["IBAN"].found) == (1, 0)
-    assert score([document(row)], [[]]).tiers["ALL"].recall == 0.0
+    assert (found.unplaced.gold, found.unplaced.found) == (1, 1)
+    assert (found.tiers["T1"].gold, found.tiers["T1"].predicted, found.prompts.gold, found.ordinary) == (0, 0, 0, 0)
+    missed = score([document(row)], [[_said(0, 4, "ORG", "T3")]])
+    assert (missed.unplaced.recall, missed.misses[0].label) == (0.0, "IBAN")
 
 
 def test_names_are_not_judged_where_they_are_not_labelled() -> None:
