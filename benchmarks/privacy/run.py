@@ -156,7 +156,8 @@ def curve(sets: dict[str, list[Document]], said: dict[str, dict[str, list[list[P
             for name in (*holding, *ordinary):
                 found = systems.at_least(dict(variants(said[name]))[title], confidence)
                 hits = [any(one.tier in scoring.HELD for one in each) for each in found]
-                positive = [hit for hit, one in zip(hits, sets[name], strict=True) if one.spans and one.holds & {"T1", "T2"}]
+                held = [bool(one.spans) and bool(one.holds & {"T1", "T2"}) for one in sets[name]]
+                positive = [hit for hit, is_held in zip(hits, held, strict=True) if is_held]
                 if name in ordinary:
                     point["alarms"] = sum(hits) / len(hits)
                 elif positive:
