@@ -164,9 +164,17 @@ def _topics(result: dict[str, Any]) -> list[str]:
         "## Topics, on text of our own that was never trained on", "",
         "| label | texts | this label seen | any topic seen |", "|---|---|---|---|",
     ]  # fmt: skip
-    for label, count in sorted(result["topics"].items()):
+    for label, count in sorted(result["topics"]["labels"].items()):
         seen = "–" if label == "none" else _percent(count["seen"] / count["texts"])
         lines.append(f"| {label} | {count['texts']} | {seen} | {_percent(count['any'] / count['texts'])} |")
+    points = result["topics"]["curve"]
+    names = list(points[0]["shares"])
+    lines += ["", f"| confidence | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    before = None
+    for point in points:
+        if point["shares"] != before:
+            before = point["shares"]
+            lines.append(f"| {point['confidence']:g} | {' | '.join(_percent(before.get(name)) for name in names)} |")
     return [*lines, ""]
 
 

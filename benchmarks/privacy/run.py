@@ -166,23 +166,37 @@ def curve(sets: dict[str, list[Document]], said: dict[str, dict[str, list[list[P
     return points
 
 
-def topics(made: dict[str, Any], quick: bool) -> dict[str, Any]:
-    """Recall by topic and alarms, on text of our own that no topic was trained on; with all detectors."""
+def topics(made: dict[str, Any], ordinary: Sequence[Document], quick: bool) -> dict[str, Any]:
+    """Topics on text of our own that no topic was trained on: by label, and the curve against alarms."""
     if not TOPICS_SET.is_file() or "topics" not in made:
         return {}
     rows = [json.loads(line) for line in TOPICS_SET.read_text(encoding="utf-8").splitlines() if line.strip()]
     rows = rows[:: max(1, len(rows) // QUICK_EACH)] if quick else rows
     found = made["topics"].find([row["text"] for row in rows])
-    counts: dict[str, dict[str, int]] = {}
+    labels: dict[str, dict[str, int]] = {}
     for row, each in zip(rows, found, strict=True):
-        wanted = set(row.get("labels") or ([row["label"]] if row.get("label") else [])) - {"none"}
         seen = {one.label for one in each}
-        for label in wanted or {"none"}:
-            count = counts.setdefault(label, {"texts": 0, "seen": 0, "any": 0})
+        for label in row["labels"] or ["none"]:
+            count = labels.setdefault(label, {"texts": 0, "seen": 0, "any": 0})
             count["texts"] += 1
             count["seen"] += label in seen
             count["any"] += bool(seen)
-    return counts
+    groups = {
+        "English: seen": [at for at, row in enumerate(rows) if row["labels"] and row["lang"] == "en"],
+        "English near misses: alarms": [at for at, row in enumerate(rows) if not row["labels"] and row["lang"] == "en"],
+        "de fr es zh: seen": [at for at, row in enumerate(rows) if row["labels"] and row["lang"] != "en"],
+        "de fr es zh near misses: alarms": [
+            at for at, row in enumerate(rows) if not row["labels"] and row["lang"] != "en"
+        ],
+    }
+    plain = made["topics"].find([one.text for one in ordinary])
+    points = []
+    for confidence in CONFIDENCES:
+        kept = systems.at_least(found, confidence)
+        point = {name: sum(bool(kept[at]) for at in group) / len(group) for name, group in groups.items() if group}
+        point["ordinary prompts: alarms"] = sum(map(bool, systems.at_least(plain, confidence))) / len(plain)
+        points.append({"confidence": confidence, "shares": point})
+    return {"labels": labels, "curve": points}
 
 
 def speed(made: dict[str, Any], sets: dict[str, list[Document]], quick: bool) -> list[dict[str, Any]]:
@@ -225,7 +239,7 @@ def main() -> int:
     }
     if not options.no_quality:
         result |= quality(made, {name: sets[name] for name in options.sets}, options.misses)
-        result["topics"] = topics(made, options.quick)
+        result["topics"] = topics(made, sets["negatives_en"], options.quick)
     if not options.no_speed:
         result["speed"] = speed(made, sets, options.quick)
     result |= {"load_average_after": os.getloadavg(), "took_s": time.monotonic() - began_s}
