@@ -93,7 +93,7 @@ class Upstream:
 
     Attributes:
         behaviour: `ok`, a status such as `503`, `429-5` (with Retry-After 5), `html`, `silent`, `cut`, `reset`,
-            `empty`.
+            `empty`, `echo` (says the last message, in pieces of three characters).
         raw, bodies: Bodies of all requests, as they came and decoded.
         gone: Set when a caller's connection was seen closing in mid-answer; `gone_at_s` says when, each time.
         on_body: Called when a request has come, before it is answered.
@@ -133,6 +133,14 @@ class Upstream:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
+
+
+def _words(upstream: Upstream, body: dict[str, Any]) -> list[str]:
+    """What it answers, in pieces."""
+    if upstream.behaviour != "echo":
+        return upstream.words
+    said = body["messages"][-1]["content"]
+    return [said[at : at + 3] for at in range(0, len(said), 3)]
 
 
 def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - one branch a behaviour
@@ -187,7 +195,7 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
         def _whole(self, body: dict[str, Any]) -> None:
             if upstream.gap_s and not self._keep_silent(upstream.gap_s * len(upstream.words)):
                 return
-            message = {"role": "assistant", "content": "".join(upstream.words)}
+            message = {"role": "assistant", "content": "".join(_words(upstream, body))}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
             answer = {"id": "c1", "object": "chat.completion", "created": 1, "model": body["model"]}
@@ -201,7 +209,7 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
             chunk = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
             try:
                 self._event(chunk | {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
-                for number, word in enumerate([] if behaviour == "empty" else upstream.words):
+                for number, word in enumerate([] if behaviour == "empty" else _words(upstream, body)):
                     if behaviour in ("cut", "reset") and number == 2:
                         self.close_connection = True
                         if behaviour == "reset":

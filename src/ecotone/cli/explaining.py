@@ -78,7 +78,7 @@ def show(answer: Any) -> None:
         return
     click.echo(f"{answer.get('model')} -> {answer.get('target') or 'nowhere'} ({answer.get('placed')})")
     click.echo(f"because {answer['reason']}: {answer.get('meaning')}\n")
-    show_screen({"labels": answer.get("labels") or ["none"], "targets": _rows(answer["targets"])})
+    show_screen({**_seen(answer, answer.get("detectors_missing")), "targets": _rows(answer["targets"])})
 
 
 def _show_past(answer: Mapping[str, Any]) -> None:
@@ -98,10 +98,19 @@ def _show_past(answer: Mapping[str, Any]) -> None:
         for entry in answer["entries"]
     ]
     sections = {
-        "labels": placed.get("labels") or ["none"], "policy": placed.get("policy"), "targets": targets,
+        **_seen(placed, placed.get("missing")), "policy": placed.get("policy"), "targets": targets,
         "attempts": outcome.get("attempts") or [], "outcome": single, "ledger": entries,
     }  # fmt: skip
     show_screen(sections)
+
+
+def _seen(told: Mapping[str, Any], missing: Any) -> dict[str, Any]:
+    """What was seen in it: labels, how much of each kind, and who could not look or has yet to."""
+    seen: dict[str, Any] = {"labels": told.get("labels") or ["none"]}
+    for name, value in (("found", told.get("found")), ("not looked", missing), ("yet to look", told.get("pending"))):
+        if value:
+            seen[name] = value
+    return seen
 
 
 def _judged(row: Mapping[str, Any], order: list[str], lost: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Limits(msgspec.Struct, frozen=True, gc=False):
         first_by_s: Instant by which the first content must come.
         until_s: Instant by which all must be over: the request's deadline.
         idle_s: Longest silence between two pieces, seconds.
-        bytes_max: Largest answer in one piece.
+        bytes_max: Largest answer, in one piece or as a stream.
     """
 
     first_by_s: float
@@ -164,6 +164,9 @@ class Relay:
         if self.is_whole or self.settled.done():
             return
         self.last_at_s = self._clock.now_s()
+        if self.answer_bytes > self._limits.bytes_max:
+            self._settle(TargetError("bad_answer", f"an answer of more than {self._limits.bytes_max} bytes"))
+            return
         if self._shape is Shape.EVENTS and self.is_committed and self._prepared.reply is None:
             self._pass_on(chunk)
             return

@@ -312,3 +312,12 @@ def test_an_answer_in_one_piece_passes_byte_by_byte_with_its_length(stage: Make)
     assert caller.length == len(caller.body)
     assert msgspec.json.decode(caller.body)["usage"]["completion_tokens"] == 2
     assert one.telemetry.outcomes[0].output_tokens == 2
+
+
+def test_a_stream_without_end_is_cut_at_the_limit(stage: Make) -> None:
+    word = chunk("x" * 400)
+    target = ScriptedTarget("big", [head(), *([data(word, after_s=0.01)] * 20)])
+    one = stage(target, waits=Waits(answer_bytes_max=2_000))
+    outcome = one.serve()
+    assert (outcome.ending, outcome.failure) == ("broken", "bad_answer")
+    assert len(one.caller.body) < 4_000
