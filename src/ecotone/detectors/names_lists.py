@@ -34,8 +34,8 @@ NOT_NAMES: Final = frozenset(
         " all team sir madam support customer client user everyone everybody friend friends folks guys colleague"
         " colleagues world hiring manager sales service help desk professor doctor prof dr mr mrs ms miss mx mister"
         " student students parents members member guest recruiter editor landlord tenant patient employee"
-        " guten liebe lieber beste hallo herr frau herren damen kunde kundin kunden kollege kollegen kolleginnen zusammen alle"
-        " madame monsieur mesdames messieurs tous toutes equipe équipe señor señora señores cliente clientes todos"
+        " guten liebe lieber hallo herr frau herren damen kunde kundin kunden kollege kollegen kolleginnen zusammen"
+        " alle madame monsieur mesdames messieurs tous toutes equipe équipe señor señora señores cliente clientes todos"
         " todas equipo signore signora signori tutti ditta heer mevrouw klant allemaal collega"
         # Days and months.
         " monday tuesday wednesday thursday friday saturday sunday january february march april may june july august"
