@@ -31,6 +31,7 @@ class Cloud:
     Attributes:
         behaviours: One is drawn for each request.
         gap_s: Between two pieces of a stream.
+        script: The pieces of every answer, where it is not what was said.
         bodies: What came, decoded.
     """
 
@@ -39,6 +40,7 @@ class Cloud:
         self.address = address
         self.behaviours: tuple[str, ...] = ("ok",)
         self.gap_s = 0.0
+        self.script: list[str] | None = None
         self.bodies: list[dict[str, Any]] = []
         self.redirect_to = ""
         self.begun = threading.Event()
@@ -131,7 +133,7 @@ def _handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - one 
                 self.wfile.flush()
                 self._break(behaviour)
             else:
-                self._send(200, json.dumps(_whole(body)).encode())
+                self._send(200, json.dumps(_whole(body, cloud.script)).encode())
 
         def _stream(self, body: dict[str, Any], behaviour: str) -> None:
             self.send_response(200)
@@ -141,7 +143,7 @@ def _handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - one 
             is_chat = "messages" in body
             kind = "chat.completion.chunk" if is_chat else "text_completion"
             chunk = {"id": "c1", "object": kind, "created": 1, "model": body.get("model")}
-            pieces = _pieces(said(body), cloud.dice)
+            pieces = _pieces(said(body), cloud.dice) if cloud.script is None else cloud.script
             with contextlib.suppress(OSError):
                 for number, piece in enumerate(pieces):
                     if behaviour in ("cut", "reset") and number >= len(pieces) // 2:
@@ -187,16 +189,17 @@ def _handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - one 
 _USAGE: Final = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
 
 
-def _whole(body: dict[str, Any]) -> dict[str, Any]:
+def _whole(body: dict[str, Any], script: list[str] | None) -> dict[str, Any]:
+    text = said(body) if script is None else "".join(script)
     base = {"id": "c1", "created": 1, "model": body.get("model"), "usage": _USAGE}
     if "messages" in body:
-        message = {"role": "assistant", "content": said(body)}
+        message = {"role": "assistant", "content": text}
         return base | {
             "object": "chat.completion",
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
         }
     if "prompt" in body:
-        choice = {"index": 0, "text": said(body), "finish_reason": "stop"}
+        choice = {"index": 0, "text": text, "finish_reason": "stop"}
         return base | {"object": "text_completion", "choices": [choice]}
     row = {"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}
     return {"object": "list", "model": body.get("model"), "data": [row], "usage": _USAGE}

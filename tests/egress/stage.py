@@ -157,7 +157,7 @@ class Stage:
         folder.mkdir()
         env = {"UP_KEY": KEY, **(environ or {})}
         if mutant:
-            path = f"{MUTANTS / mutant}:{MUTANTS / 'common'}"
+            path = ":".join([str(MUTANTS / mutant), str(MUTANTS / "common"), os.environ.get("PYTHONPATH", "")])
             env |= {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         made = Site(folder, config or self.config(), env, ("ip", "netns", "exec", self.link.site))
         self.sites.append(made)

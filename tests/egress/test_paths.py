@@ -62,7 +62,6 @@ def test_a_rogue_in_the_process_gets_nothing_out(stage: Stage) -> None:
     scenes.rogue(stage, SHARE)
 
 
-@pytest.mark.xfail(strict=True, reason="the outcome's log line and ledger entry tell a model name that does not exist")
 def test_a_value_that_is_given_as_a_name_is_told_to_the_caller_alone(stage: Stage) -> None:
     site = stage.site()
     try:
