@@ -12,6 +12,7 @@ from stdnum.br import cnpj as br_cnpj
 from stdnum.br import cpf as br_cpf
 from stdnum.ch import ssn as ch_ssn
 from stdnum.cl import rut as cl_rut
+from stdnum.cn import uscc as cn_uscc
 from stdnum.cz import rc as cz_rc
 from stdnum.de import idnr as de_idnr
 from stdnum.es import dni as es_dni
@@ -300,8 +301,34 @@ def ipv4(number: str) -> bool:
     return all(len(p) == 1 or p[0] != "0" for p in parts) and all(int(p) <= 255 for p in parts)
 
 
-idnr: Check = de_idnr.is_valid
+# Digits of a number with its country code. Source: the national plans; others may have fifteen (ITU E.164).
+_NATIONAL = {
+    "1": 11, "7": 11, "31": 11, "33": 11, "34": 11, "44": 12, "32": 11, "41": 11, "45": 10, "47": 10, "48": 11, "55": 13,
+    "86": 13, "91": 12, "81": 12, "82": 12, "39": 13, "49": 14, "43": 14, "46": 12, "351": 12, "852": 11,
+}  # fmt: skip
+
+
+def international(number: str) -> bool:
+    """No more digits than the country has."""
+    digits = digits_of(number)
+    local = digits if "+" in number else digits[2:]
+    most = next((_NATIONAL[local[:n]] for n in (1, 2, 3) if local[:n] in _NATIONAL), 15)
+    return len(local) - ("(0)" in number) <= most
+
+
+def trunk(number: str) -> bool:
+    """A number of a country's own net, with its leading 0: not a date, not padded with zeros, not of 0 and 1 alone."""
+    digits = digits_of(number)
+    return len(set(digits)) > 2 and (digits[:3] != "000" or number[0] == "(")
+
+
+def idnr_spaced(number: str) -> bool:
+    """A German tax id with its check digit, in its usual groups (any eleven digits pass one time in ten)."""
+    return " " in number and bool(de_idnr.is_valid(number))
+
+
 dni: Check = es_dni.is_valid
+uscc: Check = cn_uscc.is_valid
 nie: Check = es_nie.is_valid
 nir: Check = fr_nir.is_valid
 codice_fiscale: Check = it_cf.is_valid

@@ -5,22 +5,33 @@ The word nearest to the value wins; a word that says the value is harmless (an o
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
 
+from ecotone.privacy.patterns.form import Form
+
 REACH = 48
 """How far in front of a value its word may stand, code points."""
+
+# What may stand between the word and its value.
+_FILLER = Form(
+    r"(?:[ \t\r\n:：#=№°º.,，、'\"“”()（）\[\]*_|/>-]|\b(?:no|nr|num|number|numbers|numero|número|numéro|nummer|id|ids|is|was|are"
+    r"|code|ending|in|on|the|of|a|to|for|my|del|di|de|la|le|du|el|der|die|lautet|ist|est|es|son|è|het|as|this|these|value|field"
+    r"|am|am:|date|el|born|day|year|with|new|new:)\b|号码|号|码|是|为|為|的|于|於|在|日期)*",
+    re.IGNORECASE,
+)
 
 HARMLESS = "harmless"
 
 _WORDS = {
     "phone": """phone|phones|phone number|telephone|tel|tel.|mobile|mobile number|cell|cellphone|cell number|call|call me
-        |calling|called|fax|whatsapp|text me|txt me|sms|contact number|contact no|contact me|dial|ring|ring me|reach me|reach him
+        |calling|called|fax|whatsapp|text me|txt me|sms|contact|contact number|answering at|answering|reached at|reachable|pick up|contact no|contact me|dial|ring|ring me|reach me|reach him
         |reach her|reach us|reach them|hotline|landline|ext|callback|call back|voicemail|my number|his number|her number
         |their number|your number|our number|number is|new number|direct line|pager|handynummer|handy|telefon
         |telefonnummer|mobil|mobilnummer|rufnummer|rückruf|anrufen|anruf|rückfragen|durchwahl|festnetz|tél|tél.|téléphone
-        |telephone|portable|appelez|appeler|joindre|joignable|numéro de téléphone|teléfono|tfno|telf|móvil|movil|llamar
+        |portable|appelez|appeler|joindre|joignable|numéro de téléphone|teléfono|tfno|telf|móvil|movil|llamar
         |llame|llámame|llamarme|celular|contacto|telefono|tel.|cellulare|cell.|chiamare|chiamami|chiamarmi|recapito|telefoonnummer
         |telefoon|bellen|bel|mobiel|bereikbaar|telefone|telemóvel|ligar|contato|电话|电话号码|电話|電話|手机|手機|手机号
         |手机号码|联系|联系方式|联系人|致电|座机|拨打|来电|回电|传真|热线|打给|号码|號碼|携帯|電話番号|전화|휴대폰|연락처|连络|聯絡
@@ -38,7 +49,7 @@ _WORDS = {
         |numéro national|ahv|ahv-nummer|avs|personnummer|cpr|henkilötunnus|rodné číslo|egn|cnp|oib|emso|curp|rfc|rut|run|cuit
         |cuil|pps|pps number|ppsn|sin|sin number|tfn|medicare|medicare number|my number|マイナンバー|주민등록번호|nric|fin|身份证
         |身份證|身份证号|身份证号码|证件|证件号|证件号码|身份號碼|居民身份证|社保|社保号|社保卡|社保卡号|社会保障号|社会保障|医保卡
-        |医保号|纳税人识别号|税号|信用代码|统一社会信用代码|代码|军官证|士兵证|义务兵证|军字第|武字第|警官证|инн|снилс|паспорт""",
+        |医保号|纳税人识别号|税号|信用代码|统一社会信用代码|机构代码|军官证|士兵证|义务兵证|军字第|武字第|警官证|инн|снилс|паспорт""",
     "passport": """passport|passport number|passport no|passport #|reisepass|reisepassnummer|passnummer|passeport|pasaporte
         |passaporto|paspoort|paspoortnummer|passaporte|护照|護照|护照号|护照号码|旅券|通行证|港澳通行证""",
     "licence": """driver's license|drivers license|driver license|driver’s license|driver's licence|driver’s licence|drivers licence
@@ -55,13 +66,13 @@ _WORDS = {
     "card": """card|card number|card no|card #|credit card|debit card|creditcard|cc|cc#|ccn|visa|mastercard|amex|american express
         |discover|card ending|kreditkarte|kreditkartennummer|kartennummer|karte|carte|carte bancaire|carte bleue|carte de crédit
         |numéro de carte|tarjeta|tarjeta de crédito|número de tarjeta|carta|carta di credito|numero di carta|creditcardnummer
-        |kaart|kaartnummer|cartão|cartão de crédito|银行卡|银行卡号|信用卡|信用卡号|储蓄卡|借记卡|卡号|卡號|尾号|カード番号|카드번호""",
+        |kaart|kaartnummer|cartão|cartão de crédito|银行卡|银行卡号|信用卡|信用卡号|储蓄卡|借记卡|卡号|卡號|行卡|卡|尾号|カード番号|카드번호""",
     "record": """mrn|mrn#|mr#|medical record|medical record number|medical record no|med rec|chart number|chart no|chart #
         |patient id|patient number|patient no|patient #|patient|pt id|hospital number|case number|member id|member number|member no
         |membership|membership number|membership no|policy|policy number|policy no|policy #|policy id|insurance|insurance id
         |insurance number|insurance no|group number|subscriber id|subscriber|beneficiary|beneficiary number|health plan|claim
         |claim number|claim no|claim #|customer id|customer number|customer no|customer #|client id|client number|client no
-        |client #|employee id|employee number|employee no|employee #|emp id|staff id|badge|badge number|personnel number|user id
+        |client #|employee id|employee number|employee no|employee #|emp id|staff id|badge|badge number|personnel number
         |student id|student number|student no|loan number|loan no|loan|npi|dea|dea number|vin|vehicle identification number|imei
         |imei number|license plate|licence plate|plate|plate number|registration number|reg no|number plate|loyalty
         |loyalty number|frequent flyer|certificate number|device id|patientennummer|patienten-nr|patienten-id|kundennummer
@@ -104,13 +115,12 @@ _TIES = ("iban", "ssn")
 def _automaton() -> tuple[AhoCorasick, tuple[str, ...], tuple[bool, ...]]:
     meaning: dict[str, str] = {}
     for name, words in _WORDS.items():
-        for word in words.split("|"):
-            word = word.strip()
+        for word in map(str.strip, words.split("|")):
             if word not in meaning or name in _TIES:
                 meaning[word] = name
-    words = list(meaning)
-    found = AhoCorasick(words, matchkind=MatchKind.LeftmostLongest, implementation=Implementation.DFA)
-    return found, tuple(meaning[w] for w in words), tuple(w[-1] < "\u2e80" for w in words)
+    listed = list(meaning)
+    found = AhoCorasick(listed, matchkind=MatchKind.LeftmostLongest, implementation=Implementation.DFA)
+    return found, tuple(meaning[w] for w in listed), tuple(w[-1] < "\u2e80" for w in listed)
 
 
 class Words:
@@ -143,3 +153,8 @@ class Words:
 def _joins(outer: str, edge: str) -> bool:
     """The word goes on beyond its edge, so it is another word."""
     return edge.isalpha() and outer.isalpha() and outer < "\u2e80"
+
+
+def linked(text: str, start: int, end: int) -> bool:
+    """Between a word and its value stand only signs and small words: `no.`, `is`, `：`."""
+    return _FILLER.fullmatch(text, start, end) is not None

@@ -34,10 +34,14 @@ class Hit(NamedTuple):
     end: int
     kind: str
     sure: float
+    named: str = ""
+    """Its label, where a site gave it."""
 
     @property
     def label(self) -> str:
         """The word that policy knows."""
+        if self.named:
+            return self.named
         if self.kind.startswith("secret"):
             return "secret"
         return LABELS.get(self.kind, "national_id")
@@ -66,7 +70,7 @@ def _untie(knot: list[Hit]) -> list[Hit]:
         return knot
     starts: list[int] = []
     kept: list[Hit] = []
-    for hit in sorted(knot, key=_weight, reverse=True):
+    for hit in sorted(knot, key=weight, reverse=True):
         at = bisect_left(starts, hit.start)
         if (at and kept[at - 1].end > hit.start) or (at < len(kept) and kept[at].start < hit.end):
             continue
@@ -75,5 +79,6 @@ def _untie(knot: list[Hit]) -> list[Hit]:
     return kept
 
 
-def _weight(hit: Hit) -> tuple[float, int, int]:
+def weight(hit: Hit) -> tuple[float, int, int]:
+    """What decides between two that overlap."""
     return hit.sure, _RANKS.get(hit.label, 0), hit.end - hit.start

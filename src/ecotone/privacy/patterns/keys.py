@@ -8,6 +8,7 @@ import re2
 
 from ecotone.privacy.patterns.form import Form
 from ecotone.privacy.patterns.hit import Hit
+from ecotone.privacy.patterns.net import HEX_GATE, Net
 from ecotone.privacy.patterns.numbers import options
 from ecotone.privacy.patterns.vendors import BEGINS, VENDORS
 
@@ -32,7 +33,8 @@ _STAND_IN = Form(r"[*xX.…]{3,}|[<{\[$%].*|.*[>}\]]|your.*|.*placeholder.*", re
 class Keys:
     """Finds secrets by their form. Built once."""
 
-    def __init__(self) -> None:
+    def __init__(self, net: Net) -> None:
+        self._hexed = net.hexed
         beginnings: dict[str, list[tuple[str, re.Pattern[str], re.Pattern[str] | None]]] = {}
         for name, fronts, rest in VENDORS:
             back = re.compile(BEGINS[name]) if name in BEGINS else None
@@ -41,14 +43,17 @@ class Keys:
         self._beginnings = beginnings
         free = [f for f in beginnings if _inner(beginnings[f])]
         bound = [f for f in beginnings if f not in free]
-        form = "|".join((r"\b(?:" + _literals(bound) + ")", _literals(free)))
+        form = "|".join((r"\b(?:" + _literals(bound) + ")", _literals(free), HEX_GATE))
         self._gate = re2.compile(form.encode(), options())
 
     def find(self, text: str, raw: bytes) -> list[Hit]:
         """The hits in the folded text; `raw` is the same as Latin-1."""
         hits: list[Hit] = []
         for m in self._gate.finditer(raw):
-            hit = self._token(text, m.start(), m.end())
+            start, end = m.span()
+            hit = self._token(text, start, end)
+            if hit is None:
+                hit = self._hexed(text, start, end)
             if hit is not None:
                 hits.append(hit)
         for gate in _BLOCK_GATES:

@@ -5,17 +5,9 @@ from __future__ import annotations
 import re
 
 from ecotone.privacy.patterns import checks
-from ecotone.privacy.patterns.context import Words
+from ecotone.privacy.patterns.context import Words, linked
 from ecotone.privacy.patterns.form import Form
 from ecotone.privacy.patterns.hit import Hit
-
-# What may stand between the word and its value.
-_FILLER = Form(
-    r"(?:[ \t\r\n:：#=№°º.,，、'\"“”()（）\[\]*_|/>-]|\b(?:no|nr|num|number|numbers|numero|número|numéro|nummer|id|ids|is|was|are"
-    r"|code|ending|in|on|the|of|a|to|for|my|del|di|de|la|le|du|el|der|die|lautet|ist|est|es|son|è|het|as|this|these|value|field"
-    r"|am|am:|date|el|born|day|year|with|new|new:)\b|号码|号|码|是|为|為|的|于|於|在|日期)*",
-    re.IGNORECASE,
-)
 
 _MONTHS = (
     "jan(?:uary|uar|vier)?|feb(?:ruary|ruar)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?"
@@ -84,7 +76,7 @@ class Named:
 def _birth(text: str, start: int, gap: int) -> Hit | None:
     front = max(start - gap, start - _DATE_FRONT, 0)
     found = _DATE.search(text, front, start + 24)
-    if found is None or found.start() > start or _FILLER.fullmatch(text, start - gap, found.start()) is None:
+    if found is None or found.start() > start or not linked(text, start - gap, found.start()):
         return None
     return Hit(found.start(), found.end(), "date_of_birth", 0.85)
 
@@ -99,7 +91,7 @@ def _value(text: str, start: int, end: int, meaning: str, gap: int) -> Hit | Non
         first = series.start()
     while first < start and not text[first].isalnum():
         first += 1
-    if _FILLER.fullmatch(text, front, first) is None:
+    if not linked(text, front, first):
         return None
     found = _VALUE.match(text, first, min(len(text), max(end, first + 4) + 24))
     if found is None:

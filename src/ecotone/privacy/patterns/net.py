@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 
-import re2
-
 from ecotone.privacy.patterns.context import Words
 from ecotone.privacy.patterns.form import Form
 from ecotone.privacy.patterns.hit import Hit
-from ecotone.privacy.patterns.numbers import options
 
 _LOCAL_MAX = 64
 _LOCAL = Form(r"[A-Za-z0-9._%+'’&/=?^{|}~!#$*-]+\Z")
@@ -24,8 +21,6 @@ _SPELLED = Form(
     r"(?: ?(?:[(\[{<] ?(?:dot|punkt|punto|point|\.) ?[)\]}>]|\.) ?[A-Za-z0-9-]{2,63}){1,4}",
     re.IGNORECASE,
 )
-_SPELLED_GATE = rb"(?i)[(\[{<] ?(?:at|@|arroba|chez) ?[)\]}>]"
-
 _HANDLE = Form(r"@([A-Za-z0-9][A-Za-z0-9_.-]{1,38}[A-Za-z0-9_]|[A-Za-z0-9_]{3,40})(?![\w(@/])")
 # Words after @ that address nobody: broadcast words, and tags of doc comments and decorators.
 _NOBODY = frozenset(
@@ -48,15 +43,17 @@ _NAMED_HANDLE = Form(
 _NAMED_HANDLE_ZH = Form(
     r"(?:微信|QQ|qq|用户名|账号名|昵称|支付宝|抖音|微博)(?:号|ID|id|账号)?[：:是为 ]{1,3}@?([A-Za-z][A-Za-z0-9_.-]{4,30})"
 )
-_NAMED_GATE = (
-    rb"(?i)\b(?:user ?names?|user[_-]id|login|handle|screen ?name|nick|nickname|skype|telegram|discord|insta|instagram|snap"
-    rb"|snapchat|tik ?tok|twitter|github|linkedin|wechat|weixin|benutzername|nutzername|identifiant|usuario|utente"
-    rb"|gebruikersnaam|ig|tg|twitch|reddit|steam|venmo|cash ?app|paypal|line id|kakao|kakaotalk)\b[^\x1e\n.]{0,12}[:=@s]"
+HANDLE_WORDS = (
+    rb"\buser ?names?\b|\buser[_-]id\b|\blogin\b|\bhandle\b|\bscreen ?name\b|\bnick(?:name)?\b|\bskype\b|\btelegram\b|\bdiscord\b"
+    rb"|\binsta(?:gram)?\b|\bsnap(?:chat)?\b|\btik ?tok\b|\btwitter\b|\bgithub\b|\blinkedin\b|\bwechat\b|\bweixin\b|\bbenutzername\b"
+    rb"|\bnutzername\b|\bidentifiant\b|\busuario\b|\butente\b|\bgebruikersnaam\b|\big\b|\btg\b|\btwitch\b|\breddit\b|\bsteam\b"
+    rb"|\bvenmo\b|\bcash ?app\b|\bpaypal\b|\bline id\b|\bkakao(?:talk)?\b"
 )
+SPELLED_WORDS = rb"[(\[{<] ?(?:at|@|arroba|chez) ?[)\]}>]"
 
-_HEX_GATE = (
-    rb"[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]|::[0-9A-Fa-f]|[0-9A-Fa-f]::"
-    rb"|[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}"
+HEX_GATE = (
+    r"[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]|::[0-9A-Fa-f]|[0-9A-Fa-f]::"
+    r"|[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}"
 )
 _MAC = Form(r"(?:[0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}")
 _HEX_LEFT = Form(r"[0-9A-Fa-f:.-]*\Z")
@@ -68,12 +65,9 @@ class Net:
 
     def __init__(self, words: Words) -> None:
         self._words = words
-        self._hex = re2.compile(_HEX_GATE, options())
-        self._spelled = re2.compile(_SPELLED_GATE, options())
-        self._named = re2.compile(_NAMED_GATE, options())
 
-    def find(self, text: str, raw: bytes) -> list[Hit]:
-        """The hits in the folded text; `raw` is the same as Latin-1."""
+    def find(self, text: str) -> list[Hit]:
+        """What stands around each `@` of the folded text."""
         hits: list[Hit] = []
         at = text.find("@")
         while at >= 0:
@@ -81,16 +75,6 @@ class Net:
             if hit is not None:
                 hits.append(hit)
             at = text.find("@", at + 1)
-        hits += self._handles(text, raw)
-        for m in self._hex.finditer(raw):
-            hit = self._hexed(text, m.start(), m.end())
-            if hit is not None:
-                hits.append(hit)
-        if "(" in text or "[" in text:
-            for m in self._spelled.finditer(raw):
-                found = _SPELLED.search(text, max(0, m.start() - _LOCAL_MAX), m.end() + 128)
-                if found is not None:
-                    hits.append(Hit(found.start(), found.end(), "email", 0.8))
         return hits
 
     def _at(self, text: str, at: int) -> Hit | None:
@@ -126,17 +110,8 @@ class Net:
             return None
         return Hit(at, found.end(), "handle", 0.7)
 
-    def _handles(self, text: str, raw: bytes) -> list[Hit]:
-        hits = []
-        for m in self._named.finditer(raw):
-            found = _NAMED_HANDLE.match(text, m.start())
-            if found is not None and _is_name(found[2]):
-                hits.append(Hit(found.start(2), found.end(2), "handle", 0.7))
-        if not text.isascii() and ("号" in text or "信" in text or "QQ" in text or "名" in text or "昵称" in text):
-            hits += [Hit(f.start(1), f.end(1), "handle", 0.7) for f in _NAMED_HANDLE_ZH.finditer(text)]
-        return hits
-
-    def _hexed(self, text: str, start: int, end: int) -> Hit | None:
+    def hexed(self, text: str, start: int, end: int) -> Hit | None:
+        """A hardware address or an IPv6 address around this span."""
         left = _HEX_LEFT.search(text, max(0, start - 20), start)
         first = left.start() if left is not None else start
         if first and (text[first - 1].isalnum() or text[first - 1] == "_"):
@@ -152,6 +127,27 @@ class Net:
         if not _ipv6(value, named=meaning == "ip", slice_like=first > 0 and text[first - 1] in "[,("):
             return None
         return Hit(first, first + len(value), "ip", 0.9)
+
+
+def named_handle(text: str, start: int, end: int) -> Hit | None:
+    """The handle behind the word at this span."""
+    found = _NAMED_HANDLE.match(text, start)
+    if found is None or not _is_name(found[2]):
+        return None
+    return Hit(found.start(2), found.end(2), "handle", 0.7)
+
+
+def spelled_email(text: str, start: int, end: int) -> Hit | None:
+    """The address around this `(at)`."""
+    found = _SPELLED.search(text, max(0, start - _LOCAL_MAX), end + 128)
+    return None if found is None else Hit(found.start(), found.end(), "email", 0.8)
+
+
+def chinese_handles(text: str) -> list[Hit]:
+    """Handles behind a Chinese word."""
+    if not any(gate in text for gate in ("号", "信", "名", "QQ", "昵称", "支付宝", "抖音", "微博")):
+        return []
+    return [Hit(found.start(1), found.end(1), "handle", 0.7) for found in _NAMED_HANDLE_ZH.finditer(text)]
 
 
 def _goes_on(text: str, at: int) -> bool:

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from ecotone.privacy.fold import fold
+from ecotone.privacy.patterns import net, places, plates, spoken
 from ecotone.privacy.patterns.context import Words
 from ecotone.privacy.patterns.encoded import Encoded
-from ecotone.privacy.patterns.hit import Hit, settle
+from ecotone.privacy.patterns.hit import Hit, settle, weight
 from ecotone.privacy.patterns.keys import Keys
 from ecotone.privacy.patterns.named import Named
 from ecotone.privacy.patterns.net import Net
 from ecotone.privacy.patterns.numbers import Numbers
-from ecotone.privacy.patterns.spoken import Spoken
+from ecotone.privacy.patterns.triggers import Trigger, Triggers
+from ecotone.privacy.terms import Terms
 from ecotone.values.finding import Finding
 
 NAME = "patterns"
@@ -35,9 +37,17 @@ class Patterns:
         self._numbers = Numbers(words)
         self._named = Named(words)
         self._net = Net(words)
-        self._keys = Keys()
-        self._spoken = Spoken()
+        self._keys = Keys(self._net)
+        self._triggers = Triggers(
+            (
+                Trigger(spoken.WORDS, spoken.behind),
+                Trigger(net.HANDLE_WORDS, net.named_handle),
+                Trigger(net.SPELLED_WORDS, net.spelled_email),
+                Trigger(places.WORDS, places.around),
+            )
+        )
         self._encoded = Encoded()
+        self._terms = Terms(terms)
 
     def find(self, text: str) -> list[Finding]:
         """Findings of one text, sorted, without overlap, counted in code points of the text as it was written."""
@@ -48,8 +58,8 @@ class Patterns:
         for start, end, inner in self._encoded.find(plain, raw):
             within = self._look(inner, inner.encode("latin-1", "replace"))
             if within:
-                worst = settle(within)[0]
-                hits.append(Hit(start, end, worst.kind, worst.sure))
+                worst = max(within, key=weight)
+                hits.append(Hit(start, end, worst.kind, worst.sure, worst.named))
         found = []
         for hit in settle([h for h in hits if SEGMENT_END not in plain[h.start : h.end]]):
             start, end = folded.written(hit.start, hit.end)
@@ -60,7 +70,15 @@ class Patterns:
         hits, runs = self._numbers.find(plain, raw)
         if runs:
             hits += self._named.find(plain, runs)
-        hits += self._net.find(plain, raw)
         hits += self._keys.find(plain, raw)
-        hits += self._spoken.find(plain, raw)
+        hits += self._triggers.find(plain, raw)
+        if "@" in plain:
+            hits += self._net.find(plain)
+        if not plain.isascii():
+            hits += spoken.after_chinese_words(plain)
+            hits += net.chinese_handles(plain)
+            hits += places.chinese(plain)
+            hits += plates.chinese(plain)
+        if len(self._terms):
+            hits += [Hit(start, end, "term", 1.0, label) for start, end, label in self._terms.find(plain)]
         return hits

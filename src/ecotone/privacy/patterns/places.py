@@ -1,0 +1,149 @@
+"""Street addresses: English, German, French, Spanish, Italian, Dutch and Portuguese forms, and Chinese ones."""
+
+from __future__ import annotations
+
+import re
+
+from ecotone.privacy.patterns.form import Form
+from ecotone.privacy.patterns.hit import Hit
+
+_BACK = 64
+_REACH = 120
+"""How far an address may go in front of and behind its telling word, code points."""
+
+# Words behind the name (12 Main Street); of the first kind even where all is in small letters.
+_PLAIN_WAYS = "street|avenue|boulevard|lane|road|highway|parkway|blvd|ave|rd|ln|hwy|pkwy"
+_CAPITAL_WAYS = (
+    "st|drive|dr|court|ct|place|pl|way|terrace|ter|circle|cir|square|sq|trail|trl|loop|close|crescent|cres|gardens|row|mews"
+    "|walk|alley|plaza|plz|pike|turnpike|route|rte|green|hill|grove|parade|quay|view|expressway|crossing|ridge|run|path"
+)
+# Compounds and words behind the name, then a number (Hauptstraße 5, Kerkstraat 12).
+_COMPOUND = (
+    rb"(?:stra(?:ss|\xdf)e|str\.|gasse|weg|allee|platz|ring|damm|ufer|chaussee|markt|steig|stieg|straat|laan|plein|gracht|kade|dijk"
+    rb"|singel|steeg|plaats|hof|pad|dreef|baan|gatan|v\xe4gen|gade|vej)[ ,]{1,2}[0-9]"
+)
+# Words in front of the name (12 rue de la Paix, Calle Mayor 5, Via Roma 10).
+_FRONT = (
+    rb"\brue\b|\bboulevard\b|\bbd\b|\bchemin\b|\ball\xe9e\b|\bimpasse\b|\bquai\b|\bcours\b|\bfaubourg\b|\bruelle\b|\bcalle\b|\bc/|\bavenida\b"
+    rb"|\bavda\b|\bpaseo\b|\bplaza\b|\bcamino\b|\bcarrer\b|\bronda\b|\btraves\xeda\b|\bpasaje\b|\bcuesta\b|\bglorieta\b|\bvia\b|\bviale\b|\bpiazza\b"
+    rb"|\bcorso\b|\bvicolo\b|\blargo\b|\bpiazzale\b|\bstrada\b|\bcontrada\b|\bborgo\b|\bincrocio\b|\brotonda\b|\bstretto\b|\bcanale\b|\brua\b"
+    rb"|\btravessa\b|\bpra\xe7a\b|\bavenue\b|\bplace\b|\bacceso\b|\bvial\b|\brambla\b|\balameda\b|\burbanizaci\xf3n\b|\bca\xf1ada\b|\bpasadizo\b|\bcallej\xf3n\b"
+)
+_UNIT_WORDS = rb"\b(?:suite|apt|apartment|ste|unit|po box|p\.o\. box|postfach|apartado|casella postale)\b"
+WORDS = (
+    rb"\b(?:"
+    + _PLAIN_WAYS.encode()
+    + rb"|"
+    + _CAPITAL_WAYS.encode()
+    + rb")\b|"
+    + _COMPOUND
+    + rb"|"
+    + _FRONT
+    + rb"|"
+    + _UNIT_WORDS
+)
+
+_UNIT = r"(?:,?[ \n]{1,2}(?:suite|apt\.?|apartment|ste\.?|unit|floor|fl\.?|room|rm\.?|#|flat|bldg\.?|building)[ ]?#?[A-Za-z]?[0-9]{1,5}[A-Za-z]?\b)?"
+_ZIP = (
+    r"(?:,?[ \n]{1,3}(?:[A-Z][\w'.-]{1,20}[ ]){0,3}[A-Z][\w'.-]{1,20},?[ \n]{1,2}[A-Z]{2},?[ \n]{1,2}[0-9]{5}(?:-[0-9]{4})?\b"
+    r"|,?[ \n]{1,3}(?:[A-Z][\w'.-]{1,20}[ ,]{1,2}){0,4}[A-Z]{1,2}[0-9][0-9A-Z]? [0-9][A-Z]{2}\b"
+    r"|,?[ \n]{1,3}(?:[A-Z][\w'.-]{1,20}[ ]){0,2}[A-Z][\w'.-]{1,20},[ \n][A-Z]{2}\b)?"
+)
+_EUROPEAN_TOWN = (
+    r"(?:[,;]?[ \n]{1,3}(?:[A-Z]{1,2}-)?[0-9]{4,5}(?:[ ]?[A-Z]{2}\b)?,?(?:[ ]{1,2}(?:[A-ZÀ-Þ'][\w'’.-]{0,24}|de|la|le|les|du|des|del|di|der|am|an|bei|im"
+    r"|in|aan|den|sur|sous|en|el|dell'\w+|do|da|\([A-Z]{2}\))){0,6})?"
+)
+_NUMBER_FRONT = r"(?<![\w.,/-])[0-9]{1,6}[A-Za-z]?(?:[-/][0-9]{1,4}[A-Za-z]?)?,?"
+_ENGLISH = Form(
+    rf"{_NUMBER_FRONT}[ ](?:[NSEW]\.?[ ]|North[ ]|South[ ]|East[ ]|West[ ])?(?:(?:[A-ZÀ-Þ][\w'’.-]{{0,20}}|[0-9]{{1,3}}(?:st|nd|rd|th))[ ]){{1,4}}"
+    rf"(?:{_PLAIN_WAYS}|{_CAPITAL_WAYS})\b\.?(?:[ ](?:NE|NW|SE|SW|N|S|E|W)\b)?{_UNIT}{_ZIP}".replace(
+        f"(?:{_PLAIN_WAYS}|{_CAPITAL_WAYS})", f"(?i:{_PLAIN_WAYS}|{_CAPITAL_WAYS})"
+    )
+)
+_ENGLISH_SMALL = Form(
+    rf"(?<![\w.,/-])[0-9]{{1,5}}[ ](?:[a-z][\w'’.-]{{1,20}}[ ]){{1,3}}(?:street|avenue|boulevard|lane|road|blvd|ave|rd)\b{_UNIT}"
+)
+_COMPOUND_FORM = Form(
+    r"(?:(?:[A-ZÀ-Þ][\w'’.-]{0,24}|van|de|der|den|het|am|an|zur|zum|von|im|in|'t)[ ]){0,3}[\w'’-]{0,40}"
+    r"(?:stra(?:ss|ß)e|str\.|gasse|weg|allee|platz|ring|damm|ufer|chaussee|markt|steig|stieg|straat|laan|plein|gracht|kade|dijk|singel|steeg"
+    r"|plaats|hof|pad|dreef|baan|gatan|vägen|gade|vej)"
+    rf"[ ,]{{1,2}}[0-9]{{1,5}}[ ]?[a-zA-Z]?(?:[-/][0-9]{{1,4}}[a-z]?)?\b{_EUROPEAN_TOWN}",
+    re.IGNORECASE,
+)
+_JOINING = r"de|la|le|les|du|des|d'|l'|del|della|dei|delle|degli|di|da|do|dos|das|las|los|el|san|santa|saint|sainte|y|e"
+_NAME = rf"(?:(?:{_JOINING})[ ]?|(?:[A-ZÀ-Þ]|[dlDL]['’])[\w'’.-]{{0,24}}[ ]?){{1,6}}"
+_NUMBER_FIRST = Form(
+    rf"(?<![\w.,/-])[0-9]{{1,4}}(?:[ ]?(?:bis|ter|[A-D]))?,?[ ](?i:rue|boulevard|bd|chemin|allée|impasse|quai|cours|faubourg|ruelle|avenue|place)\.?[ ]{_NAME}"
+    rf"{_EUROPEAN_TOWN}"
+)
+_NUMBER_LAST = Form(
+    r"(?i:rue|boulevard|bd|chemin|allée|impasse|quai|cours|faubourg|ruelle|avenue|place|calle|c/|avenida|avda|paseo|plaza|camino|carrer|ronda|travesía|pasaje"
+    r"|cuesta|glorieta|via|viale|piazza|corso|vicolo|largo|piazzale|strada|contrada|borgo|incrocio|rotonda|stretto|canale|rua|travessa|praça|acceso|vial"
+    r"|rambla|alameda|urbanización|cañada|pasadizo|callejón)\.?[ ]?"
+    rf"{_NAME},?[ ](?:n[.º°]?[ ]?|nº[ ]?|núm\.?[ ]|s/n)?[0-9]{{1,5}}(?:[ ]?(?:[A-Za-z]\b|bis|piso[ ]?[0-9]{{1,2}}|apt\.?[ ]?[0-9]{{1,3}}))?"
+    rf"(?:,?[ ](?:piso|apt\.?|appartamento|esc\.?|puerta|interno|bloque)[ ]?[0-9A-Z]{{1,4}}[ºª]?)*{_EUROPEAN_TOWN}"
+)
+_UNIT_FORM = Form(
+    r"(?:suite|apt\.?|apartment|ste\.?|unit)[ ]#?[A-Z]?[0-9]{1,5}[A-Za-z]?\b|(?:po box|p\.o\. box|postfach|apartado|casella postale)[ ]{1,2}[0-9]{1,6}\b",
+    re.IGNORECASE,
+)
+
+_HAN = "\u4e00-\u9fff"
+_CHINESE = Form(
+    rf"(?:[{_HAN}]{{2,8}}?(?:省|自治区|特别行政区))?(?:[{_HAN}]{{2,9}}?(?:市|自治州|地区|盟))?(?:[{_HAN}]{{1,10}}?(?:区|县|旗|市|新区|开发区)){{0,2}}"
+    rf"(?:[{_HAN}]{{1,10}}?(?:镇|乡|街道|苏木)){{0,2}}[{_HAN}]{{1,10}}?(?:路|街|大道|巷|弄|胡同|大街|道|村|里|广场|园|花园|小区|工业区|苑)"
+    rf"(?:[东西南北中]?[一二三四五六七八九十]{{0,3}}[段路街]?)[A-Za-z]?[0-9一二三四五六七八九十百]{{1,5}}(?:-[0-9]{{1,4}})?[号弄巷栋幢座组]"
+    rf"(?:院|楼)?(?:[{_HAN}]{{2,10}}(?:大厦|小区|大楼|广场|花园|公寓|中心|苑|园|城|府|家园|写字楼))?(?:[A-Za-z]?[0-9一二三四五六七八九十]{{0,4}}[A-Za-z]?(?:栋|幢|座|号楼|单元|楼|层|室|号|门|户)[，,]?){{0,5}}"
+)
+_CHINESE_PLACE = Form(
+    rf"(?:[{_HAN}]{{2,8}}?(?:省|自治区))(?:[{_HAN}]{{2,9}}?(?:市|自治州|地区))(?:[{_HAN}]{{1,10}}?(?:区|县|旗|市))(?:[{_HAN}]{{1,10}}?(?:镇|乡|街道|路|街|大道))+"
+    rf"(?:[0-9]{{1,5}}号)?(?:[{_HAN}]{{2,10}}(?:东门|西门|南门|北门|大厦|小区|花园|门口))?"
+)
+_CHINESE_GATES = ("号", "弄", "栋", "幢", "座", "街道", "省", "自治区")
+# What stands in front of an address and is no part of it: 住在, 寄到, 地址是 ...
+_CHINESE_LEAD = Form(
+    rf"[{_HAN}]{{0,12}}(?:地址|住址|住在|家住|位于|寄到|送到|寄往|送至|住|在|到|至|于|是|为|址)(?=[{_HAN}]{{4}})"
+)
+
+
+def around(text: str, start: int, end: int) -> Hit | None:
+    """The address around the word at this span."""
+    word = text[start:end].lower()
+    if word[-1].isdigit():
+        return _compound(text, start, end)
+    found = _UNIT_FORM.match(text, start, end + 16)
+    if found is None:
+        found = _numbered(text, start, end)
+    return None if found is None else Hit(found.start(), found.end(), "street_address", 0.6)
+
+
+def _numbered(text: str, start: int, end: int) -> re.Match[str] | None:
+    front = max(0, start - _BACK, text.rfind("\x1e", 0, start) + 1)
+    if any(c.isdigit() for c in text[front:start]):
+        for form in (_ENGLISH, _ENGLISH_SMALL, _NUMBER_FIRST):
+            for found in form.finditer(text, front, end + _REACH):
+                if found.start() < start < found.end():
+                    return found
+    found = _NUMBER_LAST.match(text, start, end + _REACH)
+    return found
+
+
+def _compound(text: str, start: int, end: int) -> Hit | None:
+    front = max(0, start - _BACK)
+    for found in _COMPOUND_FORM.finditer(text, front, end + _REACH):
+        if found.start() <= start < found.end():
+            return Hit(found.start(), found.end(), "street_address", 0.6)
+    return None
+
+
+def chinese(text: str) -> list[Hit]:
+    """Addresses in Chinese."""
+    if not any(gate in text for gate in _CHINESE_GATES):
+        return []
+    hits = []
+    for form in (_CHINESE, _CHINESE_PLACE):
+        for found in form.finditer(text):
+            lead = _CHINESE_LEAD.match(text, found.start(), found.end())
+            start = lead.end() if lead is not None else found.start()
+            hits.append(Hit(start, found.end(), "street_address", 0.6))
+    return hits
