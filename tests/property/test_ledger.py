@@ -11,12 +11,17 @@ from pathlib import Path
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.store import made as signed
+from tests.unit.store.test_retention import pruned
 
-from ecotone.store import Ledger, LedgerLimits, chain, find, verify
+from ecotone.store import Ledger, LedgerLimits, Trust, chain, find, notes, verify
 from ecotone.store.disk import Disk
 from ecotone.values import Permit, RefusalError
 
-LIMITS = LedgerLimits(segment_bytes_max=1500, group_bytes_max=700, note_delay_s=0.0005, retry_s=0.0005)
+LIMITS = LedgerLimits(
+    segment_bytes_max=1500, group_bytes_max=700, note_delay_s=0.0005, retry_s=0.0005, checkpoint_entries=3
+)
+KEYED = Trust((signed.SIGNER.public,))
 
 
 class MortalDisk(Disk):
@@ -126,8 +131,9 @@ def test_whatever_fails_every_receipt_is_in_the_ledger_and_the_chain_is_whole(
             await history.step(what, size)
         history.ledger.close()
         Ledger.open(store, "s").close()
-        report = verify(store / "ledger")
+        report = verify(store / "ledger", trust=Trust(((store / "site.pub").read_bytes(),)))
         assert report.is_whole, report.bad
+        assert report.attested.size == report.entries
         written = [msgspec.json.decode(line) for line in lines(store / "ledger")]
         assert [item["seq"] for item in written] == list(range(len(written)))
         for seq, request in history.promised.items():
@@ -220,3 +226,97 @@ def test_any_truncation_is_found(bodies: list[dict[str, int]], per_segment: int,
         bad = verify(folder, known=[head]).bad
         assert bad is not None
         assert bad.why in ("torn", "dropped", "empty")
+
+
+shape = st.tuples(st.integers(2, 24), st.integers(1, 7), st.integers(1, 9), st.integers(0, 5))
+"""Entries, entries of a segment (a day each), entries between checkpoints, and days that retention has removed."""
+
+
+def whole(folder: Path, how: tuple[int, int, int, int]) -> None:
+    """A signed ledger that verifies."""
+    count, per_segment, every, days = how
+    signed.made(folder, count, per_segment, every)
+    pruned(folder, days)
+    report = verify(folder, trust=KEYED)
+    assert report.is_whole, report.bad
+    assert (report.last_seq, report.attested.size, report.attested.is_signed) == (count - 1, count, True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(shape, st.data())
+def test_any_changed_byte_of_any_file_of_a_signed_ledger_is_found(
+    how: tuple[int, int, int, int], data: st.DataObject
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        whole(folder, how)
+        path = data.draw(st.sampled_from(sorted(folder.iterdir())))
+        text = path.read_bytes()
+        at = data.draw(st.integers(0, len(text) - 1))
+        other = data.draw(st.integers(1, 255))
+        path.write_bytes(text[:at] + bytes([text[at] ^ other]) + text[at + 1 :])
+        assert verify(folder, trust=KEYED).bad is not None
+
+
+@settings(max_examples=200, deadline=None)
+@given(shape, st.sampled_from(["drop", "repeat", "swap", "cut", "cut segment", "cut head"]), st.data())
+def test_any_entries_that_are_dropped_repeated_swapped_or_cut_off_are_found(
+    how: tuple[int, int, int, int], what: str, data: st.DataObject
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        whole(folder, how)
+        paths = sorted(folder.glob("*.jsonl"))
+        rows = [text for path in paths for text in path.read_bytes().splitlines(keepends=True)]
+        one = data.draw(st.integers(0, len(rows) - 1))
+        if what == "drop":
+            del rows[one]
+        elif what == "repeat":
+            rows.insert(data.draw(st.integers(0, len(rows))), rows[one])
+        elif what == "swap":
+            two = data.draw(st.integers(0, len(rows) - 1).filter(lambda two: two != one or len(rows) == 1))
+            rows[one], rows[two] = rows[two], rows[one]
+        elif what == "cut":
+            rows = rows[:one]
+        for path in paths:
+            path.unlink()
+        paths[0].write_bytes(b"".join(rows))
+        if what == "cut segment":
+            paths[0].unlink()
+        elif what == "cut head":
+            paths[0].unlink()
+            paths[0].with_name(f"{99:016d}.jsonl").write_bytes(b"".join(rows[one + 1 :]))
+        is_same = what == "swap" and len(rows) == 1
+        assert (verify(folder, trust=KEYED).bad is None) == is_same
+
+
+@settings(max_examples=100, deadline=None)
+@given(shape, st.data())
+def test_no_checkpoint_can_be_taken_away_forged_or_put_in(how: tuple[int, int, int, int], data: st.DataObject) -> None:
+    """But for the newest, which nothing repeats yet: against its loss a copy of it kept elsewhere helps."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        whole(folder, how)
+        path = folder / "checkpoints"
+        every = notes.parse_all(path.read_bytes()) or []
+        one = data.draw(st.integers(0, len(every) - 1))
+        note = every[one]
+        what = data.draw(st.sampled_from(["take", "forge", "repeat", "foreign", "kept"]))
+        root = data.draw(st.sampled_from([note.root, b"x" * 32]))
+        put = {
+            "take": [],
+            "forge": [signed.OTHER.note(note.size, b"x" * 32)],
+            "repeat": [note.raw, note.raw],
+            "foreign": [signed.OTHER.note(note.size, root, note.more)],
+            "kept": [note.raw],
+        }[what]
+        raws = [item.raw for item in every[:one]] + put + [item.raw for item in every[one + 1 :]]
+        path.write_bytes(b"".join(raw + b"\n" for raw in raws))
+        start = verify(folder, trust=KEYED).first_seq
+        sizes = [item.size for item in every]
+        repeated = {msgspec.json.decode(text)["body"].get("size") for text in lines(folder)}
+        is_claimed = note.size in repeated and sizes.count(note.size) == 1 and note.size >= start
+        if what in ("take", "kept"):
+            assert (verify(folder, trust=KEYED).bad is not None) == (what == "take" and is_claimed)
+        else:
+            assert verify(folder, trust=KEYED).bad is not None

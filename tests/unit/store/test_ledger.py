@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ecotone.store import Ledger, LedgerLimits, verify
+from ecotone.store import Ledger, LedgerLimits, Trust, verify
 from ecotone.store.disk import Disk
 from ecotone.values import ConfigError, Permit, Receipt, RefusalError
 
@@ -311,7 +311,9 @@ def test_a_kind_is_a_word(tmp_path: Path, kind: str) -> None:
 
 def test_a_ledger_can_be_read_and_verified_while_it_is_written(tmp_path: Path) -> None:
     async def run() -> None:
-        ledger = Ledger.open(tmp_path, "s", limits=LedgerLimits(segment_bytes_max=20_000))
+        limits = LedgerLimits(segment_bytes_max=20_000, checkpoint_entries=7)
+        ledger = Ledger.open(tmp_path, "s", limits=limits)
+        trust = Trust(((tmp_path / "site.pub").read_bytes(),))
         is_over = False
 
         async def write(first: int) -> None:
@@ -324,7 +326,7 @@ def test_a_ledger_can_be_read_and_verified_while_it_is_written(tmp_path: Path) -
         await ledger.flush()
         writers = [asyncio.ensure_future(write(number)) for number in range(4)]
         for _ in range(10):
-            report = await asyncio.to_thread(verify, tmp_path / "ledger")
+            report = await asyncio.to_thread(verify, tmp_path / "ledger", trust=trust)
             assert report.is_whole, report.bad
         is_over = True
         await asyncio.gather(*writers)
