@@ -162,7 +162,9 @@ class Stage:
         made = Site(folder, config or self.config(), env, ("ip", "netns", "exec", self.link.site))
         self.sites.append(made)
         made.around = self.link.at_site
-        return made.wait()
+        made.wait()
+        assert b"sitecustomize" not in made.log.read_bytes(), "the mutation could not be made"
+        return made
 
     def send(self, site: Site, path: str, conversation: Conversation, timeout_s: float = 20.0) -> Said:
         """One conversation over one path."""

@@ -1,13 +1,16 @@
 """Mutation: only the last message is looked at (invariant 3 taken out)."""
 
+import importlib
 import json
 import sys
+from typing import Any
 
 if "up" in sys.orig_argv:
-    room = sys.modules["ecotone.privacy.inspect"]
+    room: Any = importlib.import_module("ecotone.privacy.inspect")
     whole = room.segments
 
-    def last_only(body):
+    def last_only(body: bytes) -> Any:
+        """The segments of the last message."""
         tree = json.loads(body)
         if isinstance(tree.get("messages"), list):
             tree["messages"] = tree["messages"][-1:]
