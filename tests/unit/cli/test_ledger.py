@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,65 @@ def test_explain_reads_the_ledger_where_no_site_runs(shell: Any, ledger: Path) -
     assert len(json.loads(shell("explain", "r1", "--json").stdout)["entries"]) == 1
     result = shell("explain", "r9")
     assert (result.exit_code, "no request 'r9'" in result.stderr) == (1, True)
+
+
+def test_a_copy_is_checked_with_the_public_key(shell: Any, ledger: Path) -> None:
+    copy = shutil.copytree(ledger, shell.folder / "copy")
+    told = shell("ledger", "key")
+    assert told.stdout == (ledger.parent / "site.pub").read_text()
+    shell.write("pub.pem", told.stdout)
+    line = told.stderr.strip()
+    for key in ("pub.pem", line):
+        result = shell("ledger", "verify", str(copy), "--key", key)
+        assert result.exit_code == 0, result.output
+        assert "signed: entries up to 5, by site/" in result.stdout.replace("clinic-7/", "site/")
+    said = json.loads(shell("ledger", "key", "--json").stdout)
+    assert said == {"pem": told.stdout, "verifier_key": line}
+    assert "signatures not checked (no --key)" in shell("ledger", "verify", str(copy)).stdout
+    assert "signed: entries" in shell("ledger", "verify").stdout, "its own key lies beside it"
+    (copy / "checkpoints").unlink()
+    result = shell("ledger", "verify", str(copy), "--key", "pub.pem")
+    assert (result.exit_code, "signed: nothing" in result.stdout) == (1, True)
+    assert shell("ledger", "verify", str(copy)).exit_code == 0
+
+
+def test_a_cut_copy_does_not_fit_a_checkpoint_kept_elsewhere(shell: Any, ledger: Path) -> None:
+    shutil.copy(ledger / "checkpoints", shell.folder / "kept")
+    assert shell("ledger", "verify", "--checkpoint", "kept").exit_code == 0
+    (ledger / "checkpoints").unlink()
+    (path,) = ledger.glob("*.jsonl")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    assert shell("ledger", "verify").exit_code == 0
+    result = shell("ledger", "verify", "--checkpoint", "kept")
+    assert (result.exit_code, "(dropped)" in result.stdout) == (1, True)
+    shell.write("rubbish", "rubbish")
+    assert shell("ledger", "verify", "--checkpoint", "rubbish").exit_code == 2
+    assert shell("ledger", "verify", "--key", "rubbish").exit_code == 2
+    assert shell("ledger", "verify", "--key", "nowhere").exit_code == 2
+
+
+def test_one_entry_is_proved_to_somebody_who_has_only_the_key(shell: Any, ledger: Path) -> None:
+    shutil.copy(ledger.parent / "site.pub", shell.folder / "pub.pem")
+    for what in ("3", "r1"):
+        shell.write("proof.json", shell("ledger", "prove", what).stdout)
+        result = shell("ledger", "check-proof", "proof.json", "--key", "pub.pem")
+        assert result.exit_code == 0, result.output
+        assert "entry 3: proved" in result.stdout
+        assert '"request":"r1"' in result.stdout
+    proof = (shell.folder / "proof.json").read_text()
+    said = json.loads(shell("ledger", "check-proof", "-", "--key", "pub.pem", "--json", stdin=proof).stdout)
+    assert said["holds"] is True
+    shell.write("proof.json", proof.replace("r1", "r2"))
+    result = shell("ledger", "check-proof", "proof.json")
+    assert (result.exit_code, "entry 3: the entry was changed" in result.stdout) == (1, True)
+    assert shell("ledger", "prove", "r9").exit_code == 1
+    assert shell("ledger", "prove", "r1", "--file", str(ledger), "--key", "pub.pem").exit_code == 0
+    shell.write("proof.json", "{}")
+    assert shell("ledger", "check-proof", "proof.json").exit_code == 2
+    (ledger.parent / "site.pub").unlink()
+    assert shell("ledger", "check-proof", "proof.json").exit_code == 2
+    assert shell("ledger", "key").exit_code == 2
+    (path,) = ledger.glob("*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b'"r1"', b'"rX"'))
+    result = shell("ledger", "prove", "3")
+    assert (result.exit_code, "is not whole" in result.stderr) == (2, True)
