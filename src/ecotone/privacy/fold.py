@@ -48,6 +48,8 @@ _WORD = rf"[A-Za-z0-9@_.{_LETTER}-]+"
 _ESCAPED = r"(?:%[0-9A-Fa-f]{2})+|&#(?:[0-9]{2,6}|[xX][0-9A-Fa-f]{2,5});|&(?:commat|period|colon|hyphen|nbsp|shy);|\\u00[2-7][0-9A-Fa-f]"
 _NAMED = {"&commat;": "@", "&period;": ".", "&colon;": ":", "&hyphen;": "-", "&nbsp;": " ", "&shy;": ""}
 
+_GATE = rf"{_ODD}|{_MARKED}|{_MIXED}"
+
 Change = tuple[int, int, str]
 """Where in the written text, and what stands there when folded."""
 
@@ -75,7 +77,7 @@ class Folded(msgspec.Struct, frozen=True, gc=False):
 def fold(text: str) -> Folded:
     """The text without tricks. Never raises; linear; `\\x1e` stays where it is."""
     changes: list[Change] = []
-    if not text.isascii():
+    if not text.isascii() and _compiled(_GATE).search(text.encode("utf-8", "replace")) is not None:
         changes += _odd(text)
     if "%" in text or "&" in text or "\\u" in text:
         changes += _escapes(text)

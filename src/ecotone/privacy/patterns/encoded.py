@@ -33,7 +33,7 @@ class Encoded:
             if token is None:
                 continue
             taken = token.end()
-            inner = decode(token.group())
+            inner = None if token.group().isdigit() else decode(token.group())
             if inner is not None:
                 found.append((token.start(), token.end(), inner))
         return found

@@ -18,7 +18,6 @@ _TOKEN_MAX = 8192
 _BLOCK_MAX = 16384
 """A private key ends within this, code points; one that does not is taken to end there."""
 
-_BLOCK_GATES = ("PRIVATE KEY", "PuTTY-User-Key-File-")
 _BLOCK_START = Form(
     r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----|---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----|PuTTY-User-Key-File-[23]:"
 )
@@ -41,7 +40,7 @@ class Keys:
             for front in fronts.split():
                 beginnings.setdefault(front, []).append((f"secret.{name}", re.compile(rest), back))
         self._beginnings = beginnings
-        free = [f for f in beginnings if _inner(beginnings[f])]
+        free = [f for f in beginnings if _inner(beginnings[f])] + [word.decode() for word in _LOOKS]
         bound = [f for f in beginnings if f not in free]
         form = "|".join((r"\b(?:" + _literals(bound) + ")", _literals(free), HEX_GATE))
         self._gate = re2.compile(form.encode(), options())
@@ -51,16 +50,10 @@ class Keys:
         hits: list[Hit] = []
         for m in self._gate.finditer(raw):
             start, end = m.span()
-            hit = self._token(text, start, end)
-            if hit is None:
-                hit = self._hexed(text, start, end)
+            look = _LOOKS.get(raw[start:end])
+            hit = self._token(text, start, end) or self._hexed(text, start, end) if look is None else look(text, start)
             if hit is not None:
                 hits.append(hit)
-        for gate in _BLOCK_GATES:
-            if gate in text:
-                hits += _blocks(text, gate)
-        if "://" in text:
-            hits += _logins(text)
         return hits
 
     def _token(self, text: str, start: int, end: int) -> Hit | None:
@@ -90,31 +83,24 @@ def _literals(words: list[str]) -> str:
     return "|".join(re2.escape(w) for w in sorted(words, key=len, reverse=True))
 
 
-def _blocks(text: str, gate: str) -> list[Hit]:
-    hits = []
-    at = text.find(gate)
-    while at >= 0:
-        begun = _BLOCK_START.search(text, max(0, at - _BLOCK_FRONT), at + _BLOCK_FRONT)
-        next_at = at + len(gate)
-        if begun is not None:
-            wall = text.find("\x1e", begun.end())
-            limit = min(begun.end() + _BLOCK_MAX, len(text) if wall < 0 else wall)
-            ended = _BLOCK_END.search(text, begun.end(), limit)
-            end = ended.end() if ended is not None else limit
-            hits.append(Hit(begun.start(), end, "secret.private_key", 0.99))
-            next_at = max(next_at, end)
-        at = text.find(gate, next_at)
-    return hits
+def _block(text: str, at: int) -> Hit | None:
+    """The private key around this place, to its end."""
+    begun = _BLOCK_START.search(text, max(0, at - _BLOCK_FRONT), at + _BLOCK_FRONT)
+    if begun is None:
+        return None
+    wall = text.find("\x1e", begun.end(), begun.end() + _BLOCK_MAX)
+    limit = min(begun.end() + _BLOCK_MAX, len(text)) if wall < 0 else wall
+    ended = _BLOCK_END.search(text, begun.end(), limit)
+    return Hit(begun.start(), ended.end() if ended is not None else limit, "secret.private_key", 0.99)
 
 
-def _logins(text: str) -> list[Hit]:
-    hits = []
-    at = text.find("://")
-    while at >= 0:
-        scheme = _SCHEME.search(text, max(0, at - 31), at)
-        if scheme is not None:
-            found = _LOGIN.match(text, scheme.start())
-            if found is not None and _STAND_IN.fullmatch(found[2]) is None:
-                hits.append(Hit(found.start(), found.end(), "secret.url_login", 0.95))
-        at = text.find("://", at + 3)
-    return hits
+def _login(text: str, at: int) -> Hit | None:
+    """The address with a login around this `://`."""
+    scheme = _SCHEME.search(text, max(0, at - 31), at)
+    found = None if scheme is None else _LOGIN.match(text, scheme.start())
+    if found is None or _STAND_IN.fullmatch(found[2]) is not None:
+        return None
+    return Hit(found.start(), found.end(), "secret.url_login", 0.95)
+
+
+_LOOKS = {b"PRIVATE KEY": _block, b"PuTTY-User-Key-File-": _block, b"://": _login}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from ecotone.privacy.patterns import checks
-from ecotone.privacy.patterns.context import Words, linked
+from ecotone.privacy.patterns.context import HARMLESS, linked
 from ecotone.privacy.patterns.form import Form
 from ecotone.privacy.patterns.hit import Hit
+from ecotone.privacy.patterns.numbers import Row
 
 _MONTHS = (
     "jan(?:uary|uar|vier)?|feb(?:ruary|ruar)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?"
@@ -51,26 +52,21 @@ _SHAPES = {
 }
 
 
-class Named:
-    """Finds values by their word. Built once."""
-
-    def __init__(self, words: Words) -> None:
-        self._words = words
-
-    def find(self, text: str, runs: list[tuple[int, int]]) -> list[Hit]:
-        """A hit for each run of digits that a word in front explains."""
-        hits = []
-        for start, end in runs:
-            meaning, gap = self._words.before(text, start)
-            if meaning == "birth":
-                hit = _birth(text, start, gap)
-            elif meaning in _SHAPES:
-                hit = _value(text, start, end, meaning, gap)
-            else:
-                continue
-            if hit is not None:
-                hits.append(hit)
-        return hits
+def find(text: str, rows: list[Row]) -> list[Hit]:
+    """A hit for each row of digits that a word in front explains."""
+    hits = []
+    for row in rows:
+        if not row.meaning or row.meaning == HARMLESS:
+            continue
+        start = row.digits
+        hit = (
+            _birth(text, start, row.gap)
+            if row.meaning == "birth"
+            else _value(text, start, row.last, row.meaning, row.gap)
+        )
+        if hit is not None:
+            hits.append(hit)
+    return hits
 
 
 def _birth(text: str, start: int, gap: int) -> Hit | None:
@@ -82,6 +78,8 @@ def _birth(text: str, start: int, gap: int) -> Hit | None:
 
 
 def _value(text: str, start: int, end: int, meaning: str, gap: int) -> Hit | None:
+    if meaning not in _SHAPES:
+        return None
     kind, digits_min, signs_min, signs_max = _SHAPES[meaning]
     front = max(start - gap, 0)
     left = _FRONT.search(text, front, start)

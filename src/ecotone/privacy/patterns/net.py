@@ -9,7 +9,7 @@ from ecotone.privacy.patterns.form import Form
 from ecotone.privacy.patterns.hit import Hit
 
 _LOCAL_MAX = 64
-_LOCAL = Form(r"[A-Za-z0-9._%+'’&/=?^{|}~!#$*-]+\Z")
+_LOCAL = Form(r"[A-Za-z0-9._%+'’-]+\Z")
 _LOCAL_WIDE = Form(r"[\w.+-]+\Z")
 _DOMAIN = Form(r"(?:[\w-]{1,63}\.){1,8}([^\W\d_]{2,24}|xn--[a-z0-9-]{2,59})(?![\w(])")
 _FILES = frozenset("png jpg jpeg gif svg webp css js ts py json html md txt h so dll".split())
@@ -85,7 +85,7 @@ class Net:
             if local is not None:
                 if domain[1].lower() in _FILES or local.group() in _SERVICES:
                     return None
-                start = local.start() + len(local.group()) - len(local.group().lstrip("'’.-=?/{|*&#"))
+                start = local.start() + len(local.group()) - len(local.group().lstrip("'’.-%"))
                 if start < at:
                     return Hit(start, domain.end(), "email", 0.97)
         return self._handle(text, at)
@@ -96,7 +96,7 @@ class Net:
         if found is None or found[1].lower() in _NOBODY or found[1].isdigit():
             return None
         left = text[max(0, at - 2) : at]
-        if left and left[-1] not in " (（,:：，\"'“\n\x1e" and left[-1] < "\u2e80":
+        if left and left[-1] not in " (（,:：，“\n\x1e" and left[-1] < "\u2e80":
             return None
         meaning, _ = self._words.before(text, at)
         telling = meaning in ("handle", "phone") or any(c in "_0123456789" for c in found[1])

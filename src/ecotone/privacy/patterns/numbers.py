@@ -17,17 +17,19 @@ from ecotone.privacy.patterns.shapes import REACH, TABLE, Shapes
 # Any run with four digits that letters and separators do not tear apart. Every family has one: a test holds that.
 GATE = rb"[0-9](?:[A-Za-z]?[ ().\n\r/+-]{0,3}[0-9]){3,}"
 
+_SIGNS_MIN = 6
+
 _CALLED = 30
 """How far the word may stand from a number that is nothing without it, code points."""
 
 _LETTERS_FRONT = Form(r"[A-Za-z]{1,6}\Z")
-_SERIES_FRONT = Form(r"(?<![A-Za-z0-9])(?:[A-Z]{2,3} ){1,2}\Z")
-_BEHIND = Form(r"[A-Za-z][A-Za-z0-9]{0,8}|[ -][A-Za-z](?: ?[0-9]{3})?(?![A-Za-z0-9])|\([0-9A]\)|\)")
+_SERIES_FRONT = Form(r"(?<![A-Za-z0-9])(?:[A-Z]{2} |[A-Z]{3} [A-Z]{3} )\Z")
+_BEHIND = Form(r"[A-Za-z][A-Za-z0-9]{0,10}|[ -][A-Za-z](?: ?[0-9]{3})?(?![A-Za-z0-9])|\([0-9A]\)|\)")
 _IBAN_FRONT = Form(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]{4}")
 _IBAN_BACK = 12
 
 _DATE = Form(
-    r"\(?(?:[0-9]{4}([-/. ])[01]?[0-9]\1[0-3]?[0-9]|[0-3]?[0-9]([-/.])[0-3]?[0-9]\2(?:19|20)[0-9]{2})(?![0-9])"
+    r"\(?(?:(?:19|20)[0-9]{2}([-/. ])[01]?[0-9]\1[0-3]?[0-9]|[0-3]?[0-9]([-/.])[0-3]?[0-9]\2(?:19|20)[0-9]{2})(?![0-9])"
 )
 _EXTENSION = Form(r" ?(?:x|ext\.?|extension|#|转|分机) ?[0-9]{1,6}(?![0-9A-Za-z])", re.IGNORECASE)
 _SAID_AFTER = Form(r"[ (,:/-]{0,3}(?:office|fax|home|cell|mobile|work|tel|phone|mobil|privat|电话|手机)", re.IGNORECASE)
@@ -53,30 +55,35 @@ class Numbers:
         self._exact = [re.compile(family.form).fullmatch for family in FAMILIES]
         self._groups = re.compile(rb"[(+]{0,2}[0A]+")
 
-    def find(self, text: str, raw: bytes) -> tuple[list[Hit], list[tuple[int, int]]]:
-        """The hits, and the runs of digits (for whoever knows a value by its word alone).
+    def find(self, text: str, raw: bytes) -> tuple[list[Hit], list[Row]]:
+        """The hits, and the rows of digits that are none (for whoever knows a value by its word alone).
 
         Args:
             text: The folded text.
             raw: The same as Latin-1, `?` for what it lacks.
         """
-        runs = [m.span() for m in self._gate.finditer(raw)]
         hits: list[Hit] = []
-        for start, end in runs:
+        rest: list[Row] = []
+        for m in self._gate.finditer(raw):
+            start, end = m.span()
             first, last = _extended(text, raw, start, end)
-            if last - first >= 6:
-                self._run(text, raw, first, last, hits)
-        return hits, runs
+            row = Row(text, start, first, last, *self._words.before(text, start))
+            before = len(hits)
+            if last - first >= _SIGNS_MIN:
+                self._row(row, raw, hits)
+            if len(hits) == before:
+                rest.append(row)
+        return hits, rest
 
-    def _run(self, text: str, raw: bytes, first: int, last: int, hits: list[Hit]) -> None:
-        iban = _iban(text, first)
+    def _row(self, row: Row, raw: bytes, hits: list[Hit]) -> None:
+        first, last = row.first, row.last
+        iban = _iban(row)
         if iban is not None:
             hits.append(iban)
         shape = raw[first:last].translate(TABLE)
-        row = _Row(text, first, last, *self._words.before(text, first))
         if last - first <= REACH:
-            for candidate in self._shapes.candidates(shape):
-                self._judge(row, *candidate, hits)
+            for index, start, end in self._shapes.candidates(shape):
+                self._judge(row, index, start, end, hits)
             return
         for group in self._groups.finditer(shape):
             at = group.start()
@@ -85,47 +92,59 @@ class Numbers:
                 if start < size:
                     self._judge(row, index, start + at, end + at, hits)
 
-    def _judge(self, row: _Row, index: int, start: int, end: int, hits: list[Hit]) -> None:
+    def _judge(self, row: Row, index: int, start: int, end: int, hits: list[Hit]) -> None:
         family = FAMILIES[index]
         text, start, end = row.text, start + row.first, end + row.first
-        if self._exact[index](text, start, end) is None or not _stands_alone(text, start, end):
+        said = row.says(family, start, end)
+        if not said and (family.check is None or row.speaks_against(family, start, end)):
+            return
+        if self._exact[index](text, start, end) is None:
             return
         number = text[start:end]
-        said = row.says(family, start, end)
-        if said:
-            if family.check is None and _DATE.match(number) is not None:
-                return
-        elif family.check is None or not family.check(number) or row.speaks_against(family, start, end):
-            return
-        elif family.kind == "phone" and (_DATE.match(number) is not None or number.count("(") != number.count(")")):
-            return
-        if family.kind == "phone":
+        phone = family.kind == "phone"
+        if phone:
             more = _EXTENSION.match(text, end)
             end = more.end() if more is not None else end
+        if not _stands_alone(text, start, end):
+            return
+        if not said and family.check is not None and not family.check(number):
+            return
+        if (phone or family.check is None) and (
+            number.count("(") != number.count(")") or _DATE.match(number) is not None
+        ):
+            return
         hits.append(Hit(start, end, family.kind, family.sure + 0.02 if said else family.sure))
 
 
-class _Row:
-    """A run of digits, and the word in front of it."""
+class Row:
+    """A row of digits, and the word in front of it.
 
-    __slots__ = ("_gap", "_meaning", "first", "last", "text")
+    Attributes:
+        digits: Where its first digit stands.
+        first, last: From where to where it goes, with the letters and brackets at its edges.
+        meaning, gap: What the word says, and how far in front of `digits` it ends.
+    """
 
-    def __init__(self, text: str, first: int, last: int, meaning: str, gap: int) -> None:
-        self.text, self.first, self.last = text, first, last
-        self._meaning, self._gap = meaning, gap
+    __slots__ = ("digits", "first", "gap", "last", "meaning", "text")
+
+    def __init__(self, text: str, digits: int, first: int, last: int, meaning: str, gap: int) -> None:
+        self.text, self.digits, self.first, self.last = text, digits, first, last
+        self.meaning, self.gap = meaning, gap
 
     def says(self, family: Family, start: int, end: int) -> bool:
         """A word says that the number is of this family."""
-        if self._meaning in family.names and self._gap + start - self.first <= _CALLED:
+        if self.meaning in family.names and self.gap + start - self.digits <= _CALLED:
             return True
         return family.kind == "phone" and _SAID_AFTER.match(self.text, end) is not None
 
     def speaks_against(self, family: Family, start: int, end: int) -> bool:
         """A word says that it is harmless, or a weak form is only part of a longer row."""
-        if self._meaning == HARMLESS and linked(self.text, self.first - self._gap, start):
+        if self.meaning == HARMLESS and linked(self.text, self.digits - self.gap, start):
             return True
         if not family.whole:
             return False
+        if self.meaning not in ("", "phone") and linked(self.text, self.digits - self.gap, start):
+            return True
         text = self.text
         return (start > self.first and text[start - 1] != "\n") or (end < self.last and text[end] != "\n")
 
@@ -143,7 +162,7 @@ def _extended(text: str, raw: bytes, start: int, end: int) -> tuple[int, int]:
         while start and raw[start - 1] in b"(+":
             start -= 1
     if end < len(raw) and (raw[end] in b" -()" or raw[end : end + 1].isalpha()):
-        back = _BEHIND.match(text, end, end + 10)
+        back = _BEHIND.match(text, end, end + 12)
         end = back.end() if back is not None else end
     return start, end
 
@@ -170,8 +189,9 @@ def _thousand(text: str, start: int) -> bool:
     return text[start : start + 3].isdigit() and not text[start + 3 : start + 4].isdigit()
 
 
-def _iban(text: str, first: int) -> Hit | None:
+def _iban(row: Row) -> Hit | None:
     """The account that begins here or shortly in front, by the length of its country."""
+    text, first = row.text, row.first
     front = _IBAN_FRONT.search(text, max(0, first - _IBAN_BACK), first + 12)
     if front is None:
         return None
@@ -180,7 +200,9 @@ def _iban(text: str, first: int) -> Hit | None:
     end = _walked(text, start, length)
     if not end or not _stands_alone(text, start, end):
         return None
-    return Hit(start, end, "iban", 0.98 if checks.iban(text[start:end]) else 0.7)
+    if checks.iban(text[start:end]):
+        return Hit(start, end, "iban", 0.98)
+    return Hit(start, end, "iban", 0.9) if row.meaning in ("iban", "account") else None
 
 
 def _walked(text: str, start: int, length: int) -> int:

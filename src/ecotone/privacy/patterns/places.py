@@ -43,6 +43,7 @@ WORDS = (
     + _UNIT_WORDS
 )
 
+_CAPITALS = frozenset(_CAPITAL_WAYS.split("|"))
 _UNIT = r"(?:,?[ \n]{1,2}(?:suite|apt\.?|apartment|ste\.?|unit|floor|fl\.?|room|rm\.?|#|flat|bldg\.?|building)[ ]?#?[A-Za-z]?[0-9]{1,5}[A-Za-z]?\b)?"
 _ZIP = (
     r"(?:,?[ \n]{1,3}(?:[A-Z][\w'.-]{1,20}[ ]){0,3}[A-Z][\w'.-]{1,20},?[ \n]{1,2}[A-Z]{2},?[ \n]{1,2}[0-9]{5}(?:-[0-9]{4})?\b"
@@ -63,8 +64,10 @@ _ENGLISH = Form(
 _ENGLISH_SMALL = Form(
     rf"(?<![\w.,/-])[0-9]{{1,5}}[ ](?:[a-z][\w'’.-]{{1,20}}[ ]){{1,3}}(?:street|avenue|boulevard|lane|road|blvd|ave|rd)\b{_UNIT}"
 )
+_DIGIT = Form(r"(?<![\w.,/-])[0-9]{1,6}")
+_COMPOUND_HEAD = Form(r"(?:(?:[A-ZÀ-Þ][\w'’.-]{1,20}|van|de|der|den|het|am|an|zur|zum|von|im|in|'t)[ ]){1,2}\Z")
 _COMPOUND_FORM = Form(
-    r"(?:(?:[A-ZÀ-Þ][\w'’.-]{0,24}|van|de|der|den|het|am|an|zur|zum|von|im|in|'t)[ ]){0,3}[\w'’-]{0,40}"
+    r"(?:[\w'’.-]{1,24}[ ]){0,2}[\w'’.-]{0,60}?"
     r"(?:stra(?:ss|ß)e|str\.|gasse|weg|allee|platz|ring|damm|ufer|chaussee|markt|steig|stieg|straat|laan|plein|gracht|kade|dijk|singel|steeg"
     r"|plaats|hof|pad|dreef|baan|gatan|vägen|gade|vej)"
     rf"[ ,]{{1,2}}[0-9]{{1,5}}[ ]?[a-zA-Z]?(?:[-/][0-9]{{1,4}}[a-z]?)?\b{_EUROPEAN_TOWN}",
@@ -108,32 +111,33 @@ _CHINESE_LEAD = Form(
 
 def around(text: str, start: int, end: int) -> Hit | None:
     """The address around the word at this span."""
-    word = text[start:end].lower()
+    word = text[start:end]
     if word[-1].isdigit():
-        return _compound(text, start, end)
-    found = _UNIT_FORM.match(text, start, end + 16)
-    if found is None:
-        found = _numbered(text, start, end)
+        found = _compound(text, start, end)
+    elif word.lower() in _CAPITALS and not word[0].isupper():
+        return None
+    else:
+        found = _UNIT_FORM.match(text, start, end + 16) or _numbered(text, start, end)
     return None if found is None else Hit(found.start(), found.end(), "street_address", 0.6)
 
 
 def _numbered(text: str, start: int, end: int) -> re.Match[str] | None:
-    front = max(0, start - _BACK, text.rfind("\x1e", 0, start) + 1)
-    if any(c.isdigit() for c in text[front:start]):
+    digit = _DIGIT.search(text, max(0, start - _BACK), start)
+    while digit is not None:
         for form in (_ENGLISH, _ENGLISH_SMALL, _NUMBER_FIRST):
-            for found in form.finditer(text, front, end + _REACH):
-                if found.start() < start < found.end():
-                    return found
-    found = _NUMBER_LAST.match(text, start, end + _REACH)
-    return found
+            found = form.match(text, digit.start(), end + _REACH)
+            if found is not None and found.end() > start:
+                return found
+        digit = _DIGIT.search(text, digit.end(), start)
+    return _NUMBER_LAST.match(text, start, end + _REACH)
 
 
-def _compound(text: str, start: int, end: int) -> Hit | None:
-    front = max(0, start - _BACK)
-    for found in _COMPOUND_FORM.finditer(text, front, end + _REACH):
-        if found.start() <= start < found.end():
-            return Hit(found.start(), found.end(), "street_address", 0.6)
-    return None
+def _compound(text: str, start: int, end: int) -> re.Match[str] | None:
+    first = start
+    while first and start - first < _BACK and (text[first - 1].isalnum() or text[first - 1] in "-'’."):
+        first -= 1
+    head = _COMPOUND_HEAD.search(text, max(0, first - 32), first)
+    return _COMPOUND_FORM.match(text, first if head is None else head.start(), end + _REACH)
 
 
 def chinese(text: str) -> list[Hit]:

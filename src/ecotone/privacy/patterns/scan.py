@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from ecotone.privacy.fold import fold
-from ecotone.privacy.patterns import net, places, plates, spoken
+from ecotone.privacy.patterns import named, net, places, plates, spoken
 from ecotone.privacy.patterns.context import Words
 from ecotone.privacy.patterns.encoded import Encoded
 from ecotone.privacy.patterns.hit import Hit, settle, weight
 from ecotone.privacy.patterns.keys import Keys
-from ecotone.privacy.patterns.named import Named
 from ecotone.privacy.patterns.net import Net
 from ecotone.privacy.patterns.numbers import Numbers
 from ecotone.privacy.patterns.triggers import Trigger, Triggers
@@ -35,7 +34,6 @@ class Patterns:
     def __init__(self, terms: Mapping[str, Iterable[str]] = _NONE) -> None:
         words = Words()
         self._numbers = Numbers(words)
-        self._named = Named(words)
         self._net = Net(words)
         self._keys = Keys(self._net)
         self._triggers = Triggers(
@@ -67,9 +65,8 @@ class Patterns:
         return found
 
     def _look(self, plain: str, raw: bytes) -> list[Hit]:
-        hits, runs = self._numbers.find(plain, raw)
-        if runs:
-            hits += self._named.find(plain, runs)
+        hits, rows = self._numbers.find(plain, raw)
+        hits += named.find(plain, rows)
         hits += self._keys.find(plain, raw)
         hits += self._triggers.find(plain, raw)
         if "@" in plain:

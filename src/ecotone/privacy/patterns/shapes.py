@@ -53,6 +53,7 @@ class Shapes:
         for family in FAMILIES:
             self._which.Add(shape_of(family.form).encode("latin-1"))
         self._which.Compile()
+        self._extended = re.compile(rb"(0{2,})A0{1,6}$")
         self._known: dict[bytes, tuple[Candidate, ...]] = {}
 
     def candidates(self, shape: bytes) -> tuple[Candidate, ...]:
@@ -71,10 +72,13 @@ class Shapes:
             fronts = [start]
             while fronts[-1] and shape[fronts[-1] - 1] in b"(+":
                 fronts.append(fronts[-1] - 1)
-            for _, end in groups[first : first + _GROUPS_MAX]:
+            for group, end in groups[first : first + _GROUPS_MAX]:
                 if end - start < _SIGNS_MIN:
                     continue
-                ends = (end, end + 1) if shape[end : end + 1] == b")" else (end,)
+                ends = [end, end + 1] if shape[end : end + 1] == b")" else [end]
+                extended = self._extended.match(shape, group, end)
+                if extended is not None:
+                    ends.append(extended.end(1))
                 found += [
                     (index, front, back)
                     for front in fronts
