@@ -103,6 +103,19 @@ def public_key(config_path: Path | None) -> tuple[str, str]:
     return pem.decode("ascii", "replace"), store.verifier_key(load(config_path).site, pem)
 
 
+def newest(config_path: Path | None) -> store.Note:
+    """The newest checkpoint.
+
+    Raises:
+        ConfigError: there is none yet, or it cannot be read.
+    """
+    path = folder_of(config_path) / store.CHECKPOINTS
+    found = _reading(path, lambda: store.last_note(path, lambda _: True))
+    if found is None:
+        raise ConfigError("config.unreadable", f"{path} holds no checkpoint yet")
+    return found
+
+
 def proved(config_path: Path | None, what: str, copy: Path | None, keys: Sequence[str]) -> list[store.Proof]:
     """Proofs for the entry at a position, or for all of a request.
 

@@ -8,13 +8,15 @@ from ecotone.store.inclusion import Proof, checked, proofs
 from ecotone.store.keys import KeyRing, new_key
 from ecotone.store.ledger import FOLDER, LOCK, Ledger, LedgerStatus
 from ecotone.store.limits import LedgerLimits
-from ecotone.store.notes import Note, parse_all
+from ecotone.store.notes import CHECKPOINTS, Note, parse_all
+from ecotone.store.notes import last as last_note
 from ecotone.store.reading import find, last
 from ecotone.store.signing import PUBLIC, verifier_key
 from ecotone.store.state import State
 from ecotone.store.verifying import Report, Trust, verify
 
 __all__ = [
+    "CHECKPOINTS",
     "FOLDER",
     "LOCK",
     "PUBLIC",
@@ -39,6 +41,7 @@ __all__ = [
     "checked",
     "find",
     "last",
+    "last_note",
     "new_key",
     "parse_all",
     "proofs",

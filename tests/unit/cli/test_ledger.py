@@ -95,7 +95,8 @@ def test_a_copy_is_checked_with_the_public_key(shell: Any, ledger: Path) -> None
 
 
 def test_a_cut_copy_does_not_fit_a_checkpoint_kept_elsewhere(shell: Any, ledger: Path) -> None:
-    shutil.copy(ledger / "checkpoints", shell.folder / "kept")
+    shell.write("kept", shell("ledger", "checkpoint").stdout)
+    assert json.loads(shell("ledger", "checkpoint", "--json").stdout)["size"] == 6
     assert shell("ledger", "verify", "--checkpoint", "kept").exit_code == 0
     (ledger / "checkpoints").unlink()
     (path,) = ledger.glob("*.jsonl")
@@ -105,6 +106,9 @@ def test_a_cut_copy_does_not_fit_a_checkpoint_kept_elsewhere(shell: Any, ledger:
     assert (result.exit_code, "(dropped)" in result.stdout) == (1, True)
     shell.write("rubbish", "rubbish")
     assert shell("ledger", "verify", "--checkpoint", "rubbish").exit_code == 2
+    assert shell("ledger", "checkpoint").exit_code == 2
+    (ledger / "checkpoints").write_bytes(b"")
+    assert shell("ledger", "checkpoint").exit_code == 2
     assert shell("ledger", "verify", "--key", "rubbish").exit_code == 2
     assert shell("ledger", "verify", "--key", "nowhere").exit_code == 2
 
