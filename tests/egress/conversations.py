@@ -219,7 +219,7 @@ def converse(
     is_stream = endpoint is not Endpoint.EMBEDDINGS and (dice.random() < 0.5 if stream is None else stream)
     body = _about_nothing(dice, endpoint, f"{dice.choice(TALK)} ({word})")
     place = place or dice.choice(list(PLACES[endpoint]))
-    is_escaped = canary is not None and place != "file" and dice.random() < 0.15
+    is_escaped = canary is not None and place not in ("file", "split parts") and dice.random() < 0.15
     if canary is not None:
         PLACES[endpoint][place](body, _HOLE if is_escaped else canary.written)
     if is_stream:

@@ -496,6 +496,52 @@ def _word(dice: random.Random) -> str:
     return letters(dice, 10).capitalize()
 
 
+def other_lane(stage: Stage, count: int) -> None:
+    """The other way in: without the fast lane, bodies in chunks."""
+    site = stage.site(stage.config(fast_lane=False))
+    stage.send_all(site, "the other lane", mixed(stage.dice, count, "assistant"))
+    for one in mixed(stage.dice, max(6, count // 4), "hops"):
+        with contextlib.suppress(OSError), contextlib.closing(site.connect(10.0)) as connection:
+            pieces = [one.body[at : at + 37] for at in range(0, len(one.body), 37)]
+            head = {"content-type": "application/json", "transfer-encoding": "chunked"}
+            connection.request("POST", one.path, iter(pieces), head, encode_chunked=True)
+            status = connection.getresponse().status
+            stage.note(Said("in chunks", one, status, {}, b""))
+    stage.judge(arriving=["the other lane", "in chunks"])
+    stage.look_inside(site)
+    site.stop()
+
+
+def rules(stage: Stage, count: int) -> None:
+    """By key, by label and region, by model name: what one may send another may not."""
+    config = stage.config(
+        keys={"research": "env:KEY_RESEARCH", "office": "env:KEY_OFFICE"},
+        policy=[
+            {"when": {"key": "research"}, "egress": "never"},
+            {"when": {"label": "contact", "to_region": ["us"]}, "egress": "never"},
+            {"when": {"model": "named"}, "egress": "never"},
+        ],
+        **FREE,
+    )
+    keys = {"research": "rk-1234567890-research", "office": "ok-1234567890-office"}
+    site = stage.site(config, {"KEY_RESEARCH": keys["research"], "KEY_OFFICE": keys["office"]})
+
+    def give(one: Conversation, key: str) -> Conversation:
+        return msgspec.structs.replace(one, headers=one.headers | {"Authorization": f"Bearer {keys[key]}"})
+
+    dice = stage.dice
+    kept = [kept_whole(harmless(dice, model="assistant"), "all") for _ in range(count // 3)]
+    stage.send_all(site, "rule: key", [give(one, "research") for one in kept])
+    named = [kept_whole(harmless(dice, model="named"), "all") for _ in range(count // 3)]
+    stage.send_all(site, "rule: model", [give(one, "office") for one in named])
+    mails = [protected(dice, model="assistant", canary=plant(dice, "email")) for _ in range(count // 3)]
+    stage.send_all(site, "rule: label and region", [give(one, "office") for one in mails])
+    stage.send_all(site, "rule: none", [give(harmless(dice, model="assistant"), "office") for _ in range(6)])
+    stage.judge(arriving=["rule: none"])
+    stage.look_inside(site)
+    site.stop()
+
+
 def rogue(stage: Stage, count: int, *, mutant: str = "rogue") -> None:
     """Code in the site's own process that goes round the corridor or the doors; `mutants/rogue` tells what it tries."""
     canary = plant(stage.dice, "email", "plain")

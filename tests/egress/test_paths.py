@@ -58,6 +58,14 @@ def test_the_sites_own_terms_stay(stage: Stage) -> None:
     scenes.terms(stage, SHARE)
 
 
+def test_the_other_way_in_is_as_tight(stage: Stage) -> None:
+    scenes.other_lane(stage, SHARE)
+
+
+def test_rules_by_key_label_region_and_model_hold(stage: Stage) -> None:
+    scenes.rules(stage, SHARE)
+
+
 def test_a_rogue_in_the_process_gets_nothing_out(stage: Stage) -> None:
     scenes.rogue(stage, SHARE)
 
