@@ -86,6 +86,11 @@ def squeeze(text: str, *, is_json: bool = False) -> Squeezed:
     return Squeezed(fold("".join(chars)), starts, ends)
 
 
+def form(value: str) -> str:
+    """What a value looks like in a text that was squeezed."""
+    return squeeze(value).text
+
+
 def open_end(text: str, *, is_json: bool) -> int:
     """Where an escape begins that the next characters may complete; the text's length where there is none."""
     if "\\" not in text[-OPEN_CHARS_MAX:]:

@@ -14,7 +14,7 @@ from typing import Final
 import ahocorasick_rs
 import msgspec
 
-from ecotone.pseudonyms.folding import Squeezed, fold, is_wordy, open_end, squeeze
+from ecotone.pseudonyms.folding import Squeezed, form, is_wordy, open_end, squeeze
 from ecotone.pseudonyms.names import dressed
 from ecotone.pseudonyms.nesting import Depth, Links
 from ecotone.pseudonyms.vault import Row, is_grouped
@@ -42,18 +42,18 @@ class Forms:
 
     def __init__(self, rows: Sequence[Row], tag: str) -> None:
         """`tag`: what tagged surrogates share; empty where all are natural."""
-        self.rows = {fold(row.surrogate): row for row in rows}
+        self.rows = {form(row.surrogate): row for row in rows}
         for row in rows:
             if not row.is_tagged and is_grouped(row.label, row.kind):
                 plain = Row(_ungrouped(row.original), _ungrouped(row.surrogate), row.label)
-                self.rows.setdefault(fold(plain.surrogate), plain)
+                self.rows.setdefault(form(plain.surrogate), plain)
         self.sorted = sorted(self.rows)
         # What a form begins with, one sign or two: most words of an answer are told apart by that.
-        self.begins = frozenset(form[:size] for form in self.sorted for size in (1, 2))
+        self.begins = frozenset(known[:size] for known in self.sorted for size in (1, 2))
         self.longest = max(map(len, self.sorted), default=0)
         self._search = ahocorasick_rs.AhoCorasick(self.sorted) if self.sorted else None
         self._mark = f"_{tag.lower()}" if tag else "\x00"
-        words = {form.partition("_")[0] for form, row in self.rows.items() if row.is_tagged}
+        words = {known.partition("_")[0] for known, row in self.rows.items() if row.is_tagged}
         self._like = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(words)))}){self._mark}[0-9]") if words else None
 
     def hits(self, text: str) -> list[tuple[int, int, int]]:
@@ -77,11 +77,12 @@ class Forms:
         at = bisect_left(self.sorted, text)
         return at + 1 < len(self.sorted) and self.sorted[at + 1].startswith(text)
 
-    def alike(self, text: str) -> int:
-        """How many words of a folded text look like a tagged surrogate."""
+    def alike(self, text: str, before: str) -> int:
+        """How many words of a folded text that follows `before` look like a tagged surrogate."""
         if self._like is None or self._mark not in text:
             return 0
-        return len(self._like.findall(text))
+        starts = (found.start() for found in self._like.finditer(text))
+        return sum(not is_wordy((text[at - 1] if at else before) or " ") for at in starts)
 
 
 class Channel:
@@ -166,6 +167,7 @@ class Channel:
             is_unsure = self._is_cut and end == len(folded) and self._forms.is_longer(folded[start:end])
             made.append(self._restored(row, text[begin:stop], is_unsure=is_unsure))
             past, past_written = end, stop
+            self._before = folded[end - 1]
         return "".join((*made, self._rest(text, seen, (past, past_written), open_at)))
 
     def _rest(self, text: str, seen: Squeezed, past: tuple[int, int], open_at: Sequence[int]) -> str:
@@ -178,8 +180,6 @@ class Channel:
         rest = text[past[1] : ready]
         self._held = text[ready:]
         self._pass(rest, seen.text[past[0] : keep])
-        if keep:
-            self._before = seen.text[keep - 1]
         return rest
 
     def _open(self, folded: str) -> list[int]:
@@ -230,8 +230,8 @@ class Channel:
             if self._depth is not None:
                 self._depth.feed(text)
         if folded:
+            self._counts.unknown += self._forms.alike(folded, self._before)
             self._before = folded[-1]
-            self._counts.unknown += self._forms.alike(folded)
 
 
 def _ungrouped(value: str) -> str:

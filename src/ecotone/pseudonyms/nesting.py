@@ -134,16 +134,16 @@ class Depth:
     def _quote(self) -> None:
         """A quote closes the string it stands in, opens one in the JSON that this string holds, or is text.
 
-        At depth d a string's own quotes have 2^(d-1) - 1 backslashes before them.
+        At depth d a string's own quotes have 2^(d-1) - 1 backslashes before them, and a backslash of its text is 2^d.
         """
         self._is_new = False
         for depth in range(1, self.depth + 1):
-            if self._slashes == (1 << (depth - 1)) - 1:
+            if self._slashes % (1 << depth) == (1 << (depth - 1)) - 1:
                 self.depth = depth - 1
                 del self.inner[self.depth :]
                 return
         is_open = self.depth == 0 or self.inner[-1]
-        if is_open and self._slashes == (1 << self.depth) - 1:
+        if is_open and self._slashes % (2 << self.depth) == (1 << self.depth) - 1:
             self.depth += 1
             self.inner.append(False)
             self._is_new = True

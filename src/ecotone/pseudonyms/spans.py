@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import ahocorasick_rs
 import msgspec
 
-from ecotone.pseudonyms.folding import Squeezed, fold, is_apart
+from ecotone.pseudonyms.folding import Squeezed, form, is_apart
 from ecotone.pseudonyms.names import is_common
 from ecotone.pseudonyms.vault import Row, compact, is_grouped
 
@@ -49,10 +49,10 @@ class Taint:
         """Takes what is replaced."""
         forms: dict[str, Row] = {}
         for row in rows:
-            forms.setdefault(fold(row.original), row)
+            forms.setdefault(form(row.original), row)
             if is_grouped(row.label, row.kind):
                 forms.setdefault(compact(row.original), row)
-        kept = {form: row for form, row in forms.items() if _can_recur(form)}
+        kept = {known: row for known, row in forms.items() if _can_recur(known)}
         self._rows = list(kept.values())
         self._search = ahocorasick_rs.AhoCorasick(list(kept)) if kept else None
 

@@ -9,7 +9,7 @@ import msgspec
 
 from ecotone.pseudonyms import natural
 from ecotone.pseudonyms.document import refused
-from ecotone.pseudonyms.folding import fold
+from ecotone.pseudonyms.folding import form
 from ecotone.pseudonyms.names import choose, in_case_of, initial, is_common, name_parts, pieces, script
 from ecotone.pseudonyms.scope import Dice
 from ecotone.values import Surrogates
@@ -41,6 +41,9 @@ _WORDS: Final = {
 
 _GROUPED: Final = frozenset({"card", "account", "national_id"})
 """Labels whose values are the same however they are grouped."""
+
+_ESCAPED: Final = re.compile(r'["\\\x00-\x1f]')
+"""What JSON writes as escapes: a surrogate with such signs would not be the same at every depth."""
 
 _WORDLIKE: Final = frozenset({"person", "place", "organisation", "address"})
 """Labels whose natural surrogates are words: they follow case and take endings."""
@@ -142,7 +145,7 @@ class Vault:
         word = _WORDS.get(kind) or _WORDS.get(label) or re.sub("[^A-Z]", "", label.upper())[:16] or "ITEM"
         count = self._counts[word] = self._counts.get(word, 0) + 1
         surrogate = f"{word}_{self.tag}{count}"
-        self._taken.add(fold(surrogate))
+        self._taken.add(form(surrogate))
         return surrogate
 
     def _natural(self, value: str, label: str, kind: str) -> str | None:
@@ -151,10 +154,10 @@ class Vault:
             return self._person(value)
         for attempt in range(ATTEMPTS_MAX):
             made = natural.value(value, label, kind, self._dice, attempt)
-            if made is None:
+            if made is None or _ESCAPED.search(made):
                 return None
-            if self._is_free(fold(made)):
-                self._taken.add(fold(made))
+            if self._is_free(form(made)):
+                self._taken.add(form(made))
                 return made
         return None
 
@@ -186,8 +189,8 @@ class Vault:
         while True:
             made = choose(role, self._dice.number(1 << 40, "name", role, part.lower(), attempt), attempt)
             attempt += 1
-            if self._is_free(fold(made)):
-                self._taken.add(fold(made))
+            if self._is_free(form(made)):
+                self._taken.add(form(made))
                 self._parts[part.lower()] = made
                 return made
 
@@ -210,7 +213,7 @@ class Vault:
         if is_grouped(label, kind):
             return compact(value)
         if self._style is Surrogates.NATURAL and _is_words(label, kind):
-            return fold(value)
+            return form(value)
         return " ".join(value.lower().split())
 
 
