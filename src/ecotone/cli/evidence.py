@@ -80,6 +80,8 @@ def show(answer: store.Answer) -> None:
     report = answer.report
     assert report is not None, "an answer has a report"
     click.echo(f"examined: {proof.entries(report)}")
+    if answer.as_of is not None:
+        click.echo(f"counted: entries up to {answer.as_of - 1}, which are signed; the site goes on writing")
     for gap in answer.gaps:
         click.echo(f"NOT COMPLETE: {gap}")
     if answer.is_complete:

@@ -85,9 +85,10 @@ def answered(
         ConfigError: nothing is there, or it cannot be read.
     """
     paths = list(files) or [folder_of(config_path)]
+    as_of = None
     if not files and store.Lock.is_held(store_of(config_path) / store.LOCK):
-        _reading(paths[0], lambda: store.await_checkpoint(paths[0], AWAIT_S))
-    return _reading(paths[0], lambda: store.answered(paths, asked, trust))
+        as_of = _reading(paths[0], lambda: store.await_checkpoint(paths[0], AWAIT_S))
+    return _reading(paths[0], lambda: store.answered(paths, asked, trust, as_of))
 
 
 def public_key(config_path: Path | None) -> tuple[str, str]:
@@ -182,6 +183,8 @@ def show_signature(report: store.Report, uncovered: int) -> None:
         return
     origin = attested.note.partition("\n")[0]
     behind = f"; {uncovered} newer ones stand in the chain only" if uncovered else ""
+    if attested.unchecked:
+        behind += f"; {attested.unchecked} checkpoints speak of removed entries only, and were not compared"
     if attested.is_signed:
         click.echo(
             f"signed: entries up to {attested.size - 1}, by {origin}, {attested.checkpoints} checkpoints{behind}"

@@ -17,6 +17,9 @@ __all__ = ["Answer", "Carried", "Question", "answered", "await_checkpoint"]
 
 PROBE: Final = "probe"
 """`request` of the entries of probes, whose body is empty."""
+OTHERS: Final = "…"
+"""Stands for all names beyond `_WORDS_MAX`: callers may make up labels."""
+_WORDS_MAX: Final = 1000
 _LOOK_S: Final = 0.1
 
 
@@ -58,6 +61,7 @@ class Answer(msgspec.Struct):
         voided: Egresses that were asked for and did not go.
         first_at_ms, last_at_ms: Times of the first and the last match; 0 where there is none.
         by_target, by_region, by_transform, by_label: The matches, counted by what they say. Without a region: `-`.
+        as_of: The answer speaks of the entries before this position; None = of all that were read.
         report: On all entries that were read: how many, which, and whether they are whole.
         uncovered: Entries behind the newest checkpoint: the chain holds them, no signature does yet.
         gaps: What keeps the answer from being complete, in sentences.
@@ -76,6 +80,7 @@ class Answer(msgspec.Struct):
     by_region: dict[str, int] = {}
     by_transform: dict[str, int] = {}
     by_label: dict[str, Carried] = {}
+    as_of: int | None = None
     report: Report | None = None
     uncovered: int = 0
     gaps: list[str] = []
@@ -98,20 +103,25 @@ class _Egress(msgspec.Struct):
 _EGRESSES: Final = msgspec.json.Decoder(_Egress)
 
 
-def answered(paths: Path | Sequence[Path], question: Question, trust: Trust) -> Answer:
+def answered(paths: Path | Sequence[Path], question: Question, trust: Trust, as_of: int | None = None) -> Answer:
     """Reads and verifies a ledger, or a copy of it, from its first entry to its last.
+
+    Args:
+        as_of: Only entries before this position count; where a site goes on writing, those that a checkpoint covers.
 
     Raises:
         ConfigError: `store.public_key`: a key of `trust` is none.
         OSError: a file cannot be read.
     """
-    count = _Count(question)
+    count = _Count(question, as_of)
     report = verify(paths, trust=trust, visit=count.entry)
     return count.answer(report)
 
 
-def await_checkpoint(folder: Path, limit_s: float) -> bool:
-    """Waits until a checkpoint covers all that is there now, where a site writes it. False when that took too long.
+def await_checkpoint(folder: Path, limit_s: float) -> int | None:
+    """Waits until a checkpoint covers all that is there now, where a site writes it; how much it covers.
+
+    None when that took too long.
 
     Raises:
         OSError: the ledger cannot be read.
@@ -122,25 +132,27 @@ def await_checkpoint(folder: Path, limit_s: float) -> bool:
     while entry is not None:
         newest = notes.last(path, lambda _: True) if path.exists() else None
         if newest is not None and newest.size > entry.seq:
-            return True
+            return newest.size
         if time.monotonic() >= until_s:
-            return False
+            return None
         time.sleep(_LOOK_S)
-    return True
+    return None
 
 
 class _Count:
     """Counts while the entries pass by."""
 
-    def __init__(self, question: Question) -> None:
-        self._answer = Answer(question)
+    def __init__(self, question: Question, as_of: int | None) -> None:
+        self._answer = Answer(question, as_of=as_of)
+        self._before_seq = as_of if as_of is not None else 1 << 62
+        self._unreadable = -1
         self._since_ms = question.since_ms if question.since_ms is not None else 0
         self._until_ms = question.until_ms if question.until_ms is not None else 1 << 62
         self._last_seq = -1
 
     def entry(self, _text: bytes, link: chain.Link, _tree: merkle.Tree | None) -> None:
         """Takes the next good entry."""
-        if self._since_ms <= link.at_ms < self._until_ms:
+        if self._since_ms <= link.at_ms < self._until_ms and link.seq < self._before_seq:
             self._last_seq = link.seq
             if link.kind in ("egress", "voided"):
                 self._egress(link)
@@ -150,7 +162,7 @@ class _Count:
         try:
             said = _EGRESSES.decode(link.body)
         except msgspec.DecodeError:
-            self._answer.gaps.append(f"entry {link.seq} is an egress that this ecotone cannot read")
+            self._unreadable = link.seq
             return
         if question.label is not None and question.label not in said.labels:
             return
@@ -174,9 +186,11 @@ class _Count:
             (answer.by_region, said.region or "-"),
             (answer.by_transform, said.transform.partition(":")[0]),
         ):
+            word = word if word in counts or len(counts) < _WORDS_MAX else OTHERS
             counts[word] = counts.get(word, 0) + 1
         for label in {*said.labels, *said.replaced}:
-            carried = answer.by_label.setdefault(label, Carried())
+            is_named = label in answer.by_label or len(answer.by_label) < _WORDS_MAX
+            carried = answer.by_label.setdefault(label if is_named else OTHERS, Carried())
             carried.egresses += 1
             carried.replaced += said.replaced.get(label, 0) > 0
             carried.values += said.replaced.get(label, 0)
@@ -188,6 +202,8 @@ class _Count:
         answer.uncovered = max(0, report.last_seq + 1 - attested.size)
         if report.bad is not None:
             answer.gaps.append(f"entry {report.bad.seq} ({report.bad.why}): {report.bad.detail}")
+        if self._unreadable >= 0:
+            answer.gaps.append(f"entry {self._unreadable} is an egress that this ecotone cannot read; use a newer one")
         if removed is not None and self._since_ms <= removed.until_ms and removed.from_ms < self._until_ms:
             answer.gaps.append(f"the entries 0 to {removed.first_seq - 1} were removed by retention")
         if report.first_seq > 0 and removed is None:

@@ -110,8 +110,11 @@ def test_it_waits_for_a_running_site_to_sign(tmp_path: Path) -> None:
     async def run() -> None:
         ledger = Ledger.open(tmp_path, "s", limits=limits)
         await ledger.permit(permit, body_bytes=1, labels=(), region=None, replaced={"person": 3})
-        assert await asyncio.to_thread(await_checkpoint, tmp_path / "ledger", 20.0)
-        answer = answered(tmp_path / "ledger", Question(), Trust(((tmp_path / "site.pub").read_bytes(),)))
+        as_of = await asyncio.to_thread(await_checkpoint, tmp_path / "ledger", 20.0)
+        assert as_of is not None
+        await ledger.permit(permit, body_bytes=1, labels=(), region=None)
+        trust = Trust(((tmp_path / "site.pub").read_bytes(),))
+        answer = answered(tmp_path / "ledger", Question(), trust, as_of)
         assert (answer.count, answer.is_signed) == (1, True)
         assert answer.by_label["person"].values == 3
         ledger.close()
@@ -121,11 +124,20 @@ def test_it_waits_for_a_running_site_to_sign(tmp_path: Path) -> None:
 
 def test_it_does_not_wait_for_ever(tmp_path: Path) -> None:
     made(tmp_path, 4, every=100)
-    assert await_checkpoint(tmp_path, 0.0)
+    assert await_checkpoint(tmp_path, 0.0) == 4
     appended(tmp_path, b"placed", b"{}")
     assert not await_checkpoint(tmp_path, 0.0)
     (tmp_path / "checkpoints").unlink()
     assert not await_checkpoint(tmp_path, 0.15)
     for path in tmp_path.iterdir():
         path.unlink()
-    assert await_checkpoint(tmp_path, 0.0)
+    assert await_checkpoint(tmp_path, 1.0) is None
+
+
+def test_names_that_callers_make_up_do_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecotone.store.evidence._WORDS_MAX", 1)
+    made(tmp_path, 8, per_segment=100, every=100)
+    answer = answered(tmp_path, Question(), KEYED)
+    assert answer.by_target == {"small": 4, "…": 4}
+    assert sum(carried.egresses for carried in answer.by_label.values()) == 12
+    assert len(answer.by_label) == 2
