@@ -353,7 +353,7 @@ class Site:
     def ledger(self) -> list[dict[str, Any]]:
         """All entries on disk."""
         lines: list[dict[str, Any]] = []
-        for segment in sorted((self.store / "ledger").iterdir()):
+        for segment in sorted((self.store / "ledger").glob("*.jsonl")):
             lines += [json.loads(line) for line in segment.read_bytes().splitlines() if line.startswith(b"{")]
         return lines
 

@@ -292,7 +292,7 @@ def test_the_ledger_verifies_and_a_changed_byte_is_found(start: Start, upstream:
     assert kinds.count("outcome") == 5
     verify = [ECOTONE, "ledger", "verify", "-c", str(site.file)]
     assert subprocess.run(verify, capture_output=True, check=False).returncode == 0
-    segment = next(path for path in sorted((site.store / "ledger").iterdir()) if b'"egress"' in path.read_bytes())
+    segment = next(path for path in sorted((site.store / "ledger").glob("*.jsonl")) if b'"egress"' in path.read_bytes())
     content = segment.read_bytes()
     segment.write_bytes(content.replace(b'"body_bytes":', b'"body_bytez":', 1))
     broken = subprocess.run(verify, capture_output=True, text=True, check=False)
