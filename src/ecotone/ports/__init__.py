@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ecotone.ports.queue import Queue, QueueStatus
 from ecotone.values import Condition, Finding, Outcome, Permit, Receipt, Request, TargetError, TargetSpec
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "Journal",
     "Looked",
     "Prepared",
+    "Queue",
+    "QueueStatus",
     "Reply",
     "Scheduled",
     "Sink",

@@ -13,24 +13,47 @@ from ecotone.values.errors import (
 )
 from ecotone.values.evidence import Attempt, Outcome, Permit, Receipt, binding
 from ecotone.values.finding import INSIDE, Finding, Findings, Segment, Step
+from ecotone.values.job import (
+    ENDED,
+    PRIORITY_MAX,
+    Batch,
+    Ending,
+    Job,
+    JobEvent,
+    JobFilter,
+    JobPage,
+    JobState,
+    Leased,
+    StoredFile,
+)
 from ecotone.values.request import Endpoint, Features, Mode, Place, Request, Wish
 from ecotone.values.target import Price, Surrogates, TargetSpec
 
 __all__ = [
+    "ENDED",
     "INSIDE",
+    "PRIORITY_MAX",
     "Ask",
     "Attempt",
+    "Batch",
     "Candidate",
     "Condition",
     "ConfigError",
     "DeadlineError",
     "EcotoneError",
     "Egress",
+    "Ending",
     "Endpoint",
     "Estimate",
     "Features",
     "Finding",
     "Findings",
+    "Job",
+    "JobEvent",
+    "JobFilter",
+    "JobPage",
+    "JobState",
+    "Leased",
     "Limit",
     "Loss",
     "Mode",
@@ -46,6 +69,7 @@ __all__ = [
     "RequestError",
     "Segment",
     "Step",
+    "StoredFile",
     "Surrogates",
     "TargetError",
     "TargetSpec",

@@ -95,3 +95,98 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     target: str = ""
     at: str = ""
+
+
+ENDED = frozenset({JobState.ANSWERED, JobState.FAILED, JobState.REFUSED, JobState.EXPIRED, JobState.CANCELLED})
+"""States that nothing leaves."""
+
+
+class JobEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A change of a job's state.
+
+    Attributes:
+        seq: Grows by one with each event; what a reader has seen last.
+        at_ms: Unix milliseconds, as the queue was told.
+    """
+
+    seq: int
+    job: str
+    state: JobState
+    at_ms: int
+    key: str = ""
+    batch: str = ""
+    reason: str = ""
+
+
+class JobPage(msgspec.Struct, frozen=True):
+    """Some jobs, and whether there are more behind the last one."""
+
+    jobs: tuple[Job, ...]
+    has_more: bool
+
+
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs; what is None is not asked for.
+
+    Attributes:
+        after: Only jobs that come behind this one in the list; `''` from the start.
+        is_oldest_first: Order of acceptance; else the newest come first.
+    """
+
+    state: JobState | None = None
+    key: str | None = None
+    batch: str | None = None
+    after: str = ""
+    is_oldest_first: bool = False
+
+
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A caller's file, in OpenAI's sense; its content is encrypted at rest.
+
+    Attributes:
+        id: `file-...`.
+        key: Name of the API key that it came with, or `''`: who may see it.
+        size: Bytes; of a file that is still being written, those written so far.
+        is_whole: Whether all of it is there.
+        labels: Of the caller; they travel with the file.
+        expires_at_ms: Unix milliseconds after which it is removed; 0 = when its owner asks.
+    """
+
+    id: str
+    name: str
+    purpose: str
+    created_at_ms: int
+    key: str = ""
+    size: int = 0
+    is_whole: bool = False
+    labels: tuple[str, ...] = ()
+    expires_at_ms: int = 0
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Many jobs that came as one file, in OpenAI's sense. How many of them ended how is `Queue.counts`.
+
+    Attributes:
+        state: OpenAI's word: `validating`, `in_progress`, `finalizing`, `completed`, `failed`, `expired`,
+            `cancelling`, `cancelled`.
+        input_file, output_file, error_file: Ids of files, or `''`.
+        window: The completion window as the caller wrote it, such as `24h`.
+        times: Unix milliseconds at which each state was reached.
+        errors: (code, message, line or 0) of what was wrong with the input.
+        total: Lines of the input.
+    """
+
+    id: str
+    endpoint: str
+    input_file: str
+    created_at_ms: int
+    expires_at_ms: int
+    key: str = ""
+    state: str = "validating"
+    output_file: str = ""
+    error_file: str = ""
+    window: str = "24h"
+    metadata: dict[str, str] = {}
+    times: dict[str, int] = {}
+    errors: tuple[tuple[str, str, int], ...] = ()
+    total: int = 0
