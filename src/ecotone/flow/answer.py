@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ecotone.flow.relay import Relay
+from typing import Protocol
+
 from ecotone.ports import Caller, Clock, Scheduled
 from ecotone.values import EcotoneError, Request
 from ecotone.wire import sse
@@ -10,6 +11,16 @@ from ecotone.wire.errors import encode_error, encode_error_event, retry_after_he
 
 _JSON = ("content-type", "application/json")
 _EVENTS = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"))
+
+
+class Paced(Protocol):
+    """Whoever fills the answer, as far as the caller's pace concerns it: a relay."""
+
+    def pause(self) -> None:
+        """The caller reads slowly."""
+
+    def resume(self) -> None:
+        """The caller has caught up."""
 
 
 class Answer:
@@ -39,7 +50,7 @@ class Answer:
         if request.is_stream:
             self._timer = clock.call_at(request.received_at_s + keep_alive_s, self._keep_alive)
 
-    def attach(self, relay: Relay | None) -> None:
+    def attach(self, relay: Paced | None) -> None:
         """Whose reading stops when the caller reads slowly."""
         if relay is None:
             self._caller.on_flow(None, None)

@@ -59,7 +59,7 @@ UNREACHABLE: Final = frozenset({"dns", "refused", "connect_timeout", "tls", "fir
 AT_ONCE: Final = UNREACHABLE | {"rate_limited", "unauthorised", "forbidden", "no_model", "redirect", "egress_refused"}
 """Failures that would repeat at once: one is enough."""
 
-NO_FAULT: Final = frozenset({"busy", "capability", "context_exceeded", "breaker_open", "budget"})
+NO_FAULT: Final = frozenset({"busy", "capability", "context_exceeded", "breaker_open", "budget", "outrun"})
 """Failures that say something about the request or the moment, not about the target's health."""
 
 

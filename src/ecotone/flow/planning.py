@@ -58,6 +58,11 @@ class Plan(msgspec.Struct, frozen=True):
         """Predicted time to the first token at a target of this plan, pessimistic."""
         return self._candidate(target).estimate.ttft_s_p95
 
+    def slow_s(self, target: str, *, is_stream: bool) -> float | None:
+        """Seconds after which a target of this plan is slower than itself (p95); None where nothing was measured."""
+        estimate = self._candidate(target).estimate
+        return estimate.ttft_s_p95 if is_stream else estimate.total_s_p95
+
     def at(self, target: str) -> str:
         """`edge` or `cloud`."""
         return self._candidate(target).at.value

@@ -43,7 +43,11 @@ class Front(Protocol):
     """The caller's side as the relay sees it: `flow.answer.Answer`."""
 
     def commit(self, *, is_stream: bool, length: int | None) -> None:
-        """The answer begins: sends the head if it has not gone yet."""
+        """The answer begins: sends the head if it has not gone yet.
+
+        Raises:
+            TargetError: another attempt's answer has begun (`outrun`).
+        """
 
     def write(self, block: bytes) -> None:
         """Sends bytes of the answer."""
@@ -254,10 +258,10 @@ class Relay:
             self._chunks.clear()
 
     def _commit(self, block: bytes, length: int | None = None) -> None:
-        self.is_committed = True
         if self.first_at_s is None:
             self.first_at_s = self._clock.now_s()
         self._front.commit(is_stream=self._shape is Shape.EVENTS, length=length)
+        self.is_committed = True
         self.answer_bytes += len(block)
         self._front.write(block)
         if self._is_paused and self._stream is not None:

@@ -8,16 +8,16 @@ from typing import Final
 import msgspec
 
 from ecotone import privacy
-from ecotone.estimate import Observation
+from ecotone.flow.accounts import Bill
 from ecotone.flow.answer import Answer
+from ecotone.flow.hedging import DELAY_S_MIN, OUTRUN, Lane, Race, Sign
 from ecotone.flow.looking import look_on
 from ecotone.flow.planning import Plan, entry, plan, refusal
 from ecotone.flow.preparing import Ready, prepare
-from ecotone.flow.relay import LATE, Limits, Relay, tokens
+from ecotone.flow.relay import LATE, Limits, Relay
 from ecotone.flow.site import Site
 from ecotone.ports import Caller, Prepared, Stream, Target
 from ecotone.values import (
-    Attempt,
     DeadlineError,
     EcotoneError,
     Outcome,
@@ -42,14 +42,6 @@ Leave = tuple[Permit | None, Receipt | None]
 """What egress asks for; (None, None) at the edge."""
 
 
-class OutcomeEntry(Outcome, frozen=True, kw_only=True, omit_defaults=True):
-    """The ledger's outcome entry: how it ended, and the day's running totals, so that a start reads one entry."""
-
-    day: str = ""
-    day_usd: float = 0.0
-    day_egress_bytes: int = 0
-
-
 async def serve(request: Request, caller: Caller, site: Site) -> Outcome:
     """Answers one request, or tells the caller why not. Ends exactly once, with one outcome entry.
 
@@ -72,6 +64,32 @@ async def serve(request: Request, caller: Caller, site: Site) -> Outcome:
     return outcome
 
 
+class _Try(msgspec.Struct):
+    """One attempt at one target, under way.
+
+    Attributes:
+        until_s: The instant when the whole request must be over.
+        reserve_s: What this target must leave of that for the next one, unless its answer has begun.
+        is_hedge: It was started beside one that is slower than itself.
+        ticket: The breaker's.
+    """
+
+    target: Target
+    decided: Plan
+    race: Race
+    until_s: float
+    reserve_s: float
+    began_s: float
+    is_hedge: bool = False
+    ticket: int = 0
+    relay: Relay | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the target."""
+        return self.target.spec.name
+
+
 class _Run:
     """The state of one request on its way."""
 
@@ -79,18 +97,9 @@ class _Run:
         self.request = request
         self.site = site
         self.answer = Answer(request, caller, site.clock, site.waits.keep_alive_s)
+        self.bill = Bill(site, request)
         self.ending = "internal"
         self.failure = ""
-        self.relay: Relay | None = None
-        self.attempts: list[Attempt] = []
-        self.cost_usd = 0.0
-        self.egress_bytes = 0
-        self.input_tokens = 0
-        self.output_tokens = 0
-        self.answer_bytes = 0
-        self.overhead_s = 0.0
-        self.restored = 0
-        self.unrestored = 0
 
     async def go(self) -> None:
         """Decide, then act within the deadline."""
@@ -107,6 +116,7 @@ class _Run:
         self.decide(decided)
         if not decided.placement.order:
             raise refusal(site, decided)
+        site.hedges.earn()
         await self.try_in_order(decided, until_s)
 
     async def look_on(self, decided: Plan, until_s: float) -> Plan:
@@ -117,7 +127,7 @@ class _Run:
 
     def decide(self, decided: Plan) -> None:
         """Takes a decision, and notes it."""
-        if not self.attempts:
+        if not self.bill.attempts:
             self.answer.reason = decided.placement.reason
         self.note("placed", entry(self.site, self.request, decided))
 
@@ -136,15 +146,9 @@ class _Run:
                 self.decide(decided)
                 waiting = [name for name in decided.placement.order if name not in tried]
                 continue
-            name = waiting.pop(0)
-            tried.add(name)
-            target = self.site.targets[name]
-            following = waiting[0] if waiting else None
-            reserve_s = 0.0
-            if following is not None:
-                left_s = max(0.0, until_s - self.site.clock.now_s())
-                reserve_s = min(decided.total_s_p50(following) or 0.0, RESERVE_S_MAX, left_s / 2)
-            failure = await self.attempt(target, decided, until_s, reserve_s)
+            failure = await self.race(waiting, decided, until_s)
+            tried.update(decided.placement.order)
+            tried.difference_update(waiting)
             if failure is None:
                 return
             self.answer.reason = f"fallback.{failure.code}"
@@ -154,113 +158,131 @@ class _Run:
         self.ending = "failed"
         raise self.exhausted(decided)
 
-    async def attempt(self, target: Target, decided: Plan, until_s: float, reserve_s: float) -> TargetError | None:
-        """One try. None where the caller has been answered or told; a failure where the next target may try.
+    async def race(self, waiting: list[str], decided: Plan, until_s: float) -> TargetError | None:
+        """The first of those that wait, and the second beside it where the first is slower than itself.
 
-        Args:
-            until_s: The instant when the whole request must be over.
-            reserve_s: What this target must leave of that for the next one, unless its answer has begun.
+        Takes out of `waiting` whom it tries. What comes back is `attempt`'s: of whoever failed last.
+        """
+        race, site = Race(), self.site
+        first = self.begin(waiting.pop(0), waiting, decided, race, until_s)
+        delay_s = self.hedge_after_s(first.name, waiting, decided)
+        if delay_s is None:
+            return await self.attempt(first)
+        loop = asyncio.get_running_loop()
+        running = {loop.create_task(self.attempt(first)): first}
+        race.on_win = lambda: _outrun(running, race)
+        try:
+            await asyncio.wait(running, timeout=delay_s)
+            if race.winner is None and all(not task.done() for task in running) and site.hedges.take():
+                second = self.begin(waiting.pop(0), waiting, decided, race, until_s)
+                second.is_hedge = True
+                running[loop.create_task(self.attempt(second))] = second
+            return await _first_told(running)
+        finally:
+            await _stop(running)
+
+    def hedge_after_s(self, name: str, waiting: list[str], decided: Plan) -> float | None:
+        """Seconds after which this target is slower than itself; None where nobody else may start beside it."""
+        if not waiting or not self.site.hedges.share or decided.limit(waiting[0]).is_open:
+            return None
+        slow_s = decided.slow_s(name, is_stream=self.request.is_stream)
+        return None if slow_s is None else max(slow_s, DELAY_S_MIN)
+
+    def begin(self, name: str, waiting: list[str], decided: Plan, race: Race, until_s: float) -> _Try:
+        """An attempt at this target that leaves time for the one after it."""
+        now_s = self.site.clock.now_s()
+        reserve_s = 0.0
+        if waiting:
+            left_s = max(0.0, until_s - now_s)
+            reserve_s = min(decided.total_s_p50(waiting[0]) or 0.0, RESERVE_S_MAX, left_s / 2)
+        return _Try(self.site.targets[name], decided, race, until_s, reserve_s, now_s)
+
+    async def attempt(self, one: _Try) -> TargetError | None:
+        """One try. None where the caller has been answered or told; a failure where the next target may try.
 
         Raises:
             RequestError: the request itself is wrong, for any target.
         """
-        site, breaker = self.site, self.site.breakers[target.spec.name]
-        began_s = site.clock.now_s()
-        self.relay = None
-        ticket = breaker.admit(began_s)
-        if not ticket:
-            return self.missed(target, TargetError("breaker_open", "its breaker opened meanwhile"), began_s)
+        site, breaker = self.site, self.site.breakers[one.name]
+        one.ticket = breaker.admit(site.clock.now_s())
+        if not one.ticket:
+            return self.bill.missed(one.name, TargetError("breaker_open", "its breaker opened meanwhile"), one.began_s)
         try:
-            ready = prepare(site, self.request, target, decided)
-            leave = await self.allowed(target, ready, decided, until_s)
-            try:
-                verdict = await self.exchange(target, ready.prepared, leave, decided, (until_s - reserve_s, until_s))
-            finally:
-                self.count(ready)
+            ready = prepare(site, self.request, one.target, one.decided)
+            leave = await self.allowed(one, ready)
+            verdict = await self.exchange(one, ready, leave)
         except TargetError as failure:
-            breaker.left(ticket)
-            return self.missed(target, failure, began_s)
+            breaker.left(one.ticket)
+            return self.bill.missed(one.name, failure, one.began_s)
         except asyncio.CancelledError:
-            self.stopped(target, decided, ticket)
+            self.stopped(one)
             raise
         except BaseException:
-            breaker.left(ticket)
+            breaker.left(one.ticket)
             raise
-        return self.ended(target, decided, ticket, verdict)
+        return self.ended(one, verdict)
 
-    def ended(self, target: Target, decided: Plan, ticket: int, verdict: TargetError | None) -> TargetError | None:
+    def ended(self, one: _Try, verdict: TargetError | None) -> TargetError | None:
         """Tells the breaker and telemetry how an attempt ended. What comes back is `attempt`'s."""
-        site, name = self.site, target.spec.name
-        breaker, now_s, relay = site.breakers[name], site.clock.now_s(), self.relay
+        site, relay = self.site, one.relay
+        breaker, now_s = site.breakers[one.name], site.clock.now_s()
         assert relay is not None
         if verdict is None or verdict.code == "rejected":
-            breaker.worked(ticket)
-            site.telemetry.attempted(name, "", now_s - relay.began_at_s)
+            breaker.worked(one.ticket)
+            site.telemetry.attempted(one.name, "", now_s - relay.began_at_s)
             return None
         if verdict.code == "context_exceeded":
-            breaker.worked(ticket)
+            breaker.worked(one.ticket)
         elif verdict.code == LATE:
-            breaker.left(ticket)
+            breaker.left(one.ticket)
             return None
-        elif verdict.code == "too_slow" and not is_telling(decided.ttft_s_p95(name), now_s - relay.began_at_s):
-            breaker.left(ticket)
+        elif verdict.code == OUTRUN or (
+            verdict.code == "too_slow" and not is_telling(one.decided.ttft_s_p95(one.name), now_s - relay.began_at_s)
+        ):
+            breaker.left(one.ticket)
         else:
-            breaker.failed(ticket, verdict.code, now_s, verdict.retry_after_s)
-        self.missed(target, verdict, relay.began_at_s)
+            breaker.failed(one.ticket, verdict.code, now_s, verdict.retry_after_s)
+        self.bill.missed(one.name, verdict, relay.began_at_s)
         return None if self.answer.is_over else verdict
 
-    def stopped(self, target: Target, decided: Plan, ticket: int) -> None:
-        """The caller left in the midst of an attempt."""
-        if self.relay is not None and self.relay.is_whole:
+    def stopped(self, one: _Try) -> None:
+        """The caller left in the midst of an attempt, or another target's answer has begun."""
+        if one.relay is not None and one.relay.is_whole:
             self.ending = "answered"
-            self.ended(target, decided, ticket, None)
-        else:
-            self.site.breakers[target.spec.name].left(ticket)
+            self.ended(one, None)
+            return
+        self.site.breakers[one.name].left(one.ticket)
+        if one.race.winner is not None and (one.relay is None or not one.relay.is_committed):
+            self.bill.missed(one.name, TargetError(OUTRUN, "another target answered first"), one.began_s)
 
-    def missed(self, target: Target, failure: TargetError, began_s: float) -> TargetError:
-        """Counts a failed attempt."""
-        site, name = self.site, target.spec.name
-        now_s = site.clock.now_s()
-        self.attempts.append(Attempt(name, failure.code, now_s - began_s))
-        site.telemetry.attempted(name, failure.code, now_s - began_s)
-        site.telemetry.condition(name, site.breakers[name].condition(now_s, in_flight=0, waiting=0))
-        return failure
-
-    def count(self, ready: Ready) -> None:
-        """What became of the surrogates in an answer."""
-        if ready.restorer is not None:
-            counts = ready.restorer.counts
-            self.restored += counts.restored
-            self.unrestored += counts.left + counts.unknown
-
-    async def allowed(self, target: Target, ready: Ready, decided: Plan, until_s: float) -> Leave:
+    async def allowed(self, one: _Try, ready: Ready) -> Leave:
         """For the cloud: budget, permit, and a ledger entry that is durable before the first byte (invariants 1, 2).
 
         Raises:
             TargetError: it may not go there after all; the next target may still serve.
         """
-        spec, site, prepared = target.spec, self.site, ready.prepared
+        spec, site, prepared = one.target.spec, self.site, ready.prepared
         if spec.at is Place.EDGE:
             return None, None
         usd_left, bytes_left = site.spend.left(site.budgets)
-        price_usd = decided.price_usd(spec.name)
+        price_usd = one.decided.price_usd(spec.name)
         is_poor = usd_left is not None and (usd_left <= 0 or price_usd > usd_left)
         if is_poor or (bytes_left is not None and len(prepared.body) > bytes_left):
             raise TargetError("budget", "the day's cloud budget was used up meanwhile")
         permit = site.mint.permit(
             request=self.request.id,
             spec=spec,
-            origin=target.origin,
+            origin=one.target.origin,
             body=prepared.body,
-            limit=decided.limit(spec.name),
+            limit=one.decided.limit(spec.name),
             transform=prepared.transform,
         )
         size = len(prepared.body)
         site.spend.hold(price_usd, size)
         try:
-            async with asyncio.timeout_at(until_s):
+            async with asyncio.timeout_at(one.until_s):
                 receipt = await site.journal.permit(
-                    permit, body_bytes=size, labels=decided.labels, region=spec.region, replaced=ready.replaced
+                    permit, body_bytes=size, labels=one.decided.labels, region=spec.region, replaced=ready.replaced
                 )
         except RefusalError as error:
             raise TargetError("egress_refused", error.message) from error
@@ -270,47 +292,37 @@ class _Run:
             site.spend.settle(price_usd, size, 0.0, 0)
         return permit, receipt
 
-    async def exchange(
-        self,
-        target: Target,
-        prepared: Prepared,
-        leave: Leave,
-        decided: Plan,
-        by_s: tuple[float, float],
-    ) -> TargetError | None:
-        """Opens the attempt and waits for its end. See `judged` for what comes back.
-
-        Args:
-            by_s: Instants by which the answer must begin, and by which it must be whole.
-        """
-        site, spec, waits = self.site, target.spec, self.site.waits
+    async def exchange(self, one: _Try, ready: Ready, leave: Leave) -> TargetError | None:
+        """Opens the attempt and waits for its end. See `judged` for what comes back."""
+        site, spec, prepared, waits = self.site, one.target.spec, ready.prepared, self.site.waits
         now_s = site.clock.now_s()
         patient_s = now_s + (waits.first_byte_s if prepared.is_stream else waits.whole_s)
-        limits = Limits(min(patient_s, by_s[0]), by_s[1], waits.idle_s, waits.answer_bytes_max)
-        relay = Relay(self.request, prepared, self.answer, site.clock, limits)
-        self.relay = relay
-        answer = self.answer
-        answer.target, answer.at = spec.name, spec.at.value
-        if not self.attempts:
-            self.overhead_s = now_s - self.request.received_at_s
-        if self.request.is_debug:
-            answer.debug = self.debug(prepared, decided, spec.name)
-        active, _ = target.load()
-        answer.attach(relay)
+        limits = Limits(min(patient_s, one.until_s - one.reserve_s), one.until_s, waits.idle_s, waits.answer_bytes_max)
+        if not self.bill.attempts and one.race.winner is None:
+            self.bill.overhead_s = self.bill.overhead_s or now_s - self.request.received_at_s
+        debug = self.debug(prepared, one.decided, spec.name) if self.request.is_debug else []
+        reason = f"fallback.{OUTRUN}" if one.is_hedge else ""
+        lane = Lane(self.answer, one.race, Sign(spec.name, spec.at.value, debug, reason))
+        relay = one.relay = lane.relay = Relay(self.request, prepared, lane, site.clock, limits)
+        if not one.is_hedge:
+            lane.show()
+            self.answer.attach(relay)
+        active, _ = one.target.load()
         size = len(prepared.body) if spec.at is Place.CLOUD else 0
-        held_usd = decided.price_usd(spec.name) if spec.at is Place.CLOUD else 0.0
+        held_usd = one.decided.price_usd(spec.name) if spec.at is Place.CLOUD else 0.0
         site.spend.hold(held_usd, size)
         stream: Stream | None = None
         try:
-            stream = target.open(prepared, relay, *leave)
+            stream = one.target.open(prepared, relay, *leave)
             relay.watch(stream)
             failure = await relay.settled
         finally:
             if stream is not None:
                 stream.abort()
             relay.close()
-            answer.attach(None)
-            self.account(target, relay, (held_usd, size), was_queued=active >= spec.slots)
+            if one.race.winner in (None, lane):
+                self.answer.attach(None)
+            self.bill.add(one.target, relay, ready, (held_usd, size), was_queued=active >= spec.slots)
         if failure is not None and failure.code == "first_byte_timeout" and limits.first_by_s < patient_s:
             failure = TargetError("too_slow", failure.message)
         return self.judged(relay, failure)
@@ -336,73 +348,32 @@ class _Run:
                 self.answer.fail(RequestError("rejected", words, status=relay.status))
         return failure
 
-    def account(self, target: Target, relay: Relay, held: tuple[float, int], *, was_queued: bool) -> None:
-        """Cost, bytes and speed of one attempt; partial streams count, and so does one whose caller left."""
-        spec, site, request = target.spec, self.site, self.request
-        tokens_in, tokens_out = tokens(relay, request)
-        cost_usd = spec.price.cost_usd(tokens_in, tokens_out)
-        if spec.at is Place.CLOUD:
-            site.spend.settle(*held, cost_usd, held[1])
-            self.cost_usd += cost_usd
-            self.egress_bytes += held[1]
-        self.input_tokens, self.output_tokens = tokens_in, tokens_out
-        self.answer_bytes += relay.answer_bytes
-        if relay.first_at_s is None:
-            return
-        is_paced = relay.events > 1 and not relay.has_paused
-        if relay.events == 0:
-            # An answer in one piece: how it splits into first token and pace cannot be seen.
-            self.learn_whole(target, relay, tokens_out, was_queued=was_queued)
-            return
-        spread_s = relay.last_at_s - relay.first_at_s
-        site.speeds.observe(
-            spec.name,
-            Observation(
-                prompt_tokens=request.features.prompt_tokens,
-                ttft_s=relay.first_at_s - relay.began_at_s,
-                tpot_s=spread_s / (tokens_out - 1) if is_paced and tokens_out > 1 else None,
-                output_tokens=tokens_out if relay.is_whole else None,
-                was_queued=was_queued,
-            ),
-        )
-
-    def learn_whole(self, target: Target, relay: Relay, tokens_out: int, *, was_queued: bool) -> None:
-        """Teaches the estimates from an answer in one piece."""
-        assert relay.first_at_s is not None
-        self.site.speeds.observe_whole(
-            target.spec.name,
-            prompt_tokens=self.request.features.prompt_tokens,
-            total_s=relay.first_at_s - relay.began_at_s,
-            output_tokens=tokens_out,
-            was_queued=was_queued,
-        )
-
     def debug(self, prepared: Prepared, decided: Plan, name: str) -> list[tuple[str, str]]:
         """The headers of `Ecotone-Debug: 1`."""
         egress = len(prepared.body) if decided.at(name) == Place.CLOUD.value else 0
-        tried = [f"{attempt.target}={attempt.failure}" for attempt in self.attempts]
+        tried = [f"{attempt.target}={attempt.failure}" for attempt in self.bill.attempts]
         return [
-            ("Ecotone-Overhead-Ms", f"{self.overhead_s * 1e3:.3f}"),
+            ("Ecotone-Overhead-Ms", f"{self.bill.overhead_s * 1e3:.3f}"),
             ("Ecotone-Attempts", ", ".join([*tried, name])),
             ("Ecotone-Labels", ", ".join(decided.labels)),
             ("Ecotone-Cost-Usd", f"{decided.price_usd(name):.6f}"),
-            ("Ecotone-Egress-Bytes", str(self.egress_bytes + egress)),
+            ("Ecotone-Egress-Bytes", str(self.bill.egress_bytes + egress)),
         ]
 
     def exhausted(self, decided: Plan) -> EcotoneError:
         """The error after every target failed: all their reasons, and when to try again."""
-        last = self.attempts[-1]
+        last = self.bill.attempts[-1]
         self.failure = last.failure
         held_back = [f"{loss.target}: {loss.obstacle}" for loss in decided.placement.lost if loss.obstacle == "policy"]
-        told = "; ".join([*(f"{attempt.target}: {attempt.failure}" for attempt in self.attempts), *held_back])
+        told = "; ".join([*(f"{attempt.target}: {attempt.failure}" for attempt in self.bill.attempts), *held_back])
         message = f"Every target failed. {told}"
         now_s = self.site.clock.now_s()
         waits_s = [
             self.site.breakers[attempt.target].condition(now_s, in_flight=0, waiting=0).retry_in_s
-            for attempt in self.attempts
+            for attempt in self.bill.attempts
         ]
         retry_after_s = max(1.0, min(waits_s))
-        failures = {attempt.failure for attempt in self.attempts}
+        failures = {attempt.failure for attempt in self.bill.attempts}
         if failures == {"context_exceeded"}:
             return RequestError("context_length_exceeded", message, param="messages")
         if failures == {"rate_limited"}:
@@ -416,37 +387,9 @@ class _Run:
 
     def record(self) -> Outcome:
         """Exactly one outcome, to the ledger and to telemetry."""
-        site, request, answer = self.site, self.request, self.answer
-        now_s = site.clock.now_s()
-        outcome = OutcomeEntry(
-            request=request.id,
-            model=request.model,
-            endpoint=request.endpoint.value,
-            key=request.key,
-            ending=self.ending,
-            reason=answer.reason,
-            status=answer.status,
-            target=answer.target,
-            at=answer.at,
-            failure=self.failure,
-            is_stream=request.is_stream,
-            ttft_s=None if answer.first_at_s is None else answer.first_at_s - request.received_at_s,
-            total_s=now_s - request.received_at_s,
-            overhead_s=self.overhead_s,
-            input_tokens=self.input_tokens,
-            output_tokens=self.output_tokens,
-            cost_usd=self.cost_usd,
-            egress_bytes=self.egress_bytes,
-            answer_bytes=self.answer_bytes,
-            restored=self.restored,
-            unrestored=self.unrestored,
-            attempts=tuple(self.attempts),
-            day=site.spend.day,
-            day_usd=site.spend.usd,
-            day_egress_bytes=site.spend.egress_bytes,
-        )
+        outcome = self.bill.outcome(self.answer, self.ending, self.failure)
         self.note("outcome", outcome)
-        site.telemetry.ended(outcome)
+        self.site.telemetry.ended(outcome)
         return outcome
 
     def note(self, kind: str, entry: msgspec.Struct) -> None:
@@ -455,6 +398,38 @@ class _Run:
             self.site.journal.note(kind, entry)
         except RefusalError as error:
             self.site.telemetry.attempted("ledger", error.code, 0.0)
+
+
+Running = dict[asyncio.Task[TargetError | None], _Try]
+
+
+def _outrun(running: Running, race: Race) -> None:
+    """Stops whoever did not win."""
+    for task, one in running.items():
+        if race.winner is not None and one.relay is not race.winner.relay:
+            task.cancel()
+
+
+async def _first_told(running: Running) -> TargetError | None:
+    """None as soon as one of them has answered or told the caller; else the failure of whoever failed last."""
+    failure: TargetError | None = None
+    while running:
+        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for task in [task for task in running if task in done]:
+            del running[task]
+            if not task.cancelled():
+                failure = task.result()
+                if failure is None:
+                    return None
+    return failure
+
+
+async def _stop(running: Running) -> None:
+    """Ends attempts whose caller has been told, or left."""
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running)
 
 
 def is_telling(ttft_s_p95: float | None, waited_s: float) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 
 from ecotone.estimate import Speeds
 from ecotone.flow.breaker import Breaker
+from ecotone.flow.hedging import Hedges
 from ecotone.flow.spend import Budgets, Spend
 from ecotone.policy import Mint, Policy
 from ecotone.ports import Clock, Inspector, Journal, Target, Telemetry
@@ -66,6 +67,7 @@ class Site:
     surrogate_secret: bytes = b""
     budgets: Budgets = field(default_factory=Budgets)
     waits: Waits = field(default_factory=Waits)
+    hedges: Hedges = field(default_factory=lambda: Hedges(0.0))
     is_cloud_off: bool = False
 
     def model(self, name: str) -> ModelName:

@@ -12,6 +12,7 @@ import msgspec
 from ecotone import flow, placement
 from ecotone.estimate import Speeds
 from ecotone.flow.breaker import Breaker, BreakerSettings
+from ecotone.flow.hedging import Hedges
 from ecotone.flow.spend import Budgets, Spend
 from ecotone.policy import Mint, Policy, Rule
 from ecotone.privacy import Look
@@ -139,6 +140,7 @@ def _make(seed: int, rng: Random, loop: VirtualLoop) -> History:
         surrogate_secret=b"0" * 32,
         budgets=Budgets(rng.choice((None, None, 0.0005)), rng.choice((None, None, 2_000))),
         waits=flow.Waits(first_byte_s=5.0, whole_s=5.0, idle_s=3.0, total_s=40.0, keep_alive_s=rng.choice((0.3, 15.0))),
+        hedges=Hedges(rng.choice((0.0, 0.05, 1.0))),
         is_cloud_off=rng.random() < 0.1,
     )
     stories = [_drawn_story(rng, seed, index, start_s) for index in range(rng.randint(1, 24))]

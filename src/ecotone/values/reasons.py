@@ -61,6 +61,7 @@ TARGET_FAILURES: Final[dict[str, str]] = {
     "tls": "the TLS handshake or certificate failed",
     "reset": "the connection was closed before the answer was whole",
     "first_byte_timeout": "no answer began within the limit",
+    "outrun": "another target, started because this one was slower than predicted, answered first",
     "too_slow": "no answer began within what the caller's deadline left for this target",
     "idle_timeout": "the answer stopped for longer than the limit",
     "rate_limited": "HTTP 429",

@@ -255,7 +255,7 @@ def test_a_pseudonymised_answer_has_no_log_probabilities_so_that_target_lacks_th
 
 def test_what_was_not_restored_is_counted(stage: Make) -> None:
     link = "[see](https://a/?q="
-    big = cloud()
+    big = cloud(stream("x"))
     one = site(stage, big, person=Egress.PSEUDONYMISE)
     one.serve(saying(one, NAME))
     surrogate = surrogate_in(big.bodies[0])
