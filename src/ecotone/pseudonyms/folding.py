@@ -24,6 +24,9 @@ _WORDLESS: Final = re.compile(
 _ODD: Final = re.compile(r"\\(?=[_\-*`~ ])|[" + _WIDTHLESS + "]")
 _ESCAPE: Final = re.compile(r"\\{1,16}(?:u([0-9a-fA-F]{4})|([nrtbf])|(?=[_\-*`~ ]))|[" + _WIDTHLESS + "]")
 _OPEN_ESCAPE: Final = re.compile(r"\\{1,16}(?:u[0-9a-fA-F]{0,3})?\Z")
+ENDING: Final = "s"
+"""The ending that a name may take: plural, German and Scandinavian genitive. Others begin with an apostrophe."""
+
 OPEN_CHARS_MAX: Final = 20
 """An escape that may go on: backslashes, `u`, three digits."""
 

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import ahocorasick_rs
 import msgspec
@@ -17,6 +17,9 @@ from ecotone.pseudonyms.vault import Row
 
 _BASE64_CHARS_MIN: Final = 8
 """Fewer characters of Base64 stand in random text by chance."""
+
+_WORD_CHARS_MAX: Final = 64
+"""The API's own words, and names of models, are not longer."""
 
 _ESCAPES: Final = b"nrtbf"
 
@@ -29,8 +32,8 @@ class Leaks:
     word (`user`, a model's name) is no leak.
     """
 
-    def __init__(self, rows: Sequence[Row], body: bytes, texts: Iterable[str]) -> None:
-        """Takes the rows, the masked body, and the masked texts in it; every other string there is the API's own."""
+    def __init__(self, rows: Sequence[Row], body: bytes, texts: Iterable[str], note: str) -> None:
+        """Takes the rows, the masked body, the texts in it and our line: other short strings are the API's own."""
         self._taint = Taint(rows)
         written: dict[bytes, None] = {}
         encoded: dict[bytes, None] = {}
@@ -43,6 +46,7 @@ class Leaks:
         self._exact = ahocorasick_rs.BytesAhoCorasick(list(encoded)) if encoded else None
         self._body = body
         self._texts = frozenset(texts)
+        self._note = note
 
     def __call__(self, body: bytes) -> bool:
         """Whether any original stands in the body."""
@@ -60,12 +64,13 @@ class Leaks:
         """Whether an original stands in a text of the body, not in a word of the API."""
         try:
             root = msgspec.json.decode(body)
-            own = set(_strings(msgspec.json.decode(self._body))) - self._texts
+            own = {text for text in _strings(msgspec.json.decode(self._body)) if len(text) <= _WORD_CHARS_MAX}
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             return True
         if isinstance(root, dict):
             root.pop("model", None)
-        texts = (text for text in _strings(root) if text not in own)
+        own = {text for text in own - self._texts if text[:1] not in ("{", "[")}
+        texts = (text.replace(self._note, "") for text in _strings(root) if text not in own)
         return any(self._taint.find(text, squeeze(text, is_json=True)) for text in texts)
 
 
@@ -75,6 +80,7 @@ def _writings(original: str) -> Iterator[bytes]:
     yield lower.encode("utf-8", "surrogatepass")
     yield json.dumps(lower, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass")
     yield json.dumps(original)[1:-1].lower().encode()
+    yield quote_plus(original.encode("utf-8", "surrogatepass")).lower().encode()
     yield quote(original.encode("utf-8", "surrogatepass")).lower().encode()
 
 
@@ -90,7 +96,9 @@ def _base64(value: bytes) -> Iterator[bytes]:
 
 def _is_apart(body: bytes, start: int, end: int) -> bool:
     """Whether a hit is not within a longer ASCII word. An escape such as `\\n` before it is no word."""
-    if end < len(body) and body[end - 1 : end].isalnum() and body[end : end + 1].isalnum():
+    if body[end : end + 1] == b"s":
+        end += 1
+    if body[end - 1 : end].isalnum() and body[end : end + 1].isalnum():
         return False
     before = body[start - 1 : start]
     if not (before.isalnum() and body[start : start + 1].isalnum()):

@@ -16,7 +16,7 @@ from ecotone.pseudonyms.folding import Squeezed, squeeze
 from ecotone.pseudonyms.leaks import Leaks
 from ecotone.pseudonyms.matching import Forms
 from ecotone.pseudonyms.names import dressed
-from ecotone.pseudonyms.note import add_note
+from ecotone.pseudonyms.note import add_note, note
 from ecotone.pseudonyms.restoring import Restorer
 from ecotone.pseudonyms.scope import Dice, Scope
 from ecotone.pseudonyms.spans import Span, Taint, merge
@@ -86,16 +86,19 @@ def mask(
         RefusalError: something cannot be replaced with certainty (`refused.pseudonymise`).
     """
     document = Document(request.body)
+    if not isinstance(document.root, dict):
+        raise refused("the body is no object")
     work = _Work(request, segments, scope, document)
     work.find(spots, labels)
     work.taint()
     work.write()
     rows = tuple(work.vault.rows.values())
     tag = work.vault.tag if any(row.is_tagged for row in rows) else ""
-    if tag and request.endpoint is Endpoint.CHAT:
-        add_note(document.root, tag)
+    line = note(tag) if tag and request.endpoint is Endpoint.CHAT else ""
+    if line:
+        add_note(document.root, line)
     body = document.encode()
-    leaks = Leaks(rows, body, work.texts)
+    leaks = Leaks(rows, body, work.texts, line)
     if leaks(body):
         raise refused("a value was replaced and still stands elsewhere in the body")
     sealed = [hashlib.sha256(request.body).hexdigest(), work.done, hashlib.sha256(body).hexdigest()]

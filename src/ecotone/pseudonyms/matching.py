@@ -9,18 +9,14 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Final
 
 import ahocorasick_rs
 import msgspec
 
-from ecotone.pseudonyms.folding import Squeezed, form, is_wordy, open_end, squeeze
+from ecotone.pseudonyms.folding import ENDING, Squeezed, form, is_wordy, open_end, squeeze
 from ecotone.pseudonyms.names import dressed
 from ecotone.pseudonyms.nesting import Depth, Links
 from ecotone.pseudonyms.vault import Row, is_grouped
-
-_ENDING: Final = "s"
-"""The ending that a word may take: plural, German and Scandinavian genitive. Others begin with an apostrophe."""
 
 
 class Counts(msgspec.Struct):
@@ -162,6 +158,8 @@ class Channel:
             if not self._stands(folded, start, end, row):
                 continue
             begin, stop = seen.begin(start), seen.end(end)
+            if not _is_named(row, text[begin:stop]):
+                continue
             self._pass(text[past_written:begin], folded[past:start])
             made.append(text[past_written:begin])
             is_unsure = self._is_cut and end == len(folded) and self._forms.is_longer(folded[start:end])
@@ -191,7 +189,7 @@ class Channel:
             if folded[at : at + 2] not in forms.begins or not self._begins(folded, at):
                 continue
             tail = folded[at:]
-            if forms.may_go_on(tail) or (tail[-1] == _ENDING and tail[:-1] in forms.rows):
+            if forms.may_go_on(tail) or (tail[-1] == ENDING and tail[:-1] in forms.rows):
                 found.append(at)
         return found
 
@@ -207,7 +205,7 @@ class Channel:
         after = folded[end : end + 2]
         if not after or not is_wordy(folded[end - 1]) or not is_wordy(after[0]):
             return True
-        return after[0] == _ENDING and (row.is_tagged or row.is_word) and not (len(after) > 1 and is_wordy(after[1]))
+        return after[0] == ENDING and (row.is_tagged or row.is_word) and not (len(after) > 1 and is_wordy(after[1]))
 
     def _restored(self, row: Row, written: str, *, is_unsure: bool) -> str:
         """The original in the surrogate's place, or the surrogate where that is not safe."""
@@ -232,6 +230,11 @@ class Channel:
         if folded:
             self._counts.unknown += self._forms.alike(folded, self._before)
             self._before = folded[-1]
+
+
+def _is_named(row: Row, written: str) -> bool:
+    """Whether a surrogate is meant and no ordinary word: a single word is a name only where it is written as one."""
+    return not row.is_word or "_" in form(row.surrogate) or written == row.surrogate or not written[0].islower()
 
 
 def _ungrouped(value: str) -> str:

@@ -7,15 +7,16 @@ from typing import Any
 _ROLES = ("system", "developer")
 
 
-def add_note(root: Any, tag: str) -> None:
-    """Appends the line to the system message, or puts a system message first.
-
-    It is the same in all turns of a conversation, so that an upstream's prompt cache hits.
-    """
-    line = (
+def note(tag: str) -> str:
+    """The line; the same in all turns of a conversation, so that an upstream's prompt cache hits."""
+    return (
         f"Words of the form TYPE_{tag}1 (a type, {tag} and a number) stand for private values. Copy such a word "
         "exactly as it is written wherever its value belongs, and do not guess, translate, split or explain it."
     )
+
+
+def add_note(root: Any, line: str) -> None:
+    """Appends the line to the system message, or puts a system message first."""
     messages = root["messages"]
     first = messages[0]
     content = first.get("content")

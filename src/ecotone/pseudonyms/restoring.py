@@ -148,7 +148,7 @@ class Restorer:
                 choice[key] = self._all(value, key, is_cut=is_cut)
 
     def _all(self, node: Any, key: str, *, is_cut: bool) -> Any:
-        """Every text below, each whole. Keys of objects too: they may be the caller's words."""
+        """Every text below, each whole."""
         if isinstance(node, str):
             return _restored(self._forms, self.counts, node, key, is_cut=is_cut)
         if isinstance(node, dict):

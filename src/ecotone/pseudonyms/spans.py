@@ -6,13 +6,17 @@ Taint is by conversation: a detector that saw a value once and not the next time
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import ahocorasick_rs
 import msgspec
 
-from ecotone.pseudonyms.folding import Squeezed, form, is_apart
+from ecotone.pseudonyms.folding import ENDING, Squeezed, form, is_apart
 from ecotone.pseudonyms.names import is_common
-from ecotone.pseudonyms.vault import Row, compact, is_grouped
+from ecotone.pseudonyms.vault import Row, compact, is_grouped, is_words
+
+SHORT_CHARS: Final = 3
+"""Shorter values are replaced elsewhere only as they are written."""
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
@@ -66,9 +70,9 @@ class Taint:
         found: list[Span] = []
         past = 0
         for index, start, end in hits:
-            if start < past or not is_apart(seen.text, start, end):
-                continue
             row = self._rows[index]
+            if start < past or not _is_apart(seen.text, start, end, row):
+                continue
             begin, stop = seen.begin(start), seen.end(end)
             if _is_meant(row, text[begin:stop]):
                 found.append(Span(begin, stop, row.label, row.kind))
@@ -83,8 +87,20 @@ def _can_recur(folded: str) -> bool:
     return len(folded) >= 2
 
 
+def _is_apart(text: str, start: int, end: int, row: Row) -> bool:
+    """Whether a value stands there as words of its own; a name may have the ending that the way back knows."""
+    if is_apart(text, start, end):
+        return True
+    return (
+        is_words(row.label, row.kind)
+        and text[end] == ENDING
+        and is_apart(text[: end + 2], start, end + 1)
+        and is_apart(text[:end], start, end)
+    )
+
+
 def _is_meant(row: Row, written: str) -> bool:
     """Whether these words are the value: ordinary words and parts of names only where they are written as names."""
-    if row.is_part or is_common(row.original) or len(row.original) < 3:
+    if is_common(row.original) or len(row.original) < SHORT_CHARS:
         return written in (row.original, row.original.upper())
-    return True
+    return not row.is_part or written[0].isupper() or written == row.original

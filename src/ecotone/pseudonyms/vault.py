@@ -105,9 +105,9 @@ class Vault:
         if made is None:
             row = Row(value, self._tagged(label, kind), label, kind, is_tagged=True)
         else:
-            row = Row(value, made, label, kind, is_word=_is_words(label, kind))
+            row = Row(value, made, label, kind, is_word=is_words(label, kind))
         self.rows[key] = row
-        if label == "person" and _is_words(label, kind):
+        if label == "person" and is_words(label, kind):
             self._add_parts(row)
         return row
 
@@ -150,14 +150,17 @@ class Vault:
 
     def _natural(self, value: str, label: str, kind: str) -> str | None:
         """A free value of the same kind; None where there is none to be had."""
-        if label == "person" and _is_words(label, kind):
-            return self._person(value)
+        if label == "person" and is_words(label, kind):
+            name = self._person(value)
+            return None if _ESCAPED.search(name) else name
         for attempt in range(ATTEMPTS_MAX):
             made = natural.value(value, label, kind, self._dice, attempt)
             if made is None or _ESCAPED.search(made):
                 return None
-            if self._is_free(form(made)):
-                self._taken.add(form(made))
+            # A number that another one's digits are would be the other one, once a model groups it anew.
+            forms = {form(made), compact(made)} if is_grouped(label, kind) else {form(made)}
+            if all(map(self._is_free, forms)):
+                self._taken |= forms
                 return made
         return None
 
@@ -212,7 +215,7 @@ class Vault:
             return value
         if is_grouped(label, kind):
             return compact(value)
-        if self._style is Surrogates.NATURAL and _is_words(label, kind):
+        if self._style is Surrogates.NATURAL and is_words(label, kind):
             return form(value)
         return " ".join(value.lower().split())
 
@@ -227,5 +230,6 @@ def compact(value: str) -> str:
     return "".join(char for char in value.lower() if char.isalnum())
 
 
-def _is_words(label: str, kind: str) -> bool:
+def is_words(label: str, kind: str) -> bool:
+    """Whether a value is a name or an address: words, with what languages do to words."""
     return label in _WORDLIKE and kind != "date_of_birth"
