@@ -110,7 +110,7 @@ def is_wordy(char: str) -> bool:
 
 
 def is_apart(text: str, start: int, end: int) -> bool:
-    """Whether a piece of a folded text stands there as words of its own."""
-    if start and is_wordy(text[start]) and is_wordy(text[start - 1]):
+    """Whether a piece of a folded text stands there as words of its own; what is percent-encoded before it is none."""
+    if start and is_wordy(text[start]) and is_wordy(text[start - 1]) and text[max(0, start - 3)] != "%":
         return False
     return not (end < len(text) and is_wordy(text[end - 1]) and is_wordy(text[end]))

@@ -21,7 +21,8 @@ _BASE64_CHARS_MIN: Final = 8
 _WORD_CHARS_MAX: Final = 64
 """The API's own words, and names of models, are not longer."""
 
-_ESCAPES: Final = b"nrtbf"
+_ESCAPES: Final = b"nrtbfu"
+"""Letters that are the rest of an escape, once its backslash is gone."""
 
 
 class Leaks:
@@ -35,14 +36,15 @@ class Leaks:
     def __init__(self, rows: Sequence[Row], body: bytes, texts: Iterable[str], note: str) -> None:
         """Takes the rows, the masked body, the texts in it and our line: other short strings are the API's own."""
         self._taint = Taint(rows)
-        written: dict[bytes, None] = {}
+        written: dict[bytes, bool] = {}
         encoded: dict[bytes, None] = {}
         for row in rows:
             if len(row.original) >= 2:
-                written.update(dict.fromkeys(_writings(row.original)))
+                for form, is_coded in _writings(row.original):
+                    written[form] = written.get(form, True) and is_coded
                 encoded.update(dict.fromkeys(_base64(row.original.encode("utf-8", "surrogatepass"))))
-        self._written = list(written)
-        self._lower = ahocorasick_rs.BytesAhoCorasick(self._written) if written else None
+        self._is_coded = list(written.values())
+        self._lower = ahocorasick_rs.BytesAhoCorasick(list(written)) if written else None
         self._exact = ahocorasick_rs.BytesAhoCorasick(list(encoded)) if encoded else None
         self._body = body
         self._texts = frozenset(texts)
@@ -55,10 +57,11 @@ class Leaks:
         if self._lower is None:
             return False
         lower = body.lower() if body.isascii() else body.decode("utf-8", "replace").lower().encode()
+        lower = lower.replace(b"\\", b"")
         hits = self._lower.find_matches_as_indexes(lower, overlapping=True)
-        if not any(_is_apart(lower, start, end) for _, start, end in hits):
-            return False
-        return self._stands(body)
+        if any(self._is_coded[index] for index, _, _ in hits):
+            return True
+        return any(_is_apart(lower, start, end) for _, start, end in hits) and self._stands(body)
 
     def _stands(self, body: bytes) -> bool:
         """Whether an original stands in a text of the body, not in a word of the API."""
@@ -74,14 +77,23 @@ class Leaks:
         return any(self._taint.find(text, squeeze(text, is_json=True)) for text in texts)
 
 
-def _writings(original: str) -> Iterator[bytes]:
-    """A value as bytes of a JSON body may show it, in lower case."""
+def _writings(original: str) -> Iterator[tuple[bytes, bool]]:
+    """A value as bytes of a JSON body may show it, in lower case, and whether nothing else is ever written so.
+
+    Without backslashes: so all depths of JSON in strings of JSON look the same.
+    """
     lower = original.lower()
-    yield lower.encode("utf-8", "surrogatepass")
-    yield json.dumps(lower, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass")
-    yield json.dumps(original)[1:-1].lower().encode()
-    yield quote_plus(original.encode("utf-8", "surrogatepass")).lower().encode()
-    yield quote(original.encode("utf-8", "surrogatepass")).lower().encode()
+    plain = lower.encode("utf-8", "surrogatepass")
+    is_odd = json.dumps(lower, ensure_ascii=False)[1:-1] != lower
+    yield plain.replace(b"\\", b""), is_odd
+    yield json.dumps(lower, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass").replace(b"\\", b""), is_odd
+    yield json.dumps(original)[1:-1].lower().encode().replace(b"\\", b""), is_odd
+    for coded in (
+        quote(original.encode("utf-8", "surrogatepass")),
+        quote_plus(original.encode("utf-8", "surrogatepass")),
+    ):
+        if coded.lower().encode() != plain:
+            yield coded.lower().encode(), True
 
 
 def _base64(value: bytes) -> Iterator[bytes]:
@@ -95,16 +107,18 @@ def _base64(value: bytes) -> Iterator[bytes]:
 
 
 def _is_apart(body: bytes, start: int, end: int) -> bool:
-    """Whether a hit is not within a longer ASCII word. An escape such as `\\n` before it is no word."""
+    """Whether a hit may be more than a piece of a longer ASCII word. What an escape leaves before it is no word."""
     if body[end : end + 1] == b"s":
         end += 1
-    if body[end - 1 : end].isalnum() and body[end : end + 1].isalnum():
+    after = body[end : end + 1]
+    if body[end - 1 : end].isalnum() and after.isalnum() and after not in _ESCAPES:
         return False
     before = body[start - 1 : start]
     if not (before.isalnum() and body[start : start + 1].isalnum()):
         return True
-    is_escape = before in _ESCAPES and body[start - 2 : start - 1] == b"\\"
-    return is_escape or body[max(0, start - 6) : start - 4] == b"\\u"
+    return (
+        before in _ESCAPES or body[max(0, start - 5) : start - 4] == b"u" or body[max(0, start - 3) : start - 2] == b"%"
+    )
 
 
 def _strings(node: Any) -> Iterator[str]:

@@ -113,7 +113,10 @@ def _phone(written: str, roll: _Roll) -> str | None:
         return scrambled(written, roll)
     made = _phone_prefix(main, digits, roll)
     made = made[: len(digits)] + roll.digits(max(0, len(digits) - len(made)))
-    return refilled(main, made) + (scrambled(written[len(main) :], roll, changed_min=0) or "")
+    extension = "".join(
+        str(roll.number(10, f"x{at}")) if char.isdecimal() else char for at, char in enumerate(written[len(main) :])
+    )
+    return refilled(main, made) + extension
 
 
 def _phone_prefix(written: str, digits: str, roll: _Roll) -> str:
