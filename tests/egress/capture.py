@@ -12,6 +12,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -62,6 +63,13 @@ class Capture:
         began_s = time.monotonic()
         while (now_s := time.monotonic()) < began_s + within_s and now_s - max(self._seen_at_s, began_s) < QUIET_S:
             time.sleep(0.02)
+
+    def save(self, path: Path) -> None:
+        """All frames as a pcap file, for whoever wants to look with other tools."""
+        with path.open("wb") as file:
+            file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 1 << 18, 1))
+            for frame, _ in self.frames:
+                file.write(struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame)
 
     def lost(self) -> int:
         """Frames since the last call that the kernel had no room for: none may be missing."""
@@ -128,6 +136,7 @@ _LOOKALIKES: Final = str.maketrans(
 _ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _SHORT: Final = {"n": "\n", "t": "\t", "r": "\r", "b": " ", "f": " "}
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{12,}")
+_HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2}){7,}")
 _NO_WORD: Final = re.compile(r"[\W_]+")
 
 
@@ -154,6 +163,9 @@ def _plain_and_coded(text: str) -> Iterator[str]:
     yield compact(text)
     data = text.encode("utf-8", "replace")
     yield from _percent(data)
+    for at in (0, 1):
+        runs = [bytes.fromhex(run[at : at + (len(run) - at) // 2 * 2]) for run in _HEX.findall(text)]
+        yield compact(b"\n".join(runs).decode("utf-8", "replace"))
     tokens = _BASE64.findall(data)
     for at in range(4):
         # One text for all tokens: a value lies within one.

@@ -384,7 +384,14 @@ def masked(stage: Stage, site: Site, count: int) -> None:
             protected(stage.dice, model="faraway", endpoint=endpoint, canary=plant(stage.dice, kind), place=place)
         )
     said = stage.send_all(site, "masked", each)
-    stage.judge(arriving=["masked"])
+    for hop in stage.hops:
+        hop.behaviours = cloud.FAILURES
+    others = [
+        protected(stage.dice, model="hops", endpoint=Endpoint.CHAT, canary=plant(stage.dice, "email", "plain"))
+        for _ in range(count // 3)
+    ]
+    stage.send_all(site, "masked: hops", others)
+    stage.judge(arriving=["masked", "masked: hops"])
     answered = [one for one in said if one.at == "cloud" and one.conversation.place in ("last user", "prompt")]
     wrong = [one for one in answered if one.conversation.canary and one.conversation.canary.value not in one.content()]
     plain = [one for one in wrong if one.conversation.canary and one.conversation.canary.form == "plain"]

@@ -240,7 +240,12 @@ class Stage:
         found = set().union(*(needles.found_in(data) for data in everything)) if owners else set()
         told = sorted({_tell(owners[core]) for core in found})
         if told:
-            raise Leak(f"{len(found)} protected values outside [seed {self.seed}]:\n" + "\n".join(told[:40]))
+            packets = self.folder / "leak.pcap"
+            self.capture.save(packets)
+            raise Leak(
+                f"{len(found)} protected values outside [seed {self.seed}, packets in {packets}]:\n"
+                + "\n".join(told[:40])
+            )
 
     def look_inside_free(self, site: Site) -> None:
         """As `look_inside`: that a value may leave does not mean that a log may tell it."""

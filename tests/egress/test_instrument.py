@@ -32,6 +32,8 @@ ENCODINGS: dict[str, Callable[[str], bytes]] = {
     "base64, one sign later": lambda text: base64.b64encode(b"x" + text.encode()),
     "base64, two signs later": lambda text: base64.b64encode(b"xy" + text.encode()),
     "base64 for URLs": lambda text: base64.urlsafe_b64encode(b"~~" + text.encode()),
+    "hex": lambda text: text.encode().hex().encode(),
+    "hex, upper": lambda text: text.encode().hex().upper().encode(),
     "UTF-16": lambda text: text.encode("utf-16-le"),
     "UTF-16, the other way": lambda text: text.encode("utf-16-be"),
     "in a stream, cut": lambda text: text[:9].encode() + b"\r\n" + text[9:].encode(),
@@ -42,9 +44,11 @@ ENCODINGS: dict[str, Callable[[str], bytes]] = {
 @pytest.mark.parametrize("form", FORMS)
 def test_a_value_is_found_in_every_encoding(encoding: str, form: str) -> None:
     dice = random.Random(f"{encoding} {form}")
+    if form == "percent" and "hex" in encoding:
+        pytest.skip("two levels deep")
     if form == "base64" and encoding == "upper":
         pytest.skip("that destroys it")
-    if form == "base64" and ("base64" in encoding or "cut" in encoding):
+    if form == "base64" and any(word in encoding for word in ("base64", "cut", "hex")):
         pytest.skip("two levels deep")
     for kind in FORMS[form][1]:
         canary = plant(dice, kind, form)
