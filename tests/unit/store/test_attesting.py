@@ -243,3 +243,27 @@ def test_a_damaged_site_key_stops_the_start_and_lets_the_store_go(tmp_path: Path
     (tmp_path / "site.key").write_bytes(SEED)
     Ledger.open(tmp_path, "s").close()
     assert report(tmp_path).attested.is_signed
+
+
+def test_a_new_key_goes_on_with_the_old_ledger(tmp_path: Path) -> None:
+    Ledger.open(tmp_path, "s").close()
+    old = (tmp_path / "site.pub").read_bytes()
+    (tmp_path / "site.key").unlink()
+    Ledger.open(tmp_path, "s").close()
+    new = (tmp_path / "site.pub").read_bytes()
+    assert old != new
+    folder = tmp_path / "ledger"
+    found = verify(folder, trust=Trust((old, new)))
+    assert found.is_whole, found.bad
+    assert found.attested.size == found.entries
+    for key in (old, new):
+        bad = verify(folder, trust=Trust((key,))).bad
+        assert bad is not None
+        assert bad.why == "checkpoint"
+
+
+def test_a_site_that_is_renamed_keeps_its_key(tmp_path: Path) -> None:
+    for site in ("s", "clinic 7"):
+        Ledger.open(tmp_path, site).close()
+    assert report(tmp_path).is_whole, report(tmp_path).bad
+    assert [note.origin.partition("/")[0] for note in checkpoints(tmp_path)] == ["s", "clinic_7"]
