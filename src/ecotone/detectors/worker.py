@@ -22,8 +22,8 @@ from ecotone.detectors.messages import Look, Ready, Seen, Setup
 
 PR_SET_PDEATHSIG: Final = 1
 NICE: Final = 5
-MEMORY_BYTES_MAX: Final = 3 << 30
-"""Of private memory. The built-in detectors need 0.4 GiB."""
+MEMORY_BYTES_MAX: Final = 1536 << 20
+"""Of private memory. The built-in detectors need 0.35 GiB."""
 
 AGAIN_S: Final = 0.05
 """An alarm that a library swallowed (in a destructor, say) comes again after this time."""
