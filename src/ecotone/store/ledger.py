@@ -17,13 +17,12 @@ from typing import Any, Final
 
 import msgspec
 
-from ecotone.store import attesting, chain, reading
+from ecotone.store import attesting, chain, reading, signing
 from ecotone.store.disk import Disk, Lock
 from ecotone.store.keys import digest_key
 from ecotone.store.limits import LedgerLimits
 from ecotone.store.segments import repaired
 from ecotone.store.shape import encoded
-from ecotone.store.signing import site_key
 from ecotone.store.writer import BARRIER, EGRESS, Item, Writer, refusal
 from ecotone.values import ConfigError, Permit, Receipt, RefusalError
 
@@ -110,16 +109,18 @@ class Ledger:
         limits: LedgerLimits | None = None,
         wall_s: Callable[[], float] = time.time,
         disk: Disk | None = None,
+        site_key: bytes | None = None,
     ) -> Ledger:
         """The ledger in a store's folder, made where there is none. Reads the end of the last segment only.
 
         Args:
             site: Name of the site, for the entries `genesis` and `opened`.
             wall_s: Seconds since the Unix epoch.
+            site_key: The private key that signs, if it is not to be the store's own (see `signing.site_key`).
 
         Raises:
             ConfigError: `store.locked`: another process writes it; `store.path`: the folder cannot be used;
-                `store.ledger`: it holds segments without entries.
+                `store.ledger`: it holds segments without entries; `store.key`, `store.site_key`: a key is damaged.
         """
         limits, disk = limits or LedgerLimits(), disk or Disk()
         folder = store / FOLDER
@@ -131,7 +132,7 @@ class Ledger:
             lock = Lock(store / LOCK)
             key = digest_key(store, disk)
             tail, repairs = repaired(folder, disk)
-            attester, losses = attesting.opened(folder, tail, site_key(store, disk, site), disk)
+            attester, losses = attesting.opened(folder, tail, signing.site_key(store, disk, site, site_key), disk)
         except (OSError, ConfigError) as error:
             if lock is not None:
                 lock.release()
@@ -213,9 +214,9 @@ class Ledger:
     def status(self) -> LedgerStatus:
         """How the ledger is doing, now."""
         writer = self._writer
-        buffered, signing = writer.asked_bytes - writer.done_bytes, writer.attester.failure
+        buffered, unsigned = writer.asked_bytes - writer.done_bytes, writer.attester.failure
         return LedgerStatus(
-            self._seq, writer.head, writer.failure or "", buffered, writer.groups, self._refused, signing
+            self._seq, writer.head, writer.failure or "", buffered, writer.groups, self._refused, unsigned
         )
 
     def last(self, kind: str) -> chain.Entry | None:

@@ -125,20 +125,24 @@ class Verifier:
         return False
 
 
-def site_key(store: Path, disk: Disk, site: str) -> Signer:
-    """The signer of a store; its key pair is new at the first start.
+def site_key(store: Path, disk: Disk, site: str, key: bytes | None = None) -> Signer:
+    """The signer of a store; its key pair is new at the first start. `site.pub` is always that of the key in use.
+
+    Args:
+        key: A private key from elsewhere, as `Signer` takes it; then the store keeps none.
 
     Raises:
         ConfigError: `store.site_key`: the private key is damaged.
         OSError: it cannot be read or written.
     """
     path, public = store / KEY, store / PUBLIC
-    if not path.exists():
+    if key is None and not path.exists():
         disk.save(path, _new_pem())
     try:
-        signer = Signer(path.read_bytes(), site)
+        signer = Signer(key if key is not None else path.read_bytes(), site)
     except ConfigError as error:
-        message = f"{path}: {error.message}; restore it, or remove it for a new one"
+        mend = f"{path}: {error.message}; restore it, or remove it for a new one"
+        message = mend if key is None else f"the given site key: {error.message}"
         raise ConfigError("store.site_key", message) from error
     if not public.exists() or public.read_bytes() != signer.pem():
         disk.save(public, signer.pem())

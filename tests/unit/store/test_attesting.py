@@ -267,3 +267,9 @@ def test_a_site_that_is_renamed_keeps_its_key(tmp_path: Path) -> None:
         Ledger.open(tmp_path, site).close()
     assert report(tmp_path).is_whole, report(tmp_path).bad
     assert [note.origin.partition("/")[0] for note in checkpoints(tmp_path)] == ["s", "clinic_7"]
+
+
+def test_a_key_from_elsewhere_signs_and_is_not_kept(tmp_path: Path) -> None:
+    Ledger.open(tmp_path, "s", site_key=SEED).close()
+    assert report(tmp_path).attested.is_signed
+    assert not (tmp_path / "site.key").exists()

@@ -33,6 +33,14 @@ def test_a_damaged_key_is_told_and_not_shown(tmp_path: Path) -> None:
     assert "planted" not in str(caught.value)
 
 
+def test_a_key_may_come_from_elsewhere(tmp_path: Path) -> None:
+    signer = site_key(tmp_path, Disk(), "clinic-7", b"\x01" * 32)
+    assert signer.public == SIGNER.public
+    assert [path.name for path in tmp_path.iterdir()] == ["site.pub"]
+    with pytest.raises(ConfigError, match=r"the given site key"):
+        site_key(tmp_path, Disk(), "clinic-7", b"short")
+
+
 def test_only_ed25519_will_do(tmp_path: Path) -> None:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
