@@ -62,7 +62,7 @@ def test_passing_a_cut_stream_off_as_whole_is_caught(monkeypatch: pytest.MonkeyP
 
 
 def test_restarting_an_answer_that_had_begun_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving._Run, "judged", lambda self, relay, failure: failure)
+    monkeypatch.setattr(serving._Run, "judged", lambda self, one, relay, failure: failure)
     assert _breaks(range(300))
 
 

@@ -23,7 +23,7 @@ WHOLE: Final = frozenset({"unknown", "opaque", "medical", "legal", "financial", 
 
 CAPABILITIES: Final = frozenset({
     "stream", "tools", "json_schema", "json_object", "logprobs", "n", "stop", "seed", "vision", "audio", "chat",
-    "completions", "embeddings",
+    "completions", "embeddings", "continue",
 })  # fmt: skip
 """Words of `Features.needs`."""
 

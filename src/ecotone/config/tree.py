@@ -172,7 +172,8 @@ class UrlTarget(Section, frozen=True, kw_only=True, tag_field="engine", tag="ope
         tuple[LabelName, ...] | None,
         Meta(
             description="What the model can do: `stream`, `tools`, `json_schema`, `json_object`, `logprobs`, `n`, "
-            "`stop`, `seed`, `vision`, `audio`. Default: unknown, so all is tried."
+            "`stop`, `seed`, `vision`, `audio`; `continue`: it writes on where the last message is the assistant's. "
+            "Default: unknown, so all is tried (but `continue`)."
         ),
     ] = None
     endpoints: Annotated[tuple[Endpoint, ...], Meta(min_length=1, description="Paths below `/v1/` that it serves.")] = (
@@ -243,6 +244,14 @@ class Model(Section, frozen=True, kw_only=True):
             "target in the list that keeps all limits; `edge`."
         ),
     ] = Mode.AUTO
+    handover: Annotated[
+        Literal["off", "continue"],
+        Meta(
+            description="`continue`: a stream of plain text that breaks off in the cloud is written on by the first "
+            "edge target of the list that can (`continue`); never with tools, JSON, log probabilities or several "
+            "choices. `off`: it ends with an error event."
+        ),
+    ] = "off"
     quality: Annotated[
         Quality | None, Meta(description="The promised quality. Accepted and checked; nothing learns from it yet.")
     ] = None
@@ -267,6 +276,20 @@ class Ledger(Section, frozen=True, kw_only=True):
             "what went. Default: all are kept."
         ),
     ] = None
+
+
+class Hedging(Section, frozen=True, kw_only=True):
+    """Company for a target that is slower than itself."""
+
+    share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of requests for which the next target may be started too when the first one is slower "
+            "than its own p95; the first content wins, the other is stopped. 0 = never.",
+        ),
+    ] = 0.05
 
 
 class Hub(Section, frozen=True, kw_only=True):
@@ -400,6 +423,7 @@ class Config(Section, frozen=True, kw_only=True):
             description="API keys of callers by name: `env:NAME`, `file:PATH` or `sha256:HEX`. Default: none is needed."
         ),
     ] = field(default_factory=dict)
+    hedging: Annotated[Hedging, Meta(description="When a second target is started beside a slow one.")] = Hedging()
     hub: Annotated[
         Hub | None,
         Meta(description="Accepted and checked; the hub is not built yet, and nothing is exchanged with it."),

@@ -26,6 +26,7 @@ class Bill:
         self.attempts: list[Attempt] = []
         self.overhead_s = 0.0
         self.egress_bytes = 0
+        self.continued = ""
         self._site = site
         self._request = request
         self._cost_usd = 0.0
@@ -113,6 +114,7 @@ class Bill:
             cost_usd=self._cost_usd,
             egress_bytes=self.egress_bytes,
             answer_bytes=self._answer_bytes,
+            continued=self.continued,
             restored=self._restored,
             unrestored=self._unrestored,
             attempts=tuple(self.attempts),

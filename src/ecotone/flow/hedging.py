@@ -76,9 +76,11 @@ class Sign(msgspec.Struct, frozen=True):
 class Lane:
     """One attempt's way to the caller (`relay.Front`)."""
 
-    __slots__ = ("_answer", "_race", "_sign", "relay")
+    __slots__ = ("_answer", "_race", "_sign", "is_second_half", "relay")
 
-    def __init__(self, answer: Answer, race: Race, sign: Sign) -> None:
+    def __init__(self, answer: Answer, race: Race, sign: Sign, *, is_second_half: bool = False) -> None:
+        """`is_second_half`: it writes on in an answer that has begun."""
+        self.is_second_half = is_second_half
         self._answer = answer
         self._race = race
         self._sign = sign
@@ -93,9 +95,10 @@ class Lane:
         if self._race.winner is not None:
             raise TargetError(OUTRUN, "another target answered first")
         self._race.winner = self
-        self.show()
         self._answer.attach(self.relay)
-        self._answer.commit(is_stream=is_stream, length=length)
+        if not self.is_second_half:
+            self.show()
+            self._answer.commit(is_stream=is_stream, length=length)
         if self._race.on_win is not None:
             self._race.on_win()
 

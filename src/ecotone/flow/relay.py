@@ -19,7 +19,7 @@ from ecotone.ports import Clock, Prepared, Scheduled, Stream
 from ecotone.values import Endpoint, Request, TargetError
 from ecotone.wire import sse
 from ecotone.wire.aggregate import Aggregate
-from ecotone.wire.answer import Usage, check_whole, glimpse
+from ecotone.wire.answer import Usage, check_whole, glimpse, words
 
 ERROR_BODY_BYTES_MAX: Final = 64 * 1024
 HELD_BYTES_MAX: Final = 256 * 1024
@@ -64,12 +64,14 @@ class Limits(msgspec.Struct, frozen=True, gc=False):
         until_s: Instant by which all must be over: the request's deadline.
         idle_s: Longest silence between two pieces, seconds.
         bytes_max: Largest answer, in one piece or as a stream.
+        keeps_text: Another target may have to write on from where this one ends.
     """
 
     first_by_s: float
     until_s: float
     idle_s: float
     bytes_max: int
+    keeps_text: bool = False
 
 
 class Relay:
@@ -84,6 +86,7 @@ class Relay:
         status: The target's HTTP status.
         error_body: The target's error body where the request itself was rejected.
         usage: As the target gave it, else None.
+        text: What was passed to the caller, where `Limits.keeps_text` asks for it; None where it is not only text.
     """
 
     def __init__(self, request: Request, prepared: Prepared, front: Front, clock: Clock, limits: Limits) -> None:
@@ -101,6 +104,7 @@ class Relay:
         self.status = 0
         self.error_body = b""
         self.usage: Usage | None = None
+        self.text: str | None = "" if limits.keeps_text else None
         self.answer_bytes = 0
         self.events = 0
         self.began_at_s = clock.now_s()
@@ -171,7 +175,8 @@ class Relay:
         if self.answer_bytes > self._limits.bytes_max:
             self._settle(TargetError("bad_answer", f"an answer of more than {self._limits.bytes_max} bytes"))
             return
-        if self._shape is Shape.EVENTS and self.is_committed and self._prepared.reply is None:
+        is_read = self._prepared.reply is not None or self.text is not None
+        if self._shape is Shape.EVENTS and self.is_committed and not is_read:
             self._pass_on(chunk)
             return
         try:
@@ -241,6 +246,9 @@ class Relay:
                 raise TargetError("bad_answer", f"an answer of more than {self._limits.bytes_max} bytes")
             self._aggregate.add(payload)
         elif not (seen.is_usage_only and self._prepared.is_usage_added):
+            if self.text is not None:
+                said = words(payload)
+                self.text = None if said is None else self.text + said
             self._send(sse.event(payload), has_content=seen.has_content or seen.is_finish)
 
     def _send(self, block: bytes, *, has_content: bool) -> None:

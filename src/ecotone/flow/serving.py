@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from ecotone import privacy
 from ecotone.flow.accounts import Bill
 from ecotone.flow.answer import Answer
+from ecotone.flow.handover import CAPABILITY, CONTINUED, Continuation, continued, is_continuable
 from ecotone.flow.hedging import DELAY_S_MIN, OUTRUN, Lane, Race, Sign
 from ecotone.flow.looking import look_on
 from ecotone.flow.planning import Plan, entry, plan, refusal
@@ -70,6 +71,8 @@ class _Try(msgspec.Struct):
     Attributes:
         until_s: The instant when the whole request must be over.
         reserve_s: What this target must leave of that for the next one, unless its answer has begun.
+        request: What is asked of it, where that is not the caller's own request.
+        told: It writes on in an answer that has begun: what the last event says of that.
         is_hedge: It was started beside one that is slower than itself.
         ticket: The breaker's.
     """
@@ -80,7 +83,9 @@ class _Try(msgspec.Struct):
     until_s: float
     reserve_s: float
     began_s: float
+    request: Request | None = None
     is_hedge: bool = False
+    told: dict[str, Any] | None = None
     ticket: int = 0
     relay: Relay | None = None
 
@@ -100,6 +105,8 @@ class _Run:
         self.bill = Bill(site, request)
         self.ending = "internal"
         self.failure = ""
+        self.broken: _Try | None = None
+        self.is_continuable = False
 
     async def go(self) -> None:
         """Decide, then act within the deadline."""
@@ -109,6 +116,7 @@ class _Run:
         findings = privacy.inspect(request, site.look)
         if findings.body is not None:
             self.request = request = msgspec.structs.replace(request, body=findings.body)
+        self.is_continuable = is_continuable(request) and site.model(request.model).is_continued
         decided = plan(site, request, findings)
         order = decided.placement.order
         if order and decided.limit(order[0]).is_open:
@@ -147,6 +155,9 @@ class _Run:
                 waiting = [name for name in decided.placement.order if name not in tried]
                 continue
             failure = await self.race(waiting, decided, until_s)
+            if self.broken is not None:
+                await self.continue_at_edge(self.broken, until_s)
+                return
             tried.update(decided.placement.order)
             tried.difference_update(waiting)
             if failure is None:
@@ -181,6 +192,33 @@ class _Run:
         finally:
             await _stop(running)
 
+    async def continue_at_edge(self, broken: _Try, until_s: float) -> None:
+        """Has a target at the edge write on where an answer broke off; where none can, the caller is told."""
+        assert broken.relay is not None
+        assert broken.relay.failure is not None
+        failure, text = broken.relay.failure, broken.relay.text or ""
+        self.broken = None
+        request = continued(self.request, text)
+        for name in self.heirs(broken):
+            told = {"from": broken.name, "to": name, "after_chars": len(text)}
+            one = self.begin(name, [], broken.decided, Race(), until_s)
+            one.request, one.told = request, told
+            self.bill.continued = name
+            if await self.attempt(one) is None or self.answer.is_over:
+                return
+            self.bill.continued = ""
+        self.ending, self.failure = "broken", failure.code
+        self.answer.fail(failure)
+
+    def heirs(self, broken: _Try) -> list[str]:
+        """Targets at the edge that may and can write on, in the order of the model name's list."""
+        relay, decided = broken.relay, broken.decided
+        is_ours = broken.told is None and broken.target.spec.at is Place.CLOUD and self.answer.status == 200
+        if not is_ours or relay is None or not relay.text or not self.site.model(self.request.model).is_continued:
+            return []
+        able = [name for name in decided.placement.order if decided.at(name) == Place.EDGE.value]
+        return [name for name in able if CAPABILITY in (self.site.targets[name].spec.capabilities or ())]
+
     def hedge_after_s(self, name: str, waiting: list[str], decided: Plan) -> float | None:
         """Seconds after which this target is slower than itself; None where nobody else may start beside it."""
         if not waiting or not self.site.hedges.share or decided.limit(waiting[0]).is_open:
@@ -208,7 +246,10 @@ class _Run:
         if not one.ticket:
             return self.bill.missed(one.name, TargetError("breaker_open", "its breaker opened meanwhile"), one.began_s)
         try:
-            ready = prepare(site, self.request, one.target, one.decided)
+            ready = prepare(site, one.request or self.request, one.target, one.decided)
+            if one.told is not None:
+                reply = Continuation(ready.prepared.reply, one.told)
+                ready = Ready(msgspec.structs.replace(ready.prepared, reply=reply))
             leave = await self.allowed(one, ready)
             verdict = await self.exchange(one, ready, leave)
         except TargetError as failure:
@@ -297,14 +338,17 @@ class _Run:
         site, spec, prepared, waits = self.site, one.target.spec, ready.prepared, self.site.waits
         now_s = site.clock.now_s()
         patient_s = now_s + (waits.first_byte_s if prepared.is_stream else waits.whole_s)
-        limits = Limits(min(patient_s, one.until_s - one.reserve_s), one.until_s, waits.idle_s, waits.answer_bytes_max)
+        keeps_text = spec.at is Place.CLOUD and self.is_continuable
+        first_by_s = min(patient_s, one.until_s - one.reserve_s)
+        limits = Limits(first_by_s, one.until_s, waits.idle_s, waits.answer_bytes_max, keeps_text)
         if not self.bill.attempts and one.race.winner is None:
             self.bill.overhead_s = self.bill.overhead_s or now_s - self.request.received_at_s
         debug = self.debug(prepared, one.decided, spec.name) if self.request.is_debug else []
         reason = f"fallback.{OUTRUN}" if one.is_hedge else ""
-        lane = Lane(self.answer, one.race, Sign(spec.name, spec.at.value, debug, reason))
+        sign = Sign(spec.name, spec.at.value, debug, reason)
+        lane = Lane(self.answer, one.race, sign, is_second_half=one.told is not None)
         relay = one.relay = lane.relay = Relay(self.request, prepared, lane, site.clock, limits)
-        if not one.is_hedge:
+        if not one.is_hedge and one.told is None:
             lane.show()
             self.answer.attach(relay)
         active, _ = one.target.load()
@@ -325,14 +369,16 @@ class _Run:
             self.bill.add(one.target, relay, ready, (held_usd, size), was_queued=active >= spec.slots)
         if failure is not None and failure.code == "first_byte_timeout" and limits.first_by_s < patient_s:
             failure = TargetError("too_slow", failure.message)
-        return self.judged(relay, failure)
+        return self.judged(one, relay, failure)
 
-    def judged(self, relay: Relay, failure: TargetError | None) -> TargetError | None:
+    def judged(self, one: _Try, relay: Relay, failure: TargetError | None) -> TargetError | None:
         """None: answered. Else the failure; `answer.is_over` then tells whether the caller has been told."""
         if failure is None:
             self.ending = "answered"
         elif failure.code == LATE:
             self.late()
+        elif relay.is_committed and failure.code in CONTINUED and self.heirs(one):
+            self.broken = one
         elif relay.is_committed:
             self.ending, self.failure = "broken", failure.code
             self.answer.fail(failure)

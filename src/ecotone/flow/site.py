@@ -18,11 +18,16 @@ from ecotone.values import Mode, RequestError
 
 
 class ModelName(msgspec.Struct, frozen=True):
-    """A name that applications ask for, and the targets behind it in order of preference."""
+    """A name that applications ask for, and the targets behind it in order of preference.
+
+    Attributes:
+        is_continued: An answer that breaks off in the cloud is continued at the edge.
+    """
 
     name: str
     targets: tuple[str, ...]
     mode: Mode = Mode.AUTO
+    is_continued: bool = False
 
 
 class Waits(msgspec.Struct, frozen=True):

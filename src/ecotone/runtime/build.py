@@ -37,7 +37,10 @@ def policy(config: settings.Config) -> tuple[Policy, str]:
 
 def names(config: settings.Config) -> dict[str, ModelName]:
     """Model names, each with its targets in order and its mode."""
-    return {name: ModelName(name, model.targets, model.mode) for name, model in settings.model_names(config).items()}
+    return {
+        name: ModelName(name, model.targets, model.mode, model.handover == "continue")
+        for name, model in settings.model_names(config).items()
+    }
 
 
 def budgets(config: settings.Config) -> Budgets:

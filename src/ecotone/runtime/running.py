@@ -11,6 +11,7 @@ import msgspec
 
 from ecotone import __version__, flow
 from ecotone import config as settings
+from ecotone.flow.hedging import Hedges
 from ecotone.policy import Mint
 from ecotone.ports import Caller, Target
 from ecotone.runtime import build
@@ -61,6 +62,7 @@ class Running:
         self._mint = Mint(os.urandom(32))
         resolver = Resolver(leave=parts.guard.leave)
         self._doors = EgressDoor(self._mint.verify, resolver), PremisesDoor(resolver)
+        self._hedges = Hedges(config.hedging.share)
         self._began_s = time.time()
         self._reloads = 0
         self._last_reload = ""
@@ -192,6 +194,7 @@ class Running:
 
     def _build(self, config: settings.Config) -> flow.Site:
         policy, version = build.policy(config)
+        self._hedges.share = config.hedging.share
         is_cloud_off = self._inputs.is_cloud_off()
         breakers = build.breaker_settings(config)
         targets: dict[str, Target] = {}
@@ -219,6 +222,7 @@ class Running:
             surrogate_secret=self._parts.surrogate_secret,
             budgets=build.budgets(config),
             waits=build.waits(config),
+            hedges=self._hedges,
             is_cloud_off=is_cloud_off,
         )
 

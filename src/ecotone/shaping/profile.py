@@ -64,6 +64,8 @@ def capabilities(profile: Profile) -> frozenset[str]:
     able = {"completions", "json_schema", "json_object", "logprobs", "stop", "seed", "stream"}
     if profile.has_template or profile.form("chat") == "raw_few_shot":
         able.add("chat")
+    if profile.has_template:
+        able.add("continue")
     if profile.has_template and profile.tools != "none":
         able.add("tools")
     if profile.has_embeddings:

@@ -64,6 +64,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         total_s: Seconds from arrival to the end.
         cost_usd: Price of all billed attempts, partial streams included.
         egress_bytes: Bytes of request bodies handed to cloud targets.
+        continued: Target at the edge that wrote on where the first one broke off, or `''`.
         restored, unrestored: Surrogates in the answer that were turned back, and that were left as they came.
     """
 
@@ -86,6 +87,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float = 0.0
     egress_bytes: int = 0
     answer_bytes: int = 0
+    continued: str = ""
     restored: int = 0
     unrestored: int = 0
     attempts: tuple[Attempt, ...] = ()

@@ -85,6 +85,21 @@ def glimpse(payload: bytes) -> Glimpse:
     )
 
 
+def words(payload: bytes) -> str | None:
+    """The text that one event adds to the only choice; None where it adds something else, which no text can hold.
+
+    Takes only what `glimpse` took.
+    """
+    read = _read_event(payload)
+    said = ""
+    for choice in read.choices or ():
+        delta = choice.delta or {}
+        if choice.text or any(value for key, value in delta.items() if key not in ("role", "content")):
+            return None
+        said += delta.get("content") or ""
+    return said
+
+
 def _has_content(choice: _Choice) -> bool:
     if choice.text:
         return True

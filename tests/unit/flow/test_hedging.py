@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from ecotone.estimate import Observation
-from ecotone.flow.hedging import SAVED_MAX, Hedges
+from ecotone.flow.hedging import SAVED_MAX, Hedges, Lane, Race, Sign
 from ecotone.policy import Policy
 from ecotone.sim.scripted import SILENCE, ScriptedTarget, Stage, failed, stream
-from ecotone.values import Place
+from ecotone.values import Place, TargetError
 from ecotone.wire import sse
 
 Make = Callable[..., Stage]
@@ -133,6 +133,21 @@ def test_an_answer_in_one_piece_is_raced_by_its_whole_time(stage: Make) -> None:
     outcome = one.serve(one.request(is_stream=False))
     assert outcome.target == "second"
     assert b"fast" in one.caller.body
+
+
+def test_content_that_comes_second_is_refused_whenever_it_comes() -> None:
+    class Front:
+        target = at = reason = ""
+        debug: list[Any] = []  # noqa: RUF012 - as the real one
+
+        def attach(self, relay: Any) -> None: ...
+        def commit(self, *, is_stream: bool, length: int | None) -> None: ...
+
+    race, front = Race(), Front()
+    Lane(front, race, Sign("first", "edge", [])).commit(is_stream=True, length=None)  # type: ignore[arg-type]
+    with pytest.raises(TargetError, match="outrun"):
+        Lane(front, race, Sign("second", "cloud", [])).commit(is_stream=True, length=None)  # type: ignore[arg-type]
+    assert front.target == "first"
 
 
 def test_the_budget_is_a_share_saved_up_to_a_few() -> None:
