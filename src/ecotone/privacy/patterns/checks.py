@@ -236,6 +236,16 @@ def ric(number: str) -> bool:
     return "10X98765432"[sum(w * int(c) for w, c in zip(_RIC_WEIGHTS, value[:17], strict=True)) % 11] == value[17]
 
 
+def nino(number: str) -> bool:
+    """A British National Insurance number's prefix is one that is given out. Source: HMRC, NIM39110."""
+    first, second = number[0].upper(), number[1].upper()
+    return (
+        first not in "DFIQUV"
+        and second not in "DFIOQUV"
+        and first + second not in ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")
+    )
+
+
 def ssn(number: str) -> bool:
     """Not a number that is never given out (area 000, group 00, serial 0000). Source: SSA, POMS RM 10201.035."""
     digits = digits_of(number)
@@ -312,6 +322,8 @@ def international(number: str) -> bool:
     """No more digits than the country has."""
     digits = digits_of(number)
     local = digits if "+" in number else digits[2:]
+    if len(set(digits)) < 3 or ("+" not in number and local[0] == "1" and len(local) != 11):
+        return False
     most = next((_NATIONAL[local[:n]] for n in (1, 2, 3) if local[:n] in _NATIONAL), 15)
     return len(local) - ("(0)" in number) <= most
 

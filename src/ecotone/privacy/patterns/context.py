@@ -27,7 +27,7 @@ HARMLESS = "harmless"
 
 _WORDS = {
     "phone": """phone|phones|phone number|telephone|tel|tel.|mobile|mobile number|cell|cellphone|cell number|call|call me
-        |calling|called|fax|whatsapp|text me|txt me|sms|contact|contact number|answering at|answering|reached at|reachable|pick up|contact no|contact me|dial|ring|ring me|reach me|reach him
+        |calling|called|fax|whatsapp|text me|txt me|text|txt|hit me up|hmu|message me|ph|ph.|sms|contact|contact number|answering at|answering|reached at|reachable|pick up|contact no|contact me|dial|ring|ring me|reach me|reach him
         |reach her|reach us|reach them|hotline|landline|ext|callback|call back|voicemail|my number|his number|her number
         |their number|your number|our number|number is|new number|direct line|pager|handynummer|handy|telefon
         |telefonnummer|mobil|mobilnummer|rufnummer|rückruf|anrufen|anruf|rückfragen|durchwahl|festnetz|tél|tél.|téléphone
@@ -95,6 +95,8 @@ _WORDS = {
         |prüfnummer|geheimzahl|code secret|code confidentiel|cryptogramme|código de verificación|código de seguridad|clave
         |codice di sicurezza|codice segreto|pincode|验证码|校验码|动态码|动态口令|取款密码|支付密码|安全码|暗証番号""",
     "handle": "qq|qq号|qq群|微信|微信号|wechat|weixin|wechat id|icq|telegram|discord|skype|signal|支付宝|陌陌|line id|kakao",
+    "mention": "slack|twitter|instagram|insta|ig|github|gitlab|tiktok|snapchat|snap|mastodon|bluesky|threads|linkedin|youtube|twitch"
+    "|reddit|dm|teams",
     "ip": "ip|ip address|ip addresses|ip-adresse|adresse ip|dirección ip|indirizzo ip|ip-adres|ip地址|host|server|gateway|dns|ping|ssh|subnet",
     HARMLESS: """order|order number|order no|order #|order id|invoice|invoice number|invoice no|invoice #|tracking|tracking number
         |ticket|ticket number|version|ver|isbn|isbn-13|isbn-10|issn|doi|pmid|arxiv|sku|upc|ean|gtin|asin|part number|part no|model

@@ -61,7 +61,7 @@ FAMILIES = (
         _ID,
         0.95,
     ),
-    Family("gb_nino", r"[A-CEGHJ-PR-TW-Z]{2} ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]", _any, _ID, 0.85),
+    Family("gb_nino", r"[A-Za-z]{2} ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-Da-d]", checks.nino, _ID, 0.85),
     Family("gb_nhs", r"[0-9]{3} [0-9]{3} [0-9]{4}", checks.nhs, _ID, 0.85),
     Family("in_aadhaar", r"[2-9][0-9]{3}[ -][0-9]{4}[ -][0-9]{4}", checks.aadhaar, _ID, 0.85),
     Family("in_pan", r"[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]", _any, _ID, 0.85),

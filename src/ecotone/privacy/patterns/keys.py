@@ -6,6 +6,7 @@ import re
 
 import re2
 
+from ecotone.privacy.patterns.encoded import ENCODED_GATE, ENCODED_MIN, Text, decode, encoded_token
 from ecotone.privacy.patterns.form import Form
 from ecotone.privacy.patterns.hit import Hit
 from ecotone.privacy.patterns.net import HEX_GATE, Net
@@ -43,18 +44,42 @@ class Keys:
         free = [f for f in beginnings if _inner(beginnings[f])] + [word.decode() for word in _LOOKS]
         bound = [f for f in beginnings if f not in free]
         form = "|".join((r"\b(?:" + _literals(bound) + ")", _literals(free), HEX_GATE))
-        self._gate = re2.compile(form.encode(), options())
+        chosen = options()
+        self._within = re2.compile(form.encode(), chosen)
+        self._gate = re2.compile(f"{form}|{ENCODED_GATE}".encode(), chosen)
 
-    def find(self, text: str, raw: bytes) -> list[Hit]:
-        """The hits in the folded text; `raw` is the same as Latin-1."""
+    def find(self, text: str, raw: bytes) -> tuple[list[Hit], list[Text]]:
+        """The hits, and the texts that are encoded in this one.
+
+        Args:
+            text: The folded text.
+            raw: The same as Latin-1.
+        """
         hits: list[Hit] = []
+        texts: list[Text] = []
+        taken = 0
         for m in self._gate.finditer(raw):
             start, end = m.span()
-            look = _LOOKS.get(raw[start:end])
-            hit = self._token(text, start, end) or self._hexed(text, start, end) if look is None else look(text, start)
+            if start < taken:
+                continue
+            hit = self._looked(text, raw, start, end)
             if hit is not None:
                 hits.append(hit)
-        return hits
+            elif end - start == ENCODED_MIN:
+                taken = encoded_token(text, start)
+                # The long word has swallowed what may begin inside it.
+                inner = (self._looked(text, raw, *m.span()) for m in self._within.finditer(raw, start + 1, taken))
+                hits += [hit for hit in inner if hit is not None]
+                said = decode(text[start:taken])
+                if said is not None:
+                    texts.append((start, taken, said))
+        return hits, texts
+
+    def _looked(self, text: str, raw: bytes, start: int, end: int) -> Hit | None:
+        look = _LOOKS.get(raw[start:end])
+        if look is not None:
+            return look(text, start)
+        return self._token(text, start, end) or self._hexed(text, start, end)
 
     def _token(self, text: str, start: int, end: int) -> Hit | None:
         # A longer beginning may hide a shorter one that fits: try all that begin here, longest first.
@@ -100,7 +125,7 @@ def _login(text: str, at: int) -> Hit | None:
     found = None if scheme is None else _LOGIN.match(text, scheme.start())
     if found is None or _STAND_IN.fullmatch(found[2]) is not None:
         return None
-    return Hit(found.start(), found.end(), "secret.url_login", 0.95)
+    return Hit(found.start(), found.end(), "secret.url_login", 0.98)
 
 
 _LOOKS = {b"PRIVATE KEY": _block, b"PuTTY-User-Key-File-": _block, b"://": _login}

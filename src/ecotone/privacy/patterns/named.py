@@ -29,8 +29,8 @@ _DATE = Form(
 _DATE_FRONT = 18
 """How far the year's run may stand behind the start of its date, code points."""
 
-_VALUE = Form(r"[A-Za-z0-9]+(?:[-/.·][A-Za-z0-9]+)*(?: [A-Z]?[0-9]{2,}[A-Z]?\b)*")
-_FRONT = Form(r"[A-Za-z0-9/.·-]*\Z")
+_VALUE = Form(r"[A-Za-z0-9]+(?:[-/.:·][A-Za-z0-9]+)*(?: [A-Z]?[0-9]{2,}[A-Z]?\b)*")
+_FRONT = Form(r"[A-Za-z0-9/.:·-]*\Z")
 _SERIES = Form(r"\b[A-Z]{1,3} \Z")
 _YEAR = Form(r"(?:19|20)[0-9]{2}\Z")
 _MONEY = Form(

@@ -36,8 +36,7 @@ _NAMED_HANDLE = Form(
     r"|snap(?:chat)?|tik ?tok|twitter|github|linkedin|wechat(?: id)?|weixin|benutzername|nutzername|identifiant|usuario|utente"
     r"|gebruikersnaam|ig|tg|twitch|reddit|steam|venmo|cash ?app|paypal|line id|kakao(?:talk)?(?: id)?)"
     r"(?: ?(?:handle|id|name|username|account|user))?"
-    r"(?:[\"']? ?(?:[:：=]|is|=>|ist|est|es|è)|,? (?:@|(?=@)))[ \t]{0,2}[\"'“]?@?"
-    r"(u/)?([A-Za-z0-9][A-Za-z0-9_.#-]{2,40})",
+    r"""(?:["']? ?([:：=]|is|=>|ist|est|es|è)|,? (?:@|(?=@)))[ \t]{0,2}(["'“]?)@?(?:u/)?([A-Za-z0-9][A-Za-z0-9_.#-]{2,40})(?![(\[\w])""",
     re.IGNORECASE,
 )
 _NAMED_HANDLE_ZH = Form(
@@ -99,14 +98,10 @@ class Net:
         if left and left[-1] not in " (（,:：，“\n\x1e" and left[-1] < "\u2e80":
             return None
         meaning, _ = self._words.before(text, at)
-        telling = meaning in ("handle", "phone") or any(c in "_0123456789" for c in found[1])
-        spoken = (
-            len(left) == 2
-            and left[1] == " "
-            and (left[0].isalpha() or left[0] in ",:")
-            and text[found.end() :][:1] not in ("=",)
-        )
-        if not (telling or spoken) or "." in found[1] and not telling:
+        named = meaning in ("handle", "mention", "phone")
+        telling = "." not in found[1] and any(c in "_0123456789" for c in found[1])
+        spoken = "." not in found[1] and len(left) == 2 and left[1] == " " and (left[0].isalpha() or left[0] in ",:")
+        if not (named or telling or spoken) or text[found.end() : found.end() + 2].lstrip(" ")[:1] == "=":
             return None
         return Hit(at, found.end(), "handle", 0.7)
 
@@ -132,9 +127,15 @@ class Net:
 def named_handle(text: str, start: int, end: int) -> Hit | None:
     """The handle behind the word at this span."""
     found = _NAMED_HANDLE.match(text, start)
-    if found is None or not _is_name(found[2]):
+    if found is None:
         return None
-    return Hit(found.start(2), found.end(2), "handle", 0.7)
+    sign, quote, name = found[1], found[2], found[3].rstrip(".-")
+    # `user_id = row.id` and `login = name` are a program's, unless quoted.
+    if sign == "=" and not quote and ("." in name or text[found.start(1) - 1] == " "):
+        return None
+    if not any(c in "_.#0123456789" for c in name):
+        return None
+    return Hit(found.start(3), found.start(3) + len(name), "handle", 0.7)
 
 
 def spelled_email(text: str, start: int, end: int) -> Hit | None:
@@ -152,11 +153,6 @@ def chinese_handles(text: str) -> list[Hit]:
 
 def _goes_on(text: str, at: int) -> bool:
     return at < len(text) and (text[at].isalnum() and text[at] < "\u2e80" or text[at] == "_")
-
-
-def _is_name(name: str) -> bool:
-    """A name that someone chose, not a word of the sentence."""
-    return any(c in "_.#0123456789" for c in name.strip("."))
 
 
 def _ipv6(value: str, *, named: bool, slice_like: bool) -> bool:

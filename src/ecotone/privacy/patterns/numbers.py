@@ -161,7 +161,8 @@ def _extended(text: str, raw: bytes, start: int, end: int) -> tuple[int, int]:
             start = front.start() if front is not None else start
         while start and raw[start - 1] in b"(+":
             start -= 1
-    if end < len(raw) and (raw[end] in b" -()" or raw[end : end + 1].isalpha()):
+    right = raw[end : end + 3]
+    if right[:1].isalpha() or (right[:1] in (b" ", b"-", b"(", b")") and not right[1:].isalpha()):
         back = _BEHIND.match(text, end, end + 12)
         end = back.end() if back is not None else end
     return start, end

@@ -1,4 +1,4 @@
-"""Street addresses: English, German, French, Spanish, Italian, Dutch and Portuguese forms, and Chinese ones."""
+"""Street addresses: English, German, French, Spanish, Italian, Dutch and Portuguese forms."""
 
 from __future__ import annotations
 
@@ -50,10 +50,11 @@ _ZIP = (
     r"|,?[ \n]{1,3}(?:[A-Z][\w'.-]{1,20}[ ,]{1,2}){0,4}[A-Z]{1,2}[0-9][0-9A-Z]? [0-9][A-Z]{2}\b"
     r"|,?[ \n]{1,3}(?:[A-Z][\w'.-]{1,20}[ ]){0,2}[A-Z][\w'.-]{1,20},[ \n][A-Z]{2}\b)?"
 )
-_EUROPEAN_TOWN = (
-    r"(?:[,;]?[ \n]{1,3}(?:[A-Z]{1,2}-)?[0-9]{4,5}(?:[ ]?[A-Z]{2}\b)?,?(?:[ ]{1,2}(?:[A-ZÀ-Þ'][\w'’.-]{0,24}|de|la|le|les|du|des|del|di|der|am|an|bei|im"
-    r"|in|aan|den|sur|sous|en|el|dell'\w+|do|da|\([A-Z]{2}\))){0,6})?"
+_TOWN = (
+    r"[,;]?[ \n]{1,3}(?:[A-Z]{1,2}-)?[0-9]{4,5}(?:[ ]?[A-Z]{2}\b)?,?(?:[ ]{1,2}(?:[A-ZÀ-Þ'][\w'’.-]{0,24}|de|la|le|les|du|des|del|di|der|am"
+    r"|an|bei|im|in|aan|den|sur|sous|en|el|dell'\w{1,20}|do|da|\([A-Z]{2}\))){0,6}"
 )
+_EUROPEAN_TOWN = rf"(?:{_TOWN}|[ ]?,[ ](?:[A-ZÀ-Þ][\w'’.-]{{1,24}}[ ]?){{1,3}},[ ][0-9]{{5}}\b)?"
 _NUMBER_FRONT = r"(?<![\w.,/-])[0-9]{1,6}[A-Za-z]?(?:[-/][0-9]{1,4}[A-Za-z]?)?,?"
 _ENGLISH = Form(
     rf"{_NUMBER_FRONT}[ ](?:[NSEW]\.?[ ]|North[ ]|South[ ]|East[ ]|West[ ])?(?:(?:[A-ZÀ-Þ][\w'’.-]{{0,20}}|[0-9]{{1,3}}(?:st|nd|rd|th))[ ]){{1,4}}"
@@ -83,29 +84,12 @@ _NUMBER_LAST = Form(
     r"(?i:rue|boulevard|bd|chemin|allée|impasse|quai|cours|faubourg|ruelle|avenue|place|calle|c/|avenida|avda|paseo|plaza|camino|carrer|ronda|travesía|pasaje"
     r"|cuesta|glorieta|via|viale|piazza|corso|vicolo|largo|piazzale|strada|contrada|borgo|incrocio|rotonda|stretto|canale|rua|travessa|praça|acceso|vial"
     r"|rambla|alameda|urbanización|cañada|pasadizo|callejón)\.?[ ]?"
-    rf"{_NAME},?[ ](?:n[.º°]?[ ]?|nº[ ]?|núm\.?[ ]|s/n)?[0-9]{{1,5}}(?:[ ]?(?:[A-Za-z]\b|bis|piso[ ]?[0-9]{{1,2}}|apt\.?[ ]?[0-9]{{1,3}}))?"
-    rf"(?:,?[ ](?:piso|apt\.?|appartamento|esc\.?|puerta|interno|bloque)[ ]?[0-9A-Z]{{1,4}}[ºª]?)*{_EUROPEAN_TOWN}"
+    rf"{_NAME}(?:{_TOWN}|,?[ ](?:n[.º°]?[ ]?|nº[ ]?|núm\.?[ ]|s/n)?[0-9]{{1,5}}(?:[ ]?(?:[A-Za-z]\b|bis|piso[ ]?[0-9]{{1,2}}))?"
+    rf"(?:,?[ ](?:[Pp]iso|[Aa]pt\.?|[Aa]ppartamento|esc\.?|[Pp]uerta|interno|bloque)[ ]?[0-9A-Z]{{1,4}}[ºª]?)*{_EUROPEAN_TOWN})"
 )
 _UNIT_FORM = Form(
     r"(?:suite|apt\.?|apartment|ste\.?|unit)[ ]#?[A-Z]?[0-9]{1,5}[A-Za-z]?\b|(?:po box|p\.o\. box|postfach|apartado|casella postale)[ ]{1,2}[0-9]{1,6}\b",
     re.IGNORECASE,
-)
-
-_HAN = "\u4e00-\u9fff"
-_CHINESE = Form(
-    rf"(?:[{_HAN}]{{2,8}}?(?:省|自治区|特别行政区))?(?:[{_HAN}]{{2,9}}?(?:市|自治州|地区|盟))?(?:[{_HAN}]{{1,10}}?(?:区|县|旗|市|新区|开发区)){{0,2}}"
-    rf"(?:[{_HAN}]{{1,10}}?(?:镇|乡|街道|苏木)){{0,2}}[{_HAN}]{{1,10}}?(?:路|街|大道|巷|弄|胡同|大街|道|村|里|广场|园|花园|小区|工业区|苑)"
-    rf"(?:[东西南北中]?[一二三四五六七八九十]{{0,3}}[段路街]?)[A-Za-z]?[0-9一二三四五六七八九十百]{{1,5}}(?:-[0-9]{{1,4}})?[号弄巷栋幢座组]"
-    rf"(?:院|楼)?(?:[{_HAN}]{{2,10}}(?:大厦|小区|大楼|广场|花园|公寓|中心|苑|园|城|府|家园|写字楼))?(?:[A-Za-z]?[0-9一二三四五六七八九十]{{0,4}}[A-Za-z]?(?:栋|幢|座|号楼|单元|楼|层|室|号|门|户)[，,]?){{0,5}}"
-)
-_CHINESE_PLACE = Form(
-    rf"(?:[{_HAN}]{{2,8}}?(?:省|自治区))(?:[{_HAN}]{{2,9}}?(?:市|自治州|地区))(?:[{_HAN}]{{1,10}}?(?:区|县|旗|市))(?:[{_HAN}]{{1,10}}?(?:镇|乡|街道|路|街|大道))+"
-    rf"(?:[0-9]{{1,5}}号)?(?:[{_HAN}]{{2,10}}(?:东门|西门|南门|北门|大厦|小区|花园|门口))?"
-)
-_CHINESE_GATES = ("号", "弄", "栋", "幢", "座", "街道", "省", "自治区")
-# What stands in front of an address and is no part of it: 住在, 寄到, 地址是 ...
-_CHINESE_LEAD = Form(
-    rf"[{_HAN}]{{0,12}}(?:地址|住址|住在|家住|位于|寄到|送到|寄往|送至|住|在|到|至|于|是|为|址)(?=[{_HAN}]{{4}})"
 )
 
 
@@ -138,16 +122,3 @@ def _compound(text: str, start: int, end: int) -> re.Match[str] | None:
         first -= 1
     head = _COMPOUND_HEAD.search(text, max(0, first - 32), first)
     return _COMPOUND_FORM.match(text, first if head is None else head.start(), end + _REACH)
-
-
-def chinese(text: str) -> list[Hit]:
-    """Addresses in Chinese."""
-    if not any(gate in text for gate in _CHINESE_GATES):
-        return []
-    hits = []
-    for form in (_CHINESE, _CHINESE_PLACE):
-        for found in form.finditer(text):
-            lead = _CHINESE_LEAD.match(text, found.start(), found.end())
-            start = lead.end() if lead is not None else found.start()
-            hits.append(Hit(start, found.end(), "street_address", 0.6))
-    return hits

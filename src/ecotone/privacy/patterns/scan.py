@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from ecotone.privacy.fold import fold
-from ecotone.privacy.patterns import named, net, places, plates, spoken
+from ecotone.privacy.patterns import named, net, places, places_zh, spoken
 from ecotone.privacy.patterns.context import Words
-from ecotone.privacy.patterns.encoded import Encoded
+from ecotone.privacy.patterns.encoded import Text
 from ecotone.privacy.patterns.hit import Hit, settle, weight
 from ecotone.privacy.patterns.keys import Keys
 from ecotone.privacy.patterns.net import Net
@@ -44,7 +44,6 @@ class Patterns:
                 Trigger(places.WORDS, places.around),
             )
         )
-        self._encoded = Encoded()
         self._terms = Terms(terms)
 
     def find(self, text: str) -> list[Finding]:
@@ -52,9 +51,9 @@ class Patterns:
         folded = fold(text)
         plain = folded.text
         raw = plain.encode("latin-1", "replace")
-        hits = self._look(plain, raw)
-        for start, end, inner in self._encoded.find(plain, raw):
-            within = self._look(inner, inner.encode("latin-1", "replace"))
+        hits, texts = self._look(plain, raw)
+        for start, end, inner in texts:
+            within, _ = self._look(inner, inner.encode("latin-1", "replace"))
             if within:
                 worst = max(within, key=weight)
                 hits.append(Hit(start, end, worst.kind, worst.sure, worst.named))
@@ -64,18 +63,19 @@ class Patterns:
             found.append(Finding(hit.label, hit.kind, start, end, hit.sure, NAME))
         return found
 
-    def _look(self, plain: str, raw: bytes) -> list[Hit]:
+    def _look(self, plain: str, raw: bytes) -> tuple[list[Hit], list[Text]]:
         hits, rows = self._numbers.find(plain, raw)
         hits += named.find(plain, rows)
-        hits += self._keys.find(plain, raw)
+        keys, texts = self._keys.find(plain, raw)
+        hits += keys
         hits += self._triggers.find(plain, raw)
         if "@" in plain:
             hits += self._net.find(plain)
         if not plain.isascii():
             hits += spoken.after_chinese_words(plain)
             hits += net.chinese_handles(plain)
-            hits += places.chinese(plain)
-            hits += plates.chinese(plain)
+            hits += places_zh.addresses(plain)
+            hits += places_zh.plates(plain)
         if len(self._terms):
             hits += [Hit(start, end, "term", 1.0, label) for start, end, label in self._terms.find(plain)]
-        return hits
+        return hits, texts
