@@ -68,10 +68,15 @@ class Forms:
         at = bisect_left(self.sorted, text)
         return at < len(self.sorted) and self.sorted[at].startswith(text)
 
-    def is_longer(self, text: str) -> bool:
-        """Whether a form begins with this folded text and goes on."""
-        at = bisect_left(self.sorted, text)
-        return at + 1 < len(self.sorted) and self.sorted[at + 1].startswith(text)
+    def is_unsure(self, text: str, row: Row) -> bool:
+        """Whether this form, were it cut off, could be the beginning of one that stands for something else."""
+        for known in self.sorted[bisect_left(self.sorted, text) + 1 :]:
+            if not known.startswith(text):
+                return False
+            other = self.rows[known]
+            if not other.original.startswith(row.original) and not (other.is_part and other.original in row.original):
+                return True
+        return False
 
     def alike(self, text: str, before: str) -> int:
         """How many words of a folded text that follows `before` look like a tagged surrogate."""
@@ -162,7 +167,7 @@ class Channel:
                 continue
             self._pass(text[past_written:begin], folded[past:start])
             made.append(text[past_written:begin])
-            is_unsure = self._is_cut and end == len(folded) and self._forms.is_longer(folded[start:end])
+            is_unsure = self._is_cut and end == len(folded) and self._forms.is_unsure(folded[start:end], row)
             made.append(self._restored(row, text[begin:stop], is_unsure=is_unsure))
             past, past_written = end, stop
             self._before = folded[end - 1]

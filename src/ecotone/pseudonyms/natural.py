@@ -219,10 +219,7 @@ def _organisation(written: str, roll: _Roll) -> str | None:
 
 
 def _secret(written: str, roll: _Roll) -> str | None:
-    """Of the same length and classes of signs; what tells the kind (`sk-`, `-----BEGIN`, `https://`) stays."""
-    if "-----" in written:
-        lines = written.split("\n")
-        return "\n".join(line if "-----" in line else scrambled(line, roll, changed_min=0) or "" for line in lines)
+    """Of the same length and classes of signs; what tells the kind (`sk-`, `https://`) stays."""
     prefix = re.match(
         r"[a-z][a-z0-9+.-]*://|(?:[A-Za-z]{2,8}[_-]){1,3}(?=\w{12})|(?:AKIA|ASIA|AIza|eyJ)(?=\w{12})", written
     )

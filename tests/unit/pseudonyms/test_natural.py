@@ -30,6 +30,7 @@ def one(value: str, label: str, kind: str = "x") -> str:
         ("212-555-7788 ext. 4417", "contact", "phone", r"\d{3}-555-01\d\d ext\. \d{4}"),
         ("13912345678", "contact", "phone", r"1000000\d{4}"),
         ("+86 139 1234 5678", "contact", "phone", r"\+86 100 0000 \d{4}"),
+        ("883-12", "contact", "phone", r"\d{3}-\d\d"),
         ("+49 30 1234567", "contact", "phone", r"\+49 30 23125\d\d"),
         ("0049 30 1234567", "contact", "phone", r"0049 30 23125\d\d"),
         ("030 / 1234567", "contact", "phone", r"030 / 23125\d\d"),
