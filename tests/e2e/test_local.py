@@ -477,3 +477,38 @@ def test_with_no_network_at_all_the_local_model_answers(start: Start) -> None:
     assert (status, headers["ecotone-placed"]) == (200, "edge"), body
     with contextlib.closing(site.begin(say(stream=True))) as connection:
         assert connection.getresponse().read().endswith(b"data: [DONE]\n\n")
+
+
+def test_an_answer_that_breaks_off_in_the_cloud_is_written_on_here(start: Start, upstream: Upstream) -> None:
+    """The text that the caller has is the beginning of what the local model writes, by its own template."""
+    config = beside(upstream)
+    config["models"]["assistant"] = {"targets": ["small", "big"], "mode": "cloud", "handover": "continue"}
+    site = start(config, ENV, fill=link_starter).wait()
+    poll(lambda: engine(site)["state"] == "ready", "the model is loaded", 60.0)
+    upstream.behaviour, upstream.words = "cut", ["The capital ", "of France ", "is never said"]
+    client = openai.OpenAI(base_url=site.url, api_key="unused")
+    with contextlib.closing(client):
+        messages: list[Any] = [{"role": "user", "content": "What is the capital of France?"}]
+        chunks = list(
+            client.chat.completions.create(
+                model="assistant", messages=messages, max_tokens=24, temperature=0, stream=True
+            )
+        )
+        said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        messages.append({"role": "assistant", "content": "The capital of France "})
+        alone_said = client.chat.completions.create(
+            model="assistant", messages=messages, max_tokens=16, temperature=0, extra_headers={"Ecotone-Place": "edge"}
+        )
+    rest = said.removeprefix("The capital of France ")
+    assert rest != said
+    assert rest
+    assert (alone_said.choices[0].message.content or "").startswith(rest[:8])
+    last = next(chunk for chunk in chunks if chunk.choices and chunk.choices[0].finish_reason)
+    assert last.model_extra is not None
+    assert last.model_extra["ecotone"]["handover"]["to"] == "small"
+    outcomes = [entry["body"] for entry in poll(lambda: _outcomes(site), "the outcome is on disk")]
+    assert (outcomes[0]["target"], outcomes[0]["continued"]) == ("big", "small")
+
+
+def _outcomes(site: Site) -> list[dict[str, Any]]:
+    return [entry for entry in site.ledger() if entry["kind"] == "outcome"]
