@@ -45,7 +45,10 @@ _ODD = rf"[{_NOTHING}{_SPACES}{_BREAKS}{_HYPHENS}{_WIDE}{_OTHER}]|{_DIGIT}"
 _MARKED = r"[0-9@.][\x{0300}-\x{036F}]+"
 _MIXED = rf"[A-Za-z@_][{_LETTER}]|[{_LETTER}][A-Za-z@_]"
 _WORD = rf"[A-Za-z0-9@_.{_LETTER}-]+"
-_ESCAPED = r"(?:%[0-9A-Fa-f]{2})+|&#(?:[0-9]{2,6}|[xX][0-9A-Fa-f]{2,5});|&(?:commat|period|colon|hyphen|nbsp|shy);|\\u00[2-7][0-9A-Fa-f]"
+_ESCAPED = (
+    r"(?:%[0-9A-Fa-f]{2})+|&#(?:[0-9]{2,6}|[xX][0-9A-Fa-f]{2,5});|&(?:commat|period|colon|hyphen|nbsp|shy);"
+    r"|\\u00[2-7][0-9A-Fa-f]"
+)
 _NAMED = {"&commat;": "@", "&period;": ".", "&colon;": ":", "&hyphen;": "-", "&nbsp;": " ", "&shy;": ""}
 
 _GATE = rf"{_ODD}|{_MARKED}|{_MIXED}"

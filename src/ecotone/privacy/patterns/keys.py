@@ -20,7 +20,8 @@ _BLOCK_MAX = 16384
 """A private key ends within this, code points; one that does not is taken to end there."""
 
 _BLOCK_START = Form(
-    r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----|---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----|PuTTY-User-Key-File-[23]:"
+    r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----|---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----"
+    r"|PuTTY-User-Key-File-[23]:"
 )
 _BLOCK_END = Form(r"-----END [A-Z0-9 ]{0,40}-----|---- END [A-Z0-9 ]{0,40}----|Private-MAC: [0-9a-f]{40,64}")
 _BLOCK_FRONT = 64
@@ -92,7 +93,7 @@ class Keys:
                         continue
                     first = front.start()
                 found = rest.match(text, start + size, start + size + _TOKEN_MAX)
-                if found is None or len(set(found.group())) <= 2 and back is None:
+                if found is None or (len(set(found.group())) <= 2 and back is None):
                     continue
                 if first and (text[first - 1].isalnum() and text[first - 1] < "\u2e80"):
                     continue

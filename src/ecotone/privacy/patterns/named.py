@@ -11,16 +11,21 @@ from ecotone.privacy.patterns.hit import Hit
 from ecotone.privacy.patterns.numbers import Row
 
 _MONTHS = (
-    "jan(?:uary|uar|vier)?|feb(?:ruary|ruar)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?"
-    "|nov(?:ember)?|dec(?:ember)?|märz|mai|juni|juli|okt(?:ober)?|dez(?:ember)?|févr(?:ier)?|mars|avril|juin|juillet|août"
-    "|septembre|octobre|novembre|décembre|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre"
-    "|diciembre|gennaio|febbraio|aprile|maggio|giugno|luglio|settembre|ottobre|novembre|dicembre|januari|februari|maart|mei"
+    "jan(?:uary|uar|vier)?|feb(?:ruary|ruar)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
+    "|sep(?:t(?:ember)?)?|oct(?:ober)?"
+    "|nov(?:ember)?|dec(?:ember)?|märz|mai|juni|juli|okt(?:ober)?|dez(?:ember)?|févr(?:ier)?|mars|avril|juin"
+    "|juillet|août"
+    "|septembre|octobre|novembre|décembre|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre"
+    "|noviembre"
+    "|diciembre|gennaio|febbraio|aprile|maggio|giugno|luglio|settembre|ottobre|novembre|dicembre|januari"
+    "|februari|maart|mei"
     "|augustus|janeiro|fevereiro|março|maio|junho|julho|setembro|outubro|dezembro"
 )
 _DATE = Form(
     r"(?:19|20)[0-9]{2} ?[-/.年] ?[01]?[0-9] ?[-/.月] ?[0-3]?[0-9]日?"
     r"|[0-3]?[0-9] ?[-/.] ?[0-3]?[0-9] ?[-/.] ?(?:19|20)?[0-9]{2}(?![0-9])"
-    rf"|[0-3]?[0-9](?:st|nd|rd|th|\.|er|º|°)?[ -](?:of |de |del )?(?:{_MONTHS})\.?,?[ -](?:de |del )?(?:19|20)?[0-9]{{2}}(?![0-9])"
+    rf"|[0-3]?[0-9](?:st|nd|rd|th|\.|er|º|°)?[ -](?:of |de |del )?(?:{_MONTHS})\.?,?[ -](?:de |del )?(?:19"
+    rf"|20)?[0-9]{{2}}(?![0-9])"
     rf"|(?:{_MONTHS})\.?[ -][0-3]?[0-9](?:st|nd|rd|th)?,?[ -]+(?:19|20)[0-9]{{2}}(?![0-9])"
     r"|(?:19|20)[0-9]{6}(?![0-9])"
     r"|(?:19|20)[0-9]{2}年(?:[01]?[0-9]月)?",

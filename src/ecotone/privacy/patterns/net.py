@@ -12,7 +12,8 @@ _LOCAL_MAX = 64
 _LOCAL = Form(r"[A-Za-z0-9._%+'’-]+\Z")
 _LOCAL_WIDE = Form(r"[\w.+-]+\Z")
 _DOMAIN = Form(r"(?:[\w-]{1,63}\.){1,8}([^\W\d_]{2,24}|xn--[a-z0-9-]{2,59})(?![\w(])")
-_FILES = frozenset("png jpg jpeg gif svg webp css js ts py json html md txt h so dll".split())
+_FILES_WORDS = "png jpg jpeg gif svg webp css js ts py json html md txt h so dll"
+_FILES = frozenset(_FILES_WORDS.split())
 _SERVICES = frozenset(("git", "hg", "svn"))
 """Names in front of @ that are a program's, not a person's: `git@github.com:org/repo`."""
 
@@ -23,29 +24,38 @@ _SPELLED = Form(
 )
 _HANDLE = Form(r"@([A-Za-z0-9][A-Za-z0-9_.-]{1,38}[A-Za-z0-9_]|[A-Za-z0-9_]{3,40})(?![\w(@/])")
 # Words after @ that address nobody: broadcast words, and tags of doc comments and decorators.
-_NOBODY = frozenset(
-    "everyone here channel all team media import param params return returns throws throw author since see version override "
-    "property staticmethod classmethod abstractmethod dataclass test deprecated link code todo type typedef example private "
-    "public protected component injectable input output entity table column id autowired bean service controller repository "
-    "app pytest fixture patch mock click cached cache wraps contextmanager overload final interface keyframes include extend "
-    "mixin font-face supports charset namespace layer tailwind apply default description brief details note ref internal "
-    "types angular babel latest next".split()
+_NOBODY_WORDS = (
+    "everyone here channel all team media import param params return returns throws throw author since see "
+    "version override property staticmethod classmethod abstractmethod dataclass test deprecated link code "
+    "todo type typedef example private public protected component injectable input output entity table column "
+    "id autowired bean service controller repository app pytest fixture patch mock click cached cache wraps "
+    "contextmanager overload final interface keyframes include extend mixin font-face supports charset "
+    "namespace layer tailwind apply default description brief details note ref internal types angular babel "
+    "latest next"
 )
+_NOBODY = frozenset(_NOBODY_WORDS.split())
 _NAMED_HANDLE = Form(
-    r"\b(?:user ?names?|user[_-]id|login(?: name)?|handle|screen ?name|nick(?:name)?|skype(?: id)?|telegram|discord|insta(?:gram)?"
-    r"|snap(?:chat)?|tik ?tok|twitter|github|linkedin|wechat(?: id)?|weixin|benutzername|nutzername|identifiant|usuario|utente"
+    r"\b(?:user ?names?|user[_-]id|login(?: name)?|handle|screen ?name|nick(?:name)?|skype(?: id)?|telegram"
+    r"|discord|insta(?:gram)?"
+    r"|snap(?:chat)?|tik ?tok|twitter|github|linkedin|wechat(?: id)?|weixin|benutzername|nutzername|identifiant"
+    r"|usuario|utente"
     r"|gebruikersnaam|ig|tg|twitch|reddit|steam|venmo|cash ?app|paypal|line id|kakao(?:talk)?(?: id)?)"
     r"(?: ?(?:handle|id|name|username|account|user))?"
-    r"""(?:["']? ?([:：=]|is|=>|ist|est|es|è)|,? (?:@|(?=@)))[ \t]{0,2}(["'“]?)@?(?:u/)?([A-Za-z0-9][A-Za-z0-9_.#-]{2,40})(?![(\[\w])""",
+    r"""(?:["']? ?([:：=]|is|=>|ist|est|es|è)|,? (?:@|(?=@)))[ \t]{0,2}"""
+    r"""(["'“]?)@?(?:u/)?([A-Za-z0-9][A-Za-z0-9_.#-]{2,40})(?![(\[\w])""",
     re.IGNORECASE,
 )
 _NAMED_HANDLE_ZH = Form(
-    r"(?:微信|QQ|qq|用户名|账号名|昵称|支付宝|抖音|微博)(?:号|ID|id|账号)?[：:是为 ]{1,3}@?([A-Za-z][A-Za-z0-9_.-]{4,30})"
+    r"(?:微信|QQ|qq|用户名|账号名|昵称|支付宝|抖音|微博)(?:号|ID|id|账号)?"
+    r"[：:是为 ]{1,3}@?([A-Za-z][A-Za-z0-9_.-]{4,30})"
 )
 HANDLE_WORDS = (
-    rb"\buser ?names?\b|\buser[_-]id\b|\blogin\b|\bhandle\b|\bscreen ?name\b|\bnick(?:name)?\b|\bskype\b|\btelegram\b|\bdiscord\b"
-    rb"|\binsta(?:gram)?\b|\bsnap(?:chat)?\b|\btik ?tok\b|\btwitter\b|\bgithub\b|\blinkedin\b|\bwechat\b|\bweixin\b|\bbenutzername\b"
-    rb"|\bnutzername\b|\bidentifiant\b|\busuario\b|\butente\b|\bgebruikersnaam\b|\big\b|\btg\b|\btwitch\b|\breddit\b|\bsteam\b"
+    rb"\buser ?names?\b|\buser[_-]id\b|\blogin\b|\bhandle\b|\bscreen ?name\b|\bnick(?:name)?\b|\bskype\b"
+    rb"|\btelegram\b|\bdiscord\b"
+    rb"|\binsta(?:gram)?\b|\bsnap(?:chat)?\b|\btik ?tok\b|\btwitter\b|\bgithub\b|\blinkedin\b|\bwechat\b"
+    rb"|\bweixin\b|\bbenutzername\b"
+    rb"|\bnutzername\b|\bidentifiant\b|\busuario\b|\butente\b|\bgebruikersnaam\b|\big\b|\btg\b|\btwitch\b"
+    rb"|\breddit\b|\bsteam\b"
     rb"|\bvenmo\b|\bcash ?app\b|\bpaypal\b|\bline id\b|\bkakao(?:talk)?\b"
 )
 SPELLED_WORDS = rb"[(\[{<] ?(?:at|@|arroba|chez) ?[)\]}>]"
@@ -152,7 +162,7 @@ def chinese_handles(text: str) -> list[Hit]:
 
 
 def _goes_on(text: str, at: int) -> bool:
-    return at < len(text) and (text[at].isalnum() and text[at] < "\u2e80" or text[at] == "_")
+    return at < len(text) and ((text[at].isalnum() and text[at] < "\u2e80") or text[at] == "_")
 
 
 def _ipv6(value: str, *, named: bool, slice_like: bool) -> bool:
@@ -167,4 +177,4 @@ def _ipv6(value: str, *, named: bool, slice_like: bool) -> bool:
         return False
     if slice_like and not named:
         return filled >= 3
-    return filled >= 2 and any(c.isdigit() for c in value) or value == "::1" or (named and filled >= 1)
+    return (filled >= 2 and any(c.isdigit() for c in value)) or value == "::1" or (named and filled >= 1)

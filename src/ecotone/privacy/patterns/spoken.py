@@ -9,13 +9,17 @@ from ecotone.privacy.patterns.hit import Hit
 
 # Strong words make any value a secret that is not plainly none; weak ones only a value that looks random.
 _STRONG = (
-    rb"passw(?:or)?d|passwort|passwd|passphrase|passcode|\bpass\b|pwd|kennwort|mot de passe|\bmdp\b|contrase(?:\xf1|n)a|\bclave\b"
-    rb"|wachtwoord|\bsenha\b|parola d'ordine|accountkey|sharedaccesskey|secret.?access.?key|client.?secret|secret.?key|app.?secret"
+    rb"passw(?:or)?d|passwort|passwd|passphrase|passcode|\bpass\b|pwd|kennwort|mot de passe|\bmdp\b"
+    rb"|contrase(?:\xf1|n)a|\bclave\b"
+    rb"|wachtwoord|\bsenha\b|parola d'ordine|accountkey|sharedaccesskey|secret.?access.?key|client.?secret"
+    rb"|secret.?key|app.?secret"
     rb"|private.?key"
 )
 _WEAK = (
-    rb"token|secret|api.?key|access.?key|auth.?key|encryption.?key|signing.?key|licen[cs]e.?key|\bkey\b|\bauth\b|\bsig\b"
-    rb"|signature|schl(?:\xfc|ue)ssel|\bcl(?:\xe9|e) api|\bllave\b|\bchiave\b|\bsleutel\b|\bjeton\b|cookie|session.?id|credential"
+    rb"token|secret|api.?key|access.?key|auth.?key|encryption.?key|signing.?key|licen[cs]e.?key|\bkey\b|\bauth\b"
+    rb"|\bsig\b"
+    rb"|signature|schl(?:\xfc|ue)ssel|\bcl(?:\xe9|e) api|\bllave\b|\bchiave\b|\bsleutel\b|\bjeton\b|cookie"
+    rb"|session.?id|credential"
 )
 _BEARER_WORD = rb"\bbearer\b|\bbasic\b"
 WORDS = _BEARER_WORD + rb"|" + _STRONG + rb"|" + _WEAK
@@ -38,27 +42,32 @@ _BEARER = Form(r"(?:bearer|basic)[ \t]+([A-Za-z0-9._~+/=-]{8,4096})", re.IGNOREC
 
 # What stands in for a secret, or is code that fetches one.
 _STAND_IN = Form(
-    r"[*xX.•…_#-]{3,}|[<{\[$%&@].*|.*[>}\]]|.{0,24}(?:your|placeholder|redacted|dummy|change.?me|insert|replace).{0,60}"
-    r"|(?:os|process|env|config|settings|self|this|args|request|req|params|options|ctx|data|user|std|var|props|state|form|body"
-    r"|response|res|session|secrets|vault|kwargs|event|input|cfg|opts|model|obj|db)[.\[].*|https?:.*|.*\(\)?.*|/[a-z].*",
+    r"[*xX.•…_#-]{3,}|[<{\[$%&@].*|.*[>}\]]|.{0,24}(?:your|placeholder|redacted|dummy|change.?me|insert"
+    r"|replace).{0,60}"
+    r"|(?:os|process|env|config|settings|self|this|args|request|req|params|options|ctx|data|user|std|var|props"
+    r"|state|form|body"
+    r"|response|res|session|secrets|vault|kwargs|event|input|cfg|opts|model|obj"
+    r"|db)[.\[].*|https?:.*|.*\(\)?.*|/[a-z].*",
     re.IGNORECASE,
 )
-_PLAIN = frozenset(
-    "none null true false str string text int integer number bytes bool boolean any object varchar optional required undefined "
-    "unknown empty missing invalid incorrect wrong correct valid expired secret password passwort token hidden hashed salted "
-    "encrypted stored protected needed necessary mandatory important secure strong weak simple long short different same "
-    "that this what which when where your their about with from value field input admin only case also just still already "
-    "never always sometimes often usually being been have must should shall will would could cannot there here very more less "
-    "another something nothing anything everything everyone set reset changed sent saved known lost forgotten leaked stolen "
-    "falsch richtig erforderlich incorrecta requerida obligatoire default example sample test enabled disabled authentication "
-    "access login user username email account server client public private session".split()
+_PLAIN_WORDS = (
+    "none null true false str string text int integer number bytes bool boolean any object varchar optional "
+    "required undefined unknown empty missing invalid incorrect wrong correct valid expired secret password "
+    "passwort token hidden hashed salted encrypted stored protected needed necessary mandatory important "
+    "secure strong weak simple long short different same that this what which when where your their about with "
+    "from value field input admin only case also just still already never always sometimes often usually being "
+    "been have must should shall will would could cannot there here very more less another something nothing "
+    "anything everything everyone set reset changed sent saved known lost forgotten leaked stolen falsch "
+    "richtig erforderlich incorrecta requerida obligatoire default example sample test enabled disabled "
+    "authentication access login user username email account server client public private session"
 )
+_PLAIN = frozenset(_PLAIN_WORDS.split())
 _ENDING = ("ed", "ing", "able", "ible", "ly", "ion", "ment", "ness")
 _STOP = ".,;:!?…\\"
 
 
 def after_chinese_words(text: str) -> list[Hit]:
-    """Secrets behind a word of a script without spaces (and of Russian), of which the gate over Latin-1 sees nothing."""
+    """Secrets behind a word that is not in Latin-1, of which the gate sees nothing."""
     hits: list[Hit] = []
     if any(gate in text for gate in _ZH_GATES):
         for found in _AFTER_ZH.finditer(text):
@@ -86,7 +95,7 @@ def behind(text: str, start: int, end: int) -> Hit | None:
     if len(value) < 4 or _STAND_IN.fullmatch(value) is not None or value.lower() in _PLAIN:
         return None
     if _STRONG_WORD.match(word) is not None:
-        if not (quoted and " " not in value or _chosen(value, text, found, sign)):
+        if not ((quoted and " " not in value) or _chosen(value, text, found, sign)):
             return None
         return Hit(found.start(group), found.start(group) + len(value), "secret.password", 0.9)
     if not random_like(value):
