@@ -10,23 +10,29 @@ UNREAD_CHARS_MAX: Final = 65536
 _START_CHARS_MAX: Final = 64
 """Longest beginning of a link, such as `background = "https:`, before it is one for sure."""
 
-_MAY_BE_LINK: Final = re.compile(r"//|\]\(|www\.|src|href|action|poster|background|data|url\(|\\\\", re.IGNORECASE)
+_MAY_BE_LINK: Final = re.compile(
+    r"//|\]\(|www\.|src|href|action|poster|background|data|cite|url\(|\\\\|<[a-z][a-z0-9+.\-]*:",
+    re.ASCII | re.IGNORECASE,
+)
+_QUOTE: Final = "\x00"
+"""A quote that was escaped in JSON: it ends what such a quote began, and not the string that it stands in."""
 
+# Blanks are ASCII's alone: any other one is a part of a link (CommonMark 0.31, 6.3).
 _LINK: Final = re.compile(
     r"""
     (?P<target>\]\(\s*(?!<|\s|mailto:|tel:)\S*)                     # [a](https://x/y
   | \]\(\s*<[^>\n]*                                               # [a](<https://x y
-  | \b(?:src|href|srcset|action|poster|background|data)\s*=\s*
-      (?:"(?!mailto:|tel:)[^"]*|'(?!mailto:|tel:)[^']*|(?!["'])[^\s>]*)
+  | \b(?:src|href|srcset|action|formaction|poster|background|data|cite)\s*=\s*
+      (?:(?P<mark>["'\x00])(?!mailto:|tel:)(?:(?!(?P=mark)).)*|(?!["'\x00])[^\s>]*)
   | \burl\(\s*(?:"[^"]*|'[^']*|[^)\s]*)
-  | <[a-z][a-z0-9+.\-]*://[^>\n]*                                  # <https://x y
-  | (?P<quote>["'])(?:[a-z][a-z0-9+.\-]{0,20}:)?(?://|\\\\)(?:(?!(?P=quote))[^\n])*
+  | <(?!mailto:|tel:)[a-z][a-z0-9+.\-]*:[^>\n]*                    # <https://x y
+  | (?P<quote>["'\x00])(?:[a-z][a-z0-9+.\-]{0,20}:)?(?://|\\\\)(?:(?!(?P=quote))[^\n])*
   | //[^\s<>]*
   | \bwww\.[^\s<>]*
     """,
-    re.VERBOSE | re.IGNORECASE,
+    re.ASCII | re.DOTALL | re.IGNORECASE | re.VERBOSE,
 )
-_UNIT: Final = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_UNIT: Final = re.compile(r"(\\+)(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 
 
 class Links:
@@ -95,9 +101,12 @@ def _target_end(text: str, begin: int, end: int) -> int:
 
 
 def _unescape(found: re.Match[str]) -> str:
-    if found[1]:
-        return chr(int(found[1], 16))
-    return " " if found[2] in "nrtbf" else found[2]
+    """What an escape stands for, or, where that depends on the depth, what does not end a link."""
+    if found[2]:
+        return chr(int(found[2], 16))
+    if found[3] == '"':
+        return _QUOTE
+    return "\n" if found[3] in "nr" and len(found[1]) == 1 else found[3]
 
 
 class Depth:

