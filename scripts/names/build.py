@@ -50,7 +50,7 @@ ALSO_WORDS = frozenset(
     " see so an do in la le de da el al my na van von don long short young law price love sun moon park lee an you"
     " many more so he she you the and for not but can has had any all one two ten six case best post gross power"
     " tage felsen wahl rauch kosten kunde freund mutter vater bruder schwester ringer barone gute welt bild mann frau kind"
-    " ende zeit jahr jahre arbeit haus land teil seite weg tag woche monat geld recht kraft rat grund herr early lately princess treasure precious diamond miracle deacon chief doc storm starr claude mistral gemini alexa siri cortana watson einstein amazon tesla ford mercedes porsche nova max min".split()
+    " ende zeit jahr jahre arbeit haus land teil seite weg tag woche monat geld recht kraft rat grund herr early lately saal sommer stein tore genie admiral rolle bergen rumpf princess treasure precious diamond miracle deacon chief doc storm starr claude mistral gemini alexa siri cortana watson einstein amazon tesla ford mercedes porsche nova max min".split()
 )
 PLACES = frozenset(
     "afghanistan africa albania algeria america argentina armenia asia australia austria azerbaijan bangladesh barbados"
@@ -74,7 +74,14 @@ PLACES = frozenset(
     " rio rom roma rome rotterdam salzburg santiago seattle seoul seville shanghai siena sofia stockholm strasbourg"
     " stuttgart sydney tampa tokyo torino toronto toulouse tunis turin utrecht valencia vancouver venice verona vienna"
     " warsaw wien zurich zürich trier ulm bayern hessen sachsen brandenburg saarland tirol kent essex sussex surrey"
-    " devon york cambridge buenos aires victoria shire galaxy samsung deutsch deutschland welt stadt".split()
+    " devon york cambridge buenos aires victoria shire sevilla valladolid bilbao malaga málaga zaragoza alicante murcia santander toledo cadiz cádiz pamplona burgos leon"
+    " león salamanca granada venezia firenze bologna genova palermo catania bari trieste padova brescia modena perugia"
+    " pescara lecce amersfoort arnhem breda delft eindhoven groningen haarlem leiden maastricht nijmegen tilburg zwolle"
+    " antwerpen gent brugge leuven luik brussel namur mons nancy metz reims rouen dijon grenoble rennes nantes tours"
+    " limoges amiens orléans avignon cannes toulon annecy aachen augsburg bamberg bochum braunschweig chemnitz duisburg"
+    " erfurt freiburg gera göttingen halle kassel koblenz krefeld magdeburg mannheim potsdam regensburg rostock"
+    " saarbrücken schwerin wiesbaden wuppertal würzburg graz linz innsbruck klagenfurt basel luzern lausanne lugano"
+    " lima bogota quito caracas habana santo domingo cordoba rosario mendoza galaxy samsung deutsch deutschland welt stadt".split()
 )
 COMMON_FEMALE, COMMON_MALE = 1500, 800
 
@@ -141,8 +148,8 @@ def ordinary(tokenizer: pathlib.Path) -> set[str]:
     return words | {word for word, count in counts.items() if count >= 3}
 
 
-def summarised(summaries: pathlib.Path, strings: pathlib.Path) -> set[str]:
-    """Words that summaries of packages write in lower case."""
+def summarised(summaries: pathlib.Path, strings: pathlib.Path) -> tuple[set[str], set[str]]:
+    """Words that summaries of packages write in lower case: mostly so, and at all."""
     seen = set(json.loads(strings.read_text()))
     low: collections.Counter[str] = collections.Counter()
     high: collections.Counter[str] = collections.Counter()
@@ -150,7 +157,8 @@ def summarised(summaries: pathlib.Path, strings: pathlib.Path) -> set[str]:
         for line in lines:
             for word in set(re.findall(r"(?<![\w.@/-])[A-Za-z]{3,}(?![\w(/@-])", line.rstrip("\n").rpartition("\t")[2])):
                 (low if word.islower() else high)[word.lower()] += 1
-    return {word for word, count in low.items() if count >= (2 if word in seen else 8) and count >= high[word]}
+    often = {word for word, count in low.items() if count >= (2 if word in seen else 8)}
+    return {word for word in often if low[word] >= high[word]}, often
 
 
 def shown(found: set[str], words: set[str], common: frozenset[str] = frozenset()) -> str:
@@ -167,13 +175,14 @@ def shown(found: set[str], words: set[str], common: frozenset[str] = frozenset()
 
 def main() -> None:
     """Prints the file."""
-    words = ordinary(pathlib.Path(sys.argv[1])) | summarised(*map(pathlib.Path, sys.argv[2:4]))
+    mostly, often = summarised(*map(pathlib.Path, sys.argv[2:4]))
+    words = ordinary(pathlib.Path(sys.argv[1])) | mostly
     counts, family = from_faker()
     female, male = census("dist.female.first", 3000), census("dist.male.first", 1219)
     given = set(counts) | set(female) | set(male)
     common = frozenset(female[:COMMON_FEMALE] + male[:COMMON_MALE]) | {name for name, count in counts.items() if count > 1}
     last = {name for name in set(family) | set(census("dist.all.last", LAST_MAX)) if len(name) > 2}
-    plain = {word for word in words - NOT_WORDS if 2 < len(word) < 20 and word not in given and word not in last}
+    plain = {word for word in (words | often) - NOT_WORDS if 2 < len(word) < 20 and word not in given and word not in last}
     print("# Given names (~ a word, a place or a brand too; + common), family names, and ordinary words.")
     print("# Made by scripts/names/build.py, which tells the sources and their licences.")
     print(f"[given]\n{shown(given, words, common)}\n[family]\n{shown(last, words)}\n[words]\n{shown(plain, set())}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ecotone.detectors import names_chinese, names_lists, names_text
+from ecotone.detectors import messages, names_chinese, names_lists, names_text
 from ecotone.detectors.names_chinese import Chinese
 from ecotone.detectors.names_latin import VERSION, Latin
 from ecotone.detectors.names_rules import Rules
@@ -33,7 +33,7 @@ class Names:
 
     def find(self, texts: Sequence[str]) -> list[list[Finding]]:
         """For each text, people, places and organisations, in order and without overlap."""
-        return [self._find(text) for text in texts]
+        return [self._find(text) for text in messages.sendable(texts)]
 
     def _find(self, text: str) -> list[Finding]:
         found = [_finding("person", guess.start, guess.end, guess.confidence) for guess in self._rules.find(text)]

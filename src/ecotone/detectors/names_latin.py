@@ -31,7 +31,7 @@ UNUSED: Final = ("tok2vec", "tagger", "parser", "attribute_ruler", "lemmatizer",
 STRINGS_MAX: Final = 500_000
 """spaCy remembers every word that it met. At so many it is made anew, or a worker would grow with what it reads."""
 
-_PART: Final = re.compile(r"[^\s,][^\n,]*")
+_PART: Final = re.compile(r"[^\s,](?:[^\r\n\v\f\x1c-\x1e\x85\u2028\u2029,]*[^\s,])?")
 _WORD: Final = re.compile(r"[^\W\d_][\w'’.-]*")
 
 

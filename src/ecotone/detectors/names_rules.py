@@ -24,7 +24,10 @@ WORDS_MAX: Final = 5
 _WORD: Final = r"\p{Lu}[\p{L}\p{M}]*(?:['’\-]\p{L}[\p{L}\p{M}]*)*"
 _PART: Final = rf"(?:{_WORD}\.?)"
 _SPACE: Final = r"[ \x{a0}]{1,2}"
-_SMALL: Final = rf"(?:(?:{'|'.join(sorted(PARTICLES, key=len, reverse=True))}){_SPACE}|[dl]')"
+_SMALL: Final = (
+    rf"(?:(?:(?:van|von|zu|auf) d(?:e[rnm]?|ie)|van 't|de l(?:a|as|os)|van|von|de|del|della|di|da|dos|das|do|du|degli"
+    rf"|dei|la|le|lo|ter|ten|te|zu|bin|ibn|al|el|y|e|af|av|st){_SPACE}|[dl]')"
+)
 _NAME: Final = rf"{_SMALL}*{_PART}(?:{_SPACE}{_SMALL}*{_PART})*"
 _ANY_WORD: Final = r"\p{L}[\p{L}\p{M}'’\-]*"
 _ANY: Final = rf"{_ANY_WORD}(?:{_SPACE}{_ANY_WORD})*"

@@ -118,6 +118,10 @@ def test_signs_of_another_script_are_no_words_of_it(detector, text):
     assert not any(one.label == "unknown" for one in detector.find([text])[0])
 
 
+def test_half_a_character_spoils_nothing(detector):
+    assert people(detector, "\ud800 Ask Maria Lopez.") == ["Maria Lopez"]
+
+
 def test_the_version_tells_rules_lists_and_models(detector):
     assert detector.version == f"{names.RULES}-{names_lists.read().digest}+en-{names_latin.VERSION}"
 
@@ -143,7 +147,7 @@ def test_fast_and_slow_arithmetic_agree():
     latin = names_latin.Latin(names_lists.read(), bonus={})
     text = "Yesterday Angela Merkel met Tim Cook of Apple Inc. in Cupertino, and 20 others at Harvard University."
     assert [(each.text, each.label_) for each in slow(text).ents] == [
-        (text[start:end], label) for label, start, end in latin.raw(text)
+        (text[start:end], label) for start, end, label in latin.raw(text)
     ]
 
 
