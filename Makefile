@@ -11,7 +11,7 @@ SEED ?= 0
 ROUNDS ?= 50
 CONVERSATIONS ?= 3000
 # The rooms that decide: every branch of theirs is tested.
-CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/pseudonyms/*,*/ecotone/estimate/*,*/ecotone/placement/*,*/ecotone/flow/*
+CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/pseudonyms/*,*/ecotone/jobs/*,*/ecotone/estimate/*,*/ecotone/placement/*,*/ecotone/flow/*
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up test check sim faults test-egress bench-gateway bench-engine bench-privacy docs format clean
