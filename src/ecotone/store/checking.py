@@ -160,7 +160,9 @@ class Checker:
         if row is None:
             self._next = None
             return None
-        self._next = row[1]
+        before, self._next = self._next, row[1]
+        if self._next is not None and before is not None and self._next.raw == before.raw:
+            return _broken(size, f"the one over {size} entries stands there twice")
         if self._next is None:
             return _broken(size, f"what follows the checkpoint over {size} entries is none")
         if self._next.size < size:
@@ -185,8 +187,6 @@ class Checker:
             bad = _other(notes.CHECKPOINTS, note) if note.root != root else self._advance(size)
             if bad is not None:
                 return bad
-            if self._next is not None and self._next.raw == note.raw:
-                return _broken(size, f"the one over {size} entries stands there twice")
             self._counted(note)
         while self._kept and self._kept[0].size == size:
             note = self._kept.pop(0)
