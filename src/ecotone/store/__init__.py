@@ -10,7 +10,13 @@ from ecotone.store.ledger import FOLDER, LOCK, Ledger, LedgerStatus
 from ecotone.store.limits import LedgerLimits
 from ecotone.store.notes import CHECKPOINTS, Note, parse_all
 from ecotone.store.notes import last as last_note
+from ecotone.store.opening import FILE as JOBS_FILE
+from ecotone.store.opening import QUEUE_LOCK, Recovered
+from ecotone.store.queue import Queue
+from ecotone.store.queue_limits import QueueLimits
 from ecotone.store.reading import find, last
+from ecotone.store.salvage import Loss
+from ecotone.store.sealing import key as store_key
 from ecotone.store.signing import PUBLIC, verifier_key
 from ecotone.store.state import State
 from ecotone.store.verifying import Report, Trust, verify
@@ -18,8 +24,10 @@ from ecotone.store.verifying import Report, Trust, verify
 __all__ = [
     "CHECKPOINTS",
     "FOLDER",
+    "JOBS_FILE",
     "LOCK",
     "PUBLIC",
+    "QUEUE_LOCK",
     "Answer",
     "Attestation",
     "BadEntry",
@@ -30,9 +38,13 @@ __all__ = [
     "LedgerLimits",
     "LedgerStatus",
     "Lock",
+    "Loss",
     "Note",
     "Proof",
     "Question",
+    "Queue",
+    "QueueLimits",
+    "Recovered",
     "Report",
     "State",
     "Trust",
@@ -45,6 +57,7 @@ __all__ = [
     "new_key",
     "parse_all",
     "proofs",
+    "store_key",
     "verifier_key",
     "verify",
 ]
