@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ecotone.detectors.topics_embedding import Embedding, load_embedding
-from ecotone.detectors.topics_heads import Heads, load_heads
+from ecotone.detectors.topics_heads import BUILT_IN, Heads, load_heads
 from ecotone.detectors.topics_windows import windows
 from ecotone.values.finding import Finding
 
@@ -36,10 +36,17 @@ class Topics:
         tokens = self._embedding.tokens(text)
         if not len(tokens):
             return []
-        best = self._heads.logits(windows(tokens, self._embedding.table)).max(axis=0)
+        logits = self._heads.logits(windows(tokens, self._embedding.table))
+        clearest = logits[logits[:, 0].argmax()]
+        if clearest[0] < self._heads.threshold:
+            return []
+        confidence = float(1 / (1 + np.exp(-clearest[0])))
+        # Of all windows that are somebody's matter; where no label is likely, the likeliest.
+        best = logits[logits[:, 0] >= self._heads.threshold, 1:].max(axis=0)
+        least = min(0.0, float(best.max()))
         return [
-            Finding(label, "topic", 0, 0, float(1 / (1 + np.exp(-logit))), "topics")
-            for label, logit, least in zip(self._heads.labels, best, self._heads.thresholds, strict=True)
+            Finding(label, "topic", 0, 0, confidence, "topics")
+            for label, logit in zip(BUILT_IN, best, strict=True)
             if logit >= least
         ]
 

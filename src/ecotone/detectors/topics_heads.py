@@ -1,4 +1,4 @@
-"""The heads of `topics`: one logistic regression a label, and the file in which they are kept."""
+"""The heads of `topics`: a small network from a window's row to 'somebody's matter' and to each label, and its file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ecotone.detectors.topics_windows import Windows
 from ecotone.values import TrustError
 
 __all__ = ["BUILT_IN", "Card", "Heads", "load_heads"]
@@ -25,26 +24,25 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         sha256: Digest of the weights' file.
-        thresholds: For each label, the logit above which a window is of that topic.
+        threshold: The logit from which a window is somebody's own matter.
         seed: Of the training's dice.
-        trained_on: Windows in the training.
+        trained_on: Texts in the training.
     """
 
     sha256: str
-    thresholds: dict[str, float]
+    threshold: float
     seed: int
     trained_on: int
 
 
 class Heads(msgspec.Struct, frozen=True):
-    """Weights of all labels.
+    """The weights.
 
     Attributes:
-        labels: In the order of the columns.
-        dense: Weights of a window's vector. Shape (dimensions, labels).
-        hashed: Weights of the n-grams' buckets. Shape (buckets, labels).
-        bias: Shape (labels,).
-        thresholds: Logits. Shape (labels,).
+        inner: From a row to the hidden units. Shape (row, hidden); `inner_bias`: (hidden,).
+        outer: From the hidden units to the logits, first of 'any topic', then of each label of `BUILT_IN`. Shape
+            (hidden, 1 + labels); `outer_bias`: (1 + labels,).
+        threshold: Of the first logit.
         version: Changes with the weights.
         background: Token numbers of ordinary texts and of texts of the built-in topics, one after the other: what a
             site's own topics are told from.
@@ -52,19 +50,20 @@ class Heads(msgspec.Struct, frozen=True):
         marks: Which labels each of those texts has. Shape (texts, labels).
     """
 
-    labels: tuple[str, ...]
-    dense: NDArray[np.float32]
-    hashed: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    thresholds: NDArray[np.float32]
+    inner: NDArray[np.float32]
+    inner_bias: NDArray[np.float32]
+    outer: NDArray[np.float32]
+    outer_bias: NDArray[np.float32]
+    threshold: float
     version: str
     background: NDArray[np.int64]
     ends: NDArray[np.int64]
     marks: NDArray[np.bool_]
 
-    def logits(self, seen: Windows) -> NDArray[np.float32]:
-        """Of each window and label. Shape (windows, labels)."""
-        logits: NDArray[np.float32] = seen.means @ self.dense + seen.sums(self.hashed) + self.bias
+    def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of each row: any topic, then each label. Shape (rows, 1 + labels)."""
+        hidden = np.maximum(rows @ self.inner + self.inner_bias, 0)
+        logits: NDArray[np.float32] = hidden @ self.outer + self.outer_bias
         return logits
 
 
@@ -83,13 +82,13 @@ def load_heads(folder: Path = _FOLDER) -> Heads:
         raise TrustError("topics.weights", f"{folder / 'topics.npz'}: damaged: install ecotone again")
     with np.load(io.BytesIO(content), allow_pickle=False) as kept:
         return Heads(
-            labels=BUILT_IN,
-            dense=kept["dense"].astype(np.float32),
-            hashed=kept["hashed"].astype(np.float32) * kept["scale"].astype(np.float32),
-            bias=kept["bias"].astype(np.float32),
-            thresholds=np.array([card.thresholds[label] for label in BUILT_IN], np.float32),
+            inner=kept["inner"].astype(np.float32) * kept["scale"],
+            inner_bias=kept["inner_bias"],
+            outer=kept["outer"],
+            outer_bias=kept["outer_bias"],
+            threshold=card.threshold,
             version=f"topics-{card.sha256[:12]}",
             background=kept["background"].astype(np.int64),
             ends=kept["ends"].astype(np.int64),
-            marks=kept["marks"].astype(np.bool_),
+            marks=kept["marks"],
         )

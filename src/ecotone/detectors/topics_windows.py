@@ -1,69 +1,60 @@
-"""What the heads of `topics` look at: a text's tokens in overlapping windows, each a vector and some hashed n-grams."""
+"""What the heads of `topics` look at: a text's tokens in overlapping windows, each turned into one row of numbers."""
 
 from __future__ import annotations
 
 from typing import Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "BUCKETS", "WINDOW_BLOCKS", "Windows", "ngrams", "windows"]
+__all__ = ["BLOCK", "BUCKETS", "WINDOW_BLOCKS", "windows"]
 
-BLOCK: Final = 32
+BLOCK: Final = 64
 """Tokens from one window's start to the next one's."""
 
-WINDOW_BLOCKS: Final = 4
+WINDOW_BLOCKS: Final = 2
 """Blocks in a window: 128 tokens are a paragraph of about 90 English words or 80 Chinese characters."""
 
-BUCKETS: Final = 1 << 14
-_PRIMES: Final = (1_000_003, 7_919, 104_729)
+BUCKETS: Final = 2048
+_NGRAMS_WEIGHT: Final = 0.25
+"""Of the n-grams beside the vector, which has length 1."""
+
+_MULTIPLIERS: Final = (1_000_003, 7_919 * 31, 104_729 * 961)
+_GOLDEN: Final = 0x9E37_79B9_7F4A_7C15
 
 
-class Windows(msgspec.Struct, frozen=True, gc=False):
-    """A text's windows.
+def windows(tokens: NDArray[np.int64], table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of a text of at least one token: one where it is short, else one from each block's start.
 
-    Attributes:
-        means: Mean vector of each window's tokens, of length 1. Shape (windows, dimensions).
-        buckets: Bucket of the n-grams that begin at each token. Shape (3, tokens).
-        starts: Each block's first token. Shape (blocks,).
-        sizes: Tokens in each window. Shape (windows,).
+    A row is the mean vector of the window's tokens, at length 1, and then which hashed n-grams (one to three tokens) are
+    in it, each 1 or -1 by its sign, over the root of the window's size. Not how often: a column of numbers would drown all
+    else. Shape (windows, dimensions + `BUCKETS`).
+
+    Source: Weinberger et al., Feature Hashing for Large Scale Multitask Learning, ICML 2009.
     """
-
-    means: NDArray[np.float32]
-    buckets: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    sizes: NDArray[np.float32]
-
-    def sums(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Sum of the n-grams' weights in each window over the root of its size. Shape (windows, columns of `weights`)."""
-        each = weights[self.buckets].sum(axis=0)
-        blocks = np.add.reduceat(each, self.starts, axis=0)
-        return _slide(blocks) / np.sqrt(self.sizes)[:, None]
-
-
-def windows(tokens: NDArray[np.int64], table: NDArray[np.float32]) -> Windows:
-    """Cuts at least one token into windows: one where the text is short, else one from each block's start."""
     starts = np.arange(0, len(tokens), BLOCK)
     sums = _slide(np.add.reduceat(table[tokens], starts, axis=0))
-    counts = np.diff(starts, append=len(tokens)).astype(np.float32)
     lengths = np.sqrt((sums * sums).sum(axis=1, keepdims=True))
-    return Windows(sums / np.maximum(lengths, 1e-6), ngrams(tokens), starts, _slide(counts[:, None])[:, 0])
+    sizes = _slide(np.diff(starts, append=len(tokens)).astype(np.float32)[:, None])
+    present = np.clip(_slide(_counts(tokens)), -1, 1) * (_NGRAMS_WEIGHT / np.sqrt(sizes))
+    return np.hstack([sums / np.maximum(lengths, 1e-6), present])
 
 
-def ngrams(tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Buckets of the one, two and three tokens that begin at each token; past the end stands token 0. Shape (3, n)."""
-    padded = np.concatenate([tokens, np.zeros(2, np.int64)])
-    one = (padded[: len(tokens)] + 1) * _PRIMES[0]
-    two = one + (padded[1:-1] + 1) * _PRIMES[1] * 31
-    three = two + (padded[2:] + 1) * _PRIMES[2] * 961
-    return np.stack([_mix(one), _mix(two), _mix(three)])
-
-
-def _mix(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Spreads the numbers over the buckets, the same on every machine."""
-    wide = numbers.astype(np.uint64) * np.uint64(0x9E37_79B9_7F4A_7C15)
-    return (wide >> np.uint64(64 - 14)).astype(np.int64)
+def _counts(tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Signed counts of the n-grams that begin in each block; past the end stands token 0. Shape (blocks, `BUCKETS`)."""
+    size = len(tokens)
+    padded = np.concatenate([tokens + 1, np.zeros(2, np.int64)])
+    ones = padded[:size] * _MULTIPLIERS[0]
+    twos = ones + padded[1 : size + 1] * _MULTIPLIERS[1]
+    threes = twos + padded[2:] * _MULTIPLIERS[2]
+    # Multiplying wraps around, the same on every machine; the upper bits are the best mixed.
+    mixed = np.concatenate([ones, twos, threes]).astype(np.uint64) * np.uint64(_GOLDEN)
+    buckets = (mixed >> np.uint64(53)).astype(np.int64)
+    signs = 1.0 - 2.0 * ((mixed >> np.uint64(52)) & np.uint64(1)).astype(np.float64)
+    blocks = -(-size // BLOCK)
+    places = np.tile(np.arange(size) // BLOCK, 3) * BUCKETS + buckets
+    counts = np.bincount(places, weights=signs, minlength=blocks * BUCKETS)
+    return counts.astype(np.float32).reshape(blocks, BUCKETS)
 
 
 def _slide(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
