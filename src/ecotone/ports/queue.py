@@ -111,7 +111,7 @@ class Jobs(Protocol):
     async def answer(self, job: str) -> bytes | None:
         """How a job was answered. None: not yet, or it was cancelled or expired, or it cannot be read any more."""
 
-    async def list(self, which: JobFilter, *, limit: int) -> JobPage:
+    async def page(self, which: JobFilter, *, limit: int) -> JobPage:
         """Some jobs, in order of acceptance."""
 
     async def counts(self, batch: str | None = None) -> Mapping[JobState, int]:

@@ -165,9 +165,9 @@ class Queue:
         """See `ports.Jobs.answer`."""
         return await self._database.read(lambda c: self._reads.part(c, job, "answer"))
 
-    async def list(self, which: JobFilter, *, limit: int) -> JobPage:
-        """See `ports.Jobs.list`."""
-        return await self._database.read(lambda c: self._reads.list(c, which, limit))
+    async def page(self, which: JobFilter, *, limit: int) -> JobPage:
+        """See `ports.Jobs.page`."""
+        return await self._database.read(lambda c: self._reads.page(c, which, limit))
 
     async def counts(self, batch: str | None = None) -> Mapping[JobState, int]:
         """See `ports.Jobs.counts`."""

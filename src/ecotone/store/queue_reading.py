@@ -51,8 +51,8 @@ class JobReads:
         except UnsealError:
             return None
 
-    def list(self, connection: sqlite3.Connection, which: JobFilter, limit: int) -> JobPage:
-        """See `ports.Jobs.list`."""
+    def page(self, connection: sqlite3.Connection, which: JobFilter, limit: int) -> JobPage:
+        """See `ports.Jobs.page`."""
         query = _LISTS[which.batch is not None, which.is_oldest_first]
         given = (which.state, which.key, which.batch, which.after, limit + 1)
         found = [self._rows.readable(row(held)) for held in connection.execute(query, given)]
