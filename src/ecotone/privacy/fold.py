@@ -42,7 +42,7 @@ _LETTER = r"\x{0370}-\x{03FF}\x{0400}-\x{052F}"
 
 _ODD = rf"[{_NOTHING}{_SPACES}{_BREAKS}{_HYPHENS}{_WIDE}{_OTHER}]|{_DIGIT}"
 # A mark on a digit or sign (a struck-out number) is a trick; on a letter it is spelling.
-_MARKED = r"[0-9@.][\x{0300}-\x{036F}]+"
+_MARKED = r"[ -@\[-`{-~][\x{0300}-\x{036F}]+"
 _MIXED = rf"[A-Za-z@_][{_LETTER}]|[{_LETTER}][A-Za-z@_]"
 _WORD = rf"[A-Za-z0-9@_.{_LETTER}-]+"
 _ESCAPED = (
@@ -97,7 +97,7 @@ def _compiled(form: str) -> Any:
 
 def _odd(text: str) -> list[Change]:
     changes = [(m.start(), m.end(), _plain(m.group())) for m in _compiled(_ODD).finditer(text)]
-    changes += [(m.start() + 1, m.end(), "") for m in _compiled(_MARKED).finditer(text)]
+    changes += [(m.start(), m.end(), m.group()[0]) for m in _compiled(_MARKED).finditer(text)]
     # The look-alikes wait for the rest: a wide letter beside a Cyrillic one makes the word mixed.
     if _compiled(_MIXED).search(text) is not None:
         for m in _compiled(_WORD).finditer(text):
@@ -146,10 +146,7 @@ def _unescaped(sign: str) -> str | None:
     elif sign in _NAMED:
         return _NAMED[sign]
     else:
-        code = int(sign[3:-1], 16) if sign[2] in "xX" else int(sign[2:-1])
-        if code > 0x10FFFF:
-            return None
-        plain = chr(code)
+        plain = chr(int(sign[3:-1], 16) if sign[2] in "xX" else int(sign[2:-1]))
     return plain if plain.isprintable() or plain in "\n\r\t" else None
 
 

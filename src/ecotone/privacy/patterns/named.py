@@ -97,8 +97,7 @@ def _value(text: str, start: int, end: int, meaning: str, gap: int) -> Hit | Non
     if not linked(text, front, first):
         return None
     found = _VALUE.match(text, first, min(len(text), max(end, first + 4) + 24))
-    if found is None:
-        return None
+    assert found is not None, "it starts with a letter or a digit"
     value = found.group()
     size = len(checks.bare(value))
     if len(checks.digits_of(value)) < digits_min or not signs_min <= size <= signs_max:

@@ -25,7 +25,7 @@ _CALLED = 30
 _LETTERS_FRONT = Form(r"[A-Za-z]{1,6}\Z")
 _SERIES_FRONT = Form(r"(?<![A-Za-z0-9])(?:[A-Z]{2} |[A-Z]{3} [A-Z]{3} )\Z")
 _BEHIND = Form(r"[A-Za-z][A-Za-z0-9]{0,10}|[ -][A-Za-z](?: ?[0-9]{3})?(?![A-Za-z0-9])|\([0-9A]\)|\)")
-_IBAN_FRONT = Form(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]{4}")
+_IBAN_FRONT = Form(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ -]|\r?\n)?[A-Za-z0-9]{4}")
 _IBAN_BACK = 12
 
 _DATE = Form(
@@ -162,7 +162,7 @@ def _extended(text: str, raw: bytes, start: int, end: int) -> tuple[int, int]:
         while start and raw[start - 1] in b"(+":
             start -= 1
     right = raw[end : end + 3]
-    if right[:1].isalpha() or (right[:1] in (b" ", b"-", b"(", b")") and not right[1:].isalpha()):
+    if right[:1].isalpha() or (right[:1] in (b" ", b"-", b"(", b")") and not right[2:].isalpha()):
         back = _BEHIND.match(text, end, end + 12)
         end = back.end() if back is not None else end
     return start, end

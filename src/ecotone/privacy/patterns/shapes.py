@@ -20,6 +20,7 @@ REACH = 44
 """No family is longer, bytes."""
 
 _GROUPS_MAX = 9
+_SINGLES_MAX = 19
 _SIGNS_MIN = 6
 _REMEMBERED_MAX = 8192
 
@@ -72,7 +73,8 @@ class Shapes:
             fronts = [start]
             while fronts[-1] and shape[fronts[-1] - 1] in b"(+":
                 fronts.append(fronts[-1] - 1)
-            for group, end in groups[first : first + _GROUPS_MAX]:
+            single = all(end - start == 1 for start, end in groups[first : first + _GROUPS_MAX])
+            for group, end in groups[first : first + (_SINGLES_MAX if single else _GROUPS_MAX)]:
                 if end - start < _SIGNS_MIN:
                     continue
                 ends = [end, end + 1] if shape[end : end + 1] == b")" else [end]
