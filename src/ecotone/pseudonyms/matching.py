@@ -9,14 +9,17 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import Final
 
 import ahocorasick_rs
 import msgspec
 
-from ecotone.pseudonyms.folding import ENDING, Squeezed, form, is_wordy, open_end, squeeze
+from ecotone.pseudonyms.folding import ENDING, Squeezed, fold, form, is_wordy, open_end, squeeze
 from ecotone.pseudonyms.names import dressed
 from ecotone.pseudonyms.nesting import Depth, Links
 from ecotone.pseudonyms.vault import Row, is_grouped
+
+_BEGIN_CHARS: Final = 4
 
 
 class Counts(msgspec.Struct):
@@ -44,8 +47,8 @@ class Forms:
                 plain = Row(_ungrouped(row.original), _ungrouped(row.surrogate), row.label)
                 self.rows.setdefault(form(plain.surrogate), plain)
         self.sorted = sorted(self.rows)
-        # What a form begins with, one sign or two: most words of an answer are told apart by that.
-        self.begins = frozenset(known[:size] for known in self.sorted for size in (1, 2))
+        # What forms begin with, up to some signs: most words of an answer are told apart by that.
+        self.begins = frozenset(known[:size] for known in self.sorted for size in range(1, _BEGIN_CHARS + 1))
         self.longest = max(map(len, self.sorted), default=0)
         self._search = ahocorasick_rs.AhoCorasick(self.sorted) if self.sorted else None
         self._mark = f"_{tag.lower()}" if tag else "\x00"
@@ -123,14 +126,14 @@ class Channel:
             if not begun:
                 return piece
             self._be(is_json=begun[0] == "{")
-        if "\\" not in text:
-            seen = squeeze(text)
-            hits, open_at = self._forms.hits(seen.text), self._open(seen.text)
-            if not hits and not open_at:
-                self._held = ""
-                self._pass(text, seen.text)
-                return text
-            return self._take(text, seen, hits, open_at)
+        if text.isascii() and "\\" not in text:
+            folded = fold(text)
+            hits, open_at = self._forms.hits(folded), self._open(folded)
+            if hits or open_at:
+                return self._take(text, Squeezed(folded), hits, open_at)
+            self._held = ""
+            self._pass(text, folded)
+            return text
         seen = squeeze(text[: open_end(text, is_json=self._is_json)], is_json=self._is_json)
         return self._take(text, seen, self._forms.hits(seen.text), self._open(seen.text))
 
@@ -191,7 +194,7 @@ class Channel:
         size = len(folded)
         found = []
         for at in range(max(0, size - forms.longest - 1), size):
-            if folded[at : at + 2] not in forms.begins or not self._begins(folded, at):
+            if folded[at : at + _BEGIN_CHARS] not in forms.begins or not self._begins(folded, at):
                 continue
             tail = folded[at:]
             if forms.may_go_on(tail) or (tail[-1] == ENDING and tail[:-1] in forms.rows):

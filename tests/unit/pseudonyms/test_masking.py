@@ -107,7 +107,7 @@ def test_every_other_place_of_a_value_is_replaced_too() -> None:
     made = masked(chat(text), MARIA)
     assert "gonzalez" not in said(made).lower()
     assert re.search(r"PERSON_..1s Hund", said(made))
-    for word in ("Gonzalezss", "Mariana", "Gonzalezx", "mariasx"):
+    for word in ("Gonzalezss", "Mariana", "Gonzalezx", "mariasx", "xGonzalez", "xGonzalezs"):
         assert word in said(masked(chat(f"I am {NAME}. {word}"), MARIA))
 
 
