@@ -135,6 +135,9 @@ class Running:
         failure = self._parts.ledger.status().failure
         if failure:
             found.append(f"the ledger cannot be written ({failure}): nothing may leave the site")
+        signing = self._parts.ledger.status().signing
+        if signing:
+            found.append(f"the ledger is not signed: {signing}")
         for name, breaker in self.site.breakers.items():
             if breaker.state != "closed":
                 found.append(f"{name}: breaker {breaker.state} after {breaker.last_failure}")
@@ -265,4 +268,5 @@ class Running:
             "durable": status.durable.seq + 1,
             "failure": status.failure or None,
             "refused": status.refused,
+            "signing": status.signing or "as it should",
         }
