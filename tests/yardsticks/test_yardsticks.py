@@ -19,12 +19,15 @@ from typing import Any
 import pytest
 from chunk_invariance import assert_chunk_invariant
 
+from ecotone.config.protection import Privacy
 from tests.e2e.conftest import Site
 from tests.egress.cloud import Cloud
 from tests.faults.test_network import Link
 
 BIN = Path(sys.executable).parent
 MODEL = "conformance-model"
+IS_LONG = "ECOTONE_EGRESS_CONVERSATIONS" in os.environ
+IS_WITHHOLDING = "withhold" in Privacy.__struct_fields__
 LABELS = ("contact", "card", "account", "national_id", "secret", "person")
 
 
@@ -47,7 +50,7 @@ def link() -> Iterator[Link]:
 def begin(folder: Path, link: Link, port: int, style: str) -> Site:
     """A site that sends surrogates to an upstream at this port."""
     target = {"url": f"http://127.0.0.1:{port}/v1", "model": MODEL, "at": "cloud", "surrogates": style}
-    config = {
+    config: dict[str, Any] = {
         "targets": {"big": target},
         "models": {MODEL: {"targets": ["big"], "mode": "cloud"}},
         "privacy": {
@@ -56,6 +59,8 @@ def begin(folder: Path, link: Link, port: int, style: str) -> Site:
         },
         "breaker": {"failures": 1000, "open_s": 0.05, "open_s_max": 0.05},
     }
+    if IS_WITHHOLDING:
+        config["privacy"]["withhold"] = ["contact", "card", "national_id"]
     site = Site(folder, config, {}, ("ip", "netns", "exec", link.site))
     site.around = link.at_site
     return site.wait()
@@ -95,12 +100,9 @@ def test_pii_leak_benchmark_is_clean(link: Link, tmp_path: Path, profile: str, s
     assert "CLEAN" in told.stdout
 
 
-def test_every_value_comes_back_wherever_a_stream_is_cut(link: Link, tmp_path: Path) -> None:
-    """Profile v2 with `--exhaustive-splits`: its echo half, which is what restoring promises.
-
-    Its other half has the upstream invent values and wants them taken out of the answer. Ecotone guards what leaves
-    the site and does not censor what comes in: that rate is printed, not required.
-    """
+@pytest.mark.skipif(not IS_LONG, reason="20 s: make test-egress")
+def test_every_value_comes_back_and_none_comes_in_wherever_a_stream_is_cut(link: Link, tmp_path: Path) -> None:
+    """Profile v2, every cut: what was replaced is restored, and what the upstream invents is withheld."""
     port = free_port(link)
     site = begin(tmp_path, link, port, "natural")
     summary = tmp_path / "v2.json"
@@ -108,7 +110,7 @@ def test_every_value_comes_back_wherever_a_stream_is_cut(link: Link, tmp_path: P
         told = run(
             link, "pii-leak-benchmark-v2", "--out", str(tmp_path / "v2"), "--only", "ecotone", "--gateway-url",
             f"{site.url}/chat/completions", "--upstream-port", str(port), "--model", MODEL, "--exhaustive-splits",
-            "--seed", "a1b2c3d4e5f60001", "--json-out", str(summary),
+            "--partial-emission", "--seed", "a1b2c3d4e5f60001", "--json-out", str(summary),
         )  # fmt: skip
     finally:
         site.stop()
@@ -118,6 +120,9 @@ def test_every_value_comes_back_wherever_a_stream_is_cut(link: Link, tmp_path: P
     assert row["fidelity_rate"] == 1.0
     assert (row["inconclusive"], row["cases_applicable"]) == (0, 32)
     assert row["delta_frag"] == 0.0, "how a stream is cut makes no difference"
+    if IS_WITHHOLDING:
+        assert (row["leak_single_chunk"], row["leak_adversarial"]) == (0.0, 0.0)
+        assert row["outcome"] == "pass"
 
 
 @pytest.mark.parametrize("style", ["tagged", "natural"])
