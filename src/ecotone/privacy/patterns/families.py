@@ -44,7 +44,7 @@ FAMILIES = (
     Family("card", rf"[0-9]{{4}}{_S}[0-9]{{6}}{_S}[0-9]{{4,5}}", checks.card, ("card",), 0.95),
     Family("card", r"[0-9](?: [0-9]){12,18}", checks.card, (), 0.95),
     # identity numbers
-    Family("us_ssn", r"[0-9]{3}-[0-9]{2}-[0-9]{4}", checks.ssn, _ID, 0.9),
+    Family("us_ssn", r"[0-9]{3}-\n?[0-9]{2}-\n?[0-9]{4}", checks.ssn, _ID, 0.9),
     Family("us_ssn", rf"[0-9]{{3}}{_S}[0-9]{{2}}{_S}[0-9]{{4}}", None, ("ssn",), 0.9),
     Family("cn_id", rf"[0-9]{{6}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{3}}[0-9Xx]", checks.ric, _ID, 0.97),
     Family("cn_id", r"[0-9]{15}", None, _ID, 0.9),
@@ -81,9 +81,9 @@ FAMILIES = (
     Family("national_id", r"[0-9](?:[ ./-]?[0-9]){7,13}", None, _ID, 0.8),
     Family("bank_account", r"[0-9]{2}-[0-9]{2}-[0-9]{2}", None, ("account",), 0.85),
     # where one can be called
-    Family("phone", rf"(?:\+|00)\(?[1-9](?:{_LINK}[0-9]){{6,14}}", checks.international, ("phone",), 0.85),
-    Family("phone", r"(?:\+?1[ .-]?)?(?:\([0-9]{3}\) ?|[0-9]{3}[ ./-])[0-9]{3}[ .-][0-9]{4}", _any, ("phone",), 0.8),
-    Family("phone", r"(?:\+?86[ -]?)?1[3-9][0-9][ .-]?[0-9]{4}[ .-]?[0-9]{4}", _any, ("phone",), 0.85),
+    Family("phone", r"(?:\+|00)\(?[1-9](?:[ ()./\n-]{0,3}[0-9]){6,14}", checks.international, ("phone",), 0.85),
+    Family("phone", r"(?:\+?1[ .-]?)?(?:\([0-9]{3}\) ?|[0-9]{3}[ ./-]\n?)[0-9]{3}[ .-]\n?[0-9]{4}", _any, ("phone",), 0.8),
+    Family("phone", r"(?:\+?86[ -]?)?1[3-9][0-9][ .-]?\n?[0-9]{4}[ .-]?\n?[0-9]{4}", _any, ("phone",), 0.85),
     Family("phone", rf"\(?0[0-9](?:{_LINK}[0-9]){{7,10}}", checks.trunk, ("phone",), 0.75, True),
     Family("phone", r"\([0-9]{2,5}\)[ -]{0,2}[0-9]{3,5}[ -]?[0-9]{3,4}", _any, ("phone",), 0.75, True),
     Family("phone", r"[6-9][0-9]{4}[ -][0-9]{5}|3[0-9]{2}[ .-][0-9]{6,7}", _any, ("phone",), 0.7, True),
