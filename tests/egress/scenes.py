@@ -503,6 +503,45 @@ def _word(dice: random.Random) -> str:
     return letters(dice, 10).capitalize()
 
 
+def hedge(stage: Stage, count: int) -> None:
+    """The edge is slower than itself: the cloud starts beside it, for what may go there."""
+    site = stage.site(stage.config(hedging={"share": 1.0}))
+    stage.send_all(site, "before the edge is slow", mixed(stage.dice, 40, "careful"))
+    stage.ward.behaviours = ("slow",)
+    try:
+        stage.send_all(site, "hedge", mixed(stage.dice, count, "careful"))
+    finally:
+        stage.ward.behaviours = ("ok",)
+    stage.judge(arriving=["hedge"])
+    stage.look_inside(site)
+    site.stop()
+
+
+def handover(stage: Stage, count: int) -> None:
+    """Answers of the cloud that break off and go on at the edge, with values that were restored meanwhile."""
+    config = stage.config(**MASKED)
+    config["targets"]["ward"]["capabilities"] = ["stream", "continue"]
+    config["models"]["assistant"]["handover"] = "continue"
+    site = stage.site(config)
+    stage.cloud.behaviours = ("cut", "reset")
+    try:
+        each = [
+            protected(
+                stage.dice, model="assistant", endpoint=Endpoint.CHAT, stream=True, place="last user",
+                canary=plant(stage.dice, stage.dice.choice(("email", "card", "iban"))),
+            )
+            for _ in range(count)
+        ]  # fmt: skip
+        said = stage.send_all(site, "masked: handover", each)
+    finally:
+        stage.cloud.behaviours = ("ok",)
+    stage.judge(arriving=["masked: handover"])
+    if not any(b'"handover"' in one.body for one in said):
+        raise Leak(f"no answer was handed over: nothing is proved [seed {stage.seed}]")
+    stage.look_inside(site)
+    site.stop()
+
+
 def other_lane(stage: Stage, count: int) -> None:
     """The other way in: without the fast lane, bodies in chunks."""
     site = stage.site(stage.config(fast_lane=False))

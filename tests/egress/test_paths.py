@@ -58,6 +58,14 @@ def test_the_sites_own_terms_stay(stage: Stage) -> None:
     scenes.terms(stage, SHARE)
 
 
+def test_who_starts_beside_a_slow_edge_gets_nothing_protected(stage: Stage) -> None:
+    scenes.hedge(stage, SHARE)
+
+
+def test_an_answer_that_goes_on_at_the_edge_sends_nothing_more_out(stage: Stage) -> None:
+    scenes.handover(stage, SHARE)
+
+
 def test_the_other_way_in_is_as_tight(stage: Stage) -> None:
     scenes.other_lane(stage, SHARE)
 
