@@ -50,9 +50,15 @@ class MemoryQueue(MemoryFiles):
     """
 
     def __init__(
-        self, *, waiting_max: int = 100_000, waiting_bytes_max: int = 1 << 30, body_bytes_max: int = 32 << 20
+        self,
+        *,
+        waiting_max: int = 100_000,
+        waiting_bytes_max: int = 1 << 30,
+        body_bytes_max: int = 32 << 20,
+        files_max: int = 10_000,
+        file_bytes_max: int = 200 << 20,
     ) -> None:
-        super().__init__()
+        super().__init__(files_max=files_max, file_bytes_max=file_bytes_max)
         self._bounds = (waiting_max, waiting_bytes_max, body_bytes_max)
         self._kept: dict[str, _Kept] = {}
         self._known: dict[tuple[str, str], str] = {}
