@@ -54,13 +54,9 @@ class Terms:
 
 def same(text: str) -> str:
     """The text with case folded, one code point for each: what two spellings of a term have in common."""
-    low = text.lower() if text.isascii() else "".join(map(_low, text))
-    return low.translate({9: 32, 10: 32, 13: 32}) if "\n" in low or "\t" in low or "\r" in low else low
-
-
-def _low(sign: str) -> str:
-    low = sign.lower()
-    return low if len(low) == 1 else sign
+    # The dotted capital I is the one letter that grows when it becomes small.
+    low = text.replace("\u0130", "i").lower()
+    return low.replace("\n", " ").replace("\t", " ").replace("\r", " ")
 
 
 def _joined(outer: str, edge: str) -> bool:

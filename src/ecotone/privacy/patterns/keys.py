@@ -80,7 +80,9 @@ class Keys:
         look = _LOOKS.get(raw[start:end])
         if look is not None:
             return look(text, start)
-        return self._token(text, start, end) or self._hexed(text, start, end)
+        if text[start:end] in self._beginnings:
+            return self._token(text, start, end) or self._hexed(text, start, end)
+        return None if raw[start:end].isalnum() else self._hexed(text, start, end)
 
     def _token(self, text: str, start: int, end: int) -> Hit | None:
         # A longer beginning may hide a shorter one that fits: try all that begin here, longest first.

@@ -19,6 +19,9 @@ GATE = rb"[0-9](?:[A-Za-z]?[ ().\n\r/+-]{0,3}[0-9]){3,}"
 
 _SIGNS_MIN = 6
 
+_DECIMAL_MAX = 7
+"""A run this short with one point in it is a measure or a price, bytes."""
+
 _CALLED = 30
 """How far the word may stand from a number that is nothing without it, code points."""
 
@@ -66,6 +69,8 @@ class Numbers:
         rest: list[Row] = []
         for m in self._gate.finditer(raw):
             start, end = m.span()
+            if end - start <= _DECIMAL_MAX and raw[start:end].translate(TABLE).strip(b"0") == b".":
+                continue
             first, last = _extended(text, raw, start, end)
             row = Row(text, start, first, last, *self._words.before(text, start))
             before = len(hits)
@@ -77,10 +82,11 @@ class Numbers:
 
     def _row(self, row: Row, raw: bytes, hits: list[Hit]) -> None:
         first, last = row.first, row.last
-        iban = _iban(row)
-        if iban is not None:
-            hits.append(iban)
         shape = raw[first:last].translate(TABLE)
+        if b"AA00" in shape[:4] or b"AA00" in raw[max(0, first - _IBAN_BACK) : first + 4].translate(TABLE):
+            iban = _iban(row)
+            if iban is not None:
+                hits.append(iban)
         if last - first <= REACH:
             for index, start, end in self._shapes.candidates(shape):
                 self._judge(row, index, start, end, hits)

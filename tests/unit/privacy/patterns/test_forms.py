@@ -50,6 +50,7 @@ ip|ping «::1» now
 ip|ip a[«fe80::9»]
 mac|«00:1A:2B:3C:4D:5E»
 mac|«00-1a-2b-3c-4d-5e»
+mac|«AC:DE:48:00:11:22»
 mac|«001a.2b3c.4d5e»
 card|«4111 1111 1111 1111» exp 12/26
 card|«4111111111111111»
