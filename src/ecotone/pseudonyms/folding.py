@@ -8,6 +8,8 @@ JSON is there a way back by lists.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 _BETWEEN: Final = " \t\n\r\x0b\x0c_-\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
@@ -46,47 +48,54 @@ class Squeezed:
 
     Attributes:
         text: What is compared.
-        starts, ends: Of each of its characters in the text as written; None where nothing was dropped.
     """
 
-    __slots__ = ("ends", "starts", "text")
+    __slots__ = ("_marks", "_shifts", "_wide", "text")
 
-    def __init__(self, text: str, starts: list[int] | None = None, ends: list[int] | None = None) -> None:
+    def __init__(
+        self, text: str, marks: Sequence[int] = (), shifts: Sequence[int] = (), wide: Mapping[int, int] | None = None
+    ) -> None:
+        """Args:
+        text: Folded.
+        marks, shifts: From each of these places on, characters stand so much later in the text as written.
+        wide: Where each character ends there that is written as an escape.
+        """
         self.text = text
-        self.starts = starts
-        self.ends = ends
+        self._marks = marks
+        self._shifts = shifts
+        self._wide = wide or {}
 
     def begin(self, at: int) -> int:
         """Where the character at this place begins as written."""
-        return at if self.starts is None else self.starts[at]
+        mark = bisect_right(self._marks, at)
+        return at + self._shifts[mark - 1] if mark else at
 
     def end(self, at: int) -> int:
         """Where the character before this place ends as written."""
-        return at if self.ends is None else self.ends[at - 1]
+        return self._wide.get(at - 1) or self.begin(at - 1) + 1
 
 
 def squeeze(text: str, *, is_json: bool = False) -> Squeezed:
     """Folds and drops. `is_json`: the text is JSON's own, with escapes, as in the arguments of a tool call."""
     if "\\" not in text and (text.isascii() or not any(sign in text for sign in _WIDTHLESS)):
         return Squeezed(fold(text))
-    chars: list[str] = []
-    starts: list[int] = []
-    ends: list[int] = []
-    at = 0
+    pieces: list[str] = []
+    marks: list[int] = []
+    shifts: list[int] = []
+    wide: dict[int, int] = {}
+    at = size = 0
     for found in (_ESCAPE if is_json else _ODD).finditer(text):
         begin, end = found.span()
-        chars += text[at:begin]
-        starts += range(at, begin)
-        ends += range(at + 1, begin + 1)
+        pieces.append(text[at:begin])
+        size += begin - at
         at = end
         if found.lastindex is not None:
-            chars.append(chr(int(found[1], 16)) if found.lastindex == 1 else " ")
-            starts.append(begin)
-            ends.append(end)
-    chars += text[at:]
-    starts += range(at, len(text))
-    ends += range(at + 1, len(text) + 1)
-    return Squeezed(fold("".join(chars)), starts, ends)
+            pieces.append(chr(int(found[1], 16)) if found.lastindex == 1 else " ")
+            wide[size] = end
+            size += 1
+        marks.append(size)
+        shifts.append(end - size)
+    return Squeezed(fold("".join((*pieces, text[at:]))), marks, shifts, wide)
 
 
 def form(value: str) -> str:

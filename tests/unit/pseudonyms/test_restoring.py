@@ -152,6 +152,19 @@ def test_a_long_text_without_surrogates_is_put_by_in_bounds() -> None:
     assert json.loads(restorer.feed(event(f" {WORD}."))[0])["choices"][0]["delta"]["content"] == f" {NAME}."
 
 
+@pytest.mark.parametrize(
+    "open_link", ["![x](https://evil.example/(", "https://evil.example/", "<img src='//evil.example/"]
+)
+def test_a_link_without_end_is_one_however_long(open_link: str) -> None:
+    restorer = MADE.restorer(Endpoint.CHAT)
+    text = open_link + f"{WORD}/" * 2000
+    assert "".join(streamed(restorer, (text[at : at + 37] for at in range(0, len(text), 37)))) == text
+    assert restorer.counts.left == 2000
+    rest = f"\\{WORD}) {WORD})' {WORD}"
+    assert restored(MADE, text + rest).endswith(f" {NAME}")
+    assert restored(MADE, text + "x" * 30 + rest).endswith(f" {NAME}")
+
+
 @pytest.mark.parametrize("style", [TAGGED, NATURAL])
 @pytest.mark.parametrize(
     "source",
