@@ -34,7 +34,7 @@ ARABIC = {ord(str(d)): 0x0660 + d for d in range(10)}
 LOOKS = str.maketrans("aeopcAEOPC", "аеорсАЕОРС")
 SPACES = str.maketrans({" ": "\u00a0"})
 HYPHENS = str.maketrans({"-": "\u2011"})
-ordinary = st.text(st.sampled_from("the of and a in 中文是的。, \n"), max_size=30)
+ordinary = st.lists(st.sampled_from(("the", "of", "and", "中文", "是的。", ",", "\n")), max_size=6).map(" ".join)
 any_text = st.text(max_size=200) | st.text(st.sampled_from("0123456789 -./()+@:=xA\n\x1e中号%&#;"), max_size=300)
 
 
@@ -53,6 +53,8 @@ TRICKS = (
     lambda t: "".join(f"&#{ord(c)};" for c in t),
     lambda t: t.replace(" ", "\n"),
     lambda t: t.translate(LOOKS) if "@" in t else t,
+    lambda t: base64.b64encode(f'{{"it": "{t}"}}'.encode()).decode(),
+    lambda t: base64.urlsafe_b64encode(f"?>> {t} <<?".encode()).decode(),
     lambda t: base64.b64encode(f"it is {t} then".encode()).decode(),
 )
 

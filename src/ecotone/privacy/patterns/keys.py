@@ -66,14 +66,16 @@ class Keys:
             hit = self._looked(text, raw, start, end)
             if hit is not None:
                 hits.append(hit)
-            elif end - start == ENCODED_MIN:
-                taken = encoded_token(text, start)
+                continue
+            token = encoded_token(text, start)
+            if token - start >= ENCODED_MIN:
+                taken = token
                 # The long word has swallowed what may begin inside it.
-                inner = (self._looked(text, raw, *m.span()) for m in self._within.finditer(raw, start + 1, taken))
+                inner = (self._looked(text, raw, *m.span()) for m in self._within.finditer(raw, start + 1, token))
                 hits += [hit for hit in inner if hit is not None]
-                said = decode(text[start:taken])
+                said = decode(text[start:token])
                 if said is not None:
-                    texts.append((start, taken, said))
+                    texts.append((start, token, said))
         return hits, texts
 
     def _looked(self, text: str, raw: bytes, start: int, end: int) -> Hit | None:
