@@ -20,6 +20,7 @@ COMMANDS: Final = MappingProxyType(
         "explain": ("ecotone.cli.explain", "explain", "Say why a request goes where it goes."),
         "evidence": ("ecotone.cli.evidence", "evidence", "Say what left the site, and prove it."),
         "ledger": ("ecotone.cli.ledger", "ledger", "Verify the ledger, and prove what stands in it."),
+        "store": ("ecotone.cli.store", "store", "Back up, restore and check the queue of jobs."),
         "policy": ("ecotone.cli.policy", "policy", "Test what may leave, and show policies to start from."),
         "models": ("ecotone.cli.models", "models", "List, pull and remove local models."),
         "keys": ("ecotone.cli.keys", "keys", "Make API keys for callers."),

@@ -1,5 +1,6 @@
 """What a site keeps: the append-only ledger and its proof, small documents, hashed keys."""
 
+from ecotone.store.backup import Condition, Copied, backup, examined, restore
 from ecotone.store.chain import Entry, Head
 from ecotone.store.checking import Attestation, BadEntry
 from ecotone.store.disk import Lock
@@ -16,6 +17,7 @@ from ecotone.store.queue import Queue
 from ecotone.store.queue_limits import QueueLimits
 from ecotone.store.reading import find, last
 from ecotone.store.salvage import Loss
+from ecotone.store.sealing import Sealer, keep_key
 from ecotone.store.sealing import key as store_key
 from ecotone.store.signing import PUBLIC, verifier_key
 from ecotone.store.state import State
@@ -28,9 +30,12 @@ __all__ = [
     "LOCK",
     "PUBLIC",
     "QUEUE_LOCK",
+    "STORE_KEY",
     "Answer",
     "Attestation",
     "BadEntry",
+    "Condition",
+    "Copied",
     "Entry",
     "Head",
     "KeyRing",
@@ -46,17 +51,22 @@ __all__ = [
     "QueueLimits",
     "Recovered",
     "Report",
+    "Sealer",
     "State",
     "Trust",
     "answered",
     "await_checkpoint",
+    "backup",
     "checked",
+    "examined",
     "find",
+    "keep_key",
     "last",
     "last_note",
     "new_key",
     "parse_all",
     "proofs",
+    "restore",
     "store_key",
     "verifier_key",
     "verify",

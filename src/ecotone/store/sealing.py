@@ -19,7 +19,7 @@ from ecotone.values import ConfigError
 
 # `cryptography` takes 40 ms to import, and most commands never seal: it is imported where it is used.
 
-__all__ = ["KEY", "Sealer", "UnsealError", "key"]
+__all__ = ["KEY", "Sealer", "UnsealError", "keep_key", "key"]
 
 KEY: Final = "store.key"
 """File of the key in the store, for its user only, where none is given."""
@@ -67,27 +67,45 @@ class Sealer:
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=self._digest_key).digest()
 
 
-def key(store: Path, given: bytes | None, *, disk: Disk | None = None, is_keyring: bool = False) -> bytes:
+def key(
+    store: Path, given: bytes | None, *, disk: Disk | None = None, is_keyring: bool = False, may_make: bool = True
+) -> bytes:
     """The store's key, 32 bytes: what is given, or the system's keyring if asked for, or a file made at first start.
 
     Args:
         given: As `env:` or `file:` gave it: raw, hex or base64.
+        may_make: Whether a key is made where there is none yet.
 
     Raises:
-        ConfigError: `store.key`: it is damaged, or none at all. `store.keyring`: there is no keyring, or it refuses.
+        ConfigError: `store.key`: it is damaged, or there is none. `store.keyring`: there is no keyring, or it refuses.
         OSError: the file cannot be read or written.
     """
     if given is not None:
         return _parsed(given, "store.key")
     if is_keyring:
-        return _of_keyring(store)
+        return _of_keyring(store, may_make)
     path = store / KEY
     if not path.exists():
+        if not may_make:
+            raise ConfigError("store.key", f"{path}: the key of this store is missing; put it back")
         (disk or Disk()).save(path, os.urandom(KEY_BYTES))
     found = path.read_bytes()
     if len(found) != KEY_BYTES:
         raise ConfigError("store.key", f"{path}: not {KEY_BYTES} bytes; restore it: without it the jobs are unreadable")
     return found
+
+
+def keep_key(store: Path, master: bytes, *, disk: Disk | None = None) -> bool:
+    """Puts a key into the store's file where there is none; whether it did.
+
+    Raises:
+        OSError: the disk.
+    """
+    path = store / KEY
+    if path.exists():
+        return False
+    (disk or Disk()).save(path, master)
+    return True
 
 
 def _parsed(given: bytes, where: str) -> bytes:
@@ -103,7 +121,7 @@ def _parsed(given: bytes, where: str) -> bytes:
     return found
 
 
-def _of_keyring(store: Path) -> bytes:
+def _of_keyring(store: Path, may_make: bool) -> bytes:
     """The key in the system's keyring under the store's path; made there at first start."""
     try:
         keyring: Any = importlib.import_module("keyring")
@@ -114,6 +132,8 @@ def _of_keyring(store: Path) -> bytes:
     name = str(store.resolve())
     try:
         kept = keyring.get_password(_SERVICE, name)
+        if kept is None and not may_make:
+            raise ConfigError("store.key", "store.key: the system's keyring has no key for this store")
         if kept is None:
             kept = base64.b64encode(os.urandom(KEY_BYTES)).decode()
             keyring.set_password(_SERVICE, name, kept)
