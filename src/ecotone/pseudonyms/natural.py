@@ -108,7 +108,7 @@ def _email(written: str, roll: _Roll) -> str | None:
 
 def _phone(written: str, roll: _Roll) -> str | None:
     main = re.split(r"(?i)\s*(?:x|ext|#|durchwahl|分机)", written, maxsplit=1)[0]
-    digits = "".join(char for char in main if char.isdecimal())
+    digits = _digits(main)
     if len(digits) < 7:
         return scrambled(written, roll)
     made = _phone_prefix(main, digits, roll)
@@ -137,7 +137,8 @@ def _phone_prefix(written: str, digits: str, roll: _Roll) -> str:
         return "1000000"
     if is_international:
         known = {"49": "493023125", "33": "3319900", "44": "442079460", "86": "861000000"}
-        return lead + known.get(code[:2], code[:2] + "000")
+        made = known.get(code[:2], code[:2] + "000")
+        return lead + (f"{made[:2]}0{made[2:]}" if "(0)" in written else made)
     if size == 10 and re.match(r"0\d[ .-]?\d\d[ .-]?\d\d", written.strip()):
         return "019900"
     return "03023125" if digits[0] == "0" else digits[:2] + "000"
@@ -163,7 +164,7 @@ def _handle(written: str, roll: _Roll) -> str | None:
 
 
 def _card(written: str, roll: _Roll) -> str | None:
-    digits = "".join(char for char in written if char.isdecimal())
+    digits = _digits(written)
     if len(digits) < 12:
         return scrambled(written, roll)
     body = _CARD_BINS.get(digits[0], "400000") + roll.digits(len(digits) - 7)
@@ -201,6 +202,8 @@ def _date(written: str, roll: _Roll) -> str | None:
 
 
 def _address(written: str, roll: _Roll) -> str | None:
+    if not any(char.isalpha() for char in written):
+        return scrambled(written, roll)
     number = 1 + roll.number(899, "house")
     if script(written) in ("han", "hangul"):
         return f"{roll.pick(_HAN_TOWNS)}路{number}号"
@@ -268,6 +271,11 @@ def luhn_digit(body: str) -> str:
         digit = int(char) * (2 - at % 2)
         total += digit - 9 if digit > 9 else digit
     return str(-total % 10)
+
+
+def _digits(written: str) -> str:
+    """The decimal digits, whatever script they are written in, as ASCII's."""
+    return "".join(str(int(char)) for char in written if char.isdecimal())
 
 
 def _plain(written: str) -> str:

@@ -16,7 +16,7 @@ from ecotone.pseudonyms.names import is_common
 from ecotone.pseudonyms.vault import Row, compact, is_grouped, is_words
 
 SHORT_CHARS: Final = 3
-"""Shorter values are replaced elsewhere only as they are written."""
+"""Shorter values are replaced elsewhere only where they are written as names."""
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
@@ -100,7 +100,6 @@ def _is_apart(text: str, start: int, end: int, row: Row) -> bool:
 
 
 def _is_meant(row: Row, written: str) -> bool:
-    """Whether these words are the value: ordinary words and parts of names only where they are written as names."""
-    if is_common(row.original) or len(row.original) < SHORT_CHARS:
-        return written in (row.original, row.original.upper())
-    return not row.is_part or written[0].isupper() or written == row.original
+    """Whether these words are the value: ordinary words, short ones and parts of names only where written as names."""
+    is_doubtful = row.is_part or is_common(row.original) or len(row.original) < SHORT_CHARS
+    return not is_doubtful or written[0].isupper() or written == row.original

@@ -121,6 +121,11 @@ def test_longer_values_go_first_and_short_or_ordinary_ones_only_as_written() -> 
     assert re.fullmatch(r"Pay AMOUNT_(..)1, then 12 or AMOUNT_(?:\1)2, AMOUNT_(?:\1)2", said(made))
 
 
+def test_a_name_that_was_found_in_capitals_is_known_in_others() -> None:
+    made = masked(chat("PARIS asks. Paris, paris."), {"PARIS": ("person", "person")})
+    assert re.fullmatch(r"(PERSON_..1) asks\. (?:\1), paris\.", said(made))
+
+
 def test_secrets_are_the_same_only_sign_by_sign() -> None:
     text = "key: aB3-dE5xyzw, AB3-DE5XYZW, aB3_dE5xyzw"
     for style in (TAGGED, NATURAL):
