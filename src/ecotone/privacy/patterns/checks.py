@@ -310,6 +310,11 @@ def international(number: str) -> bool:
     return len(local) - ("(0)" in number) <= most
 
 
+def bare_nanp(number: str) -> bool:
+    """Ten digits that a North American number can be. Source: NANPA, NPA-NXX-XXXX with N from 2 to 9."""
+    return number[1:3] != "11" and number[4:6] != "11" and not number.endswith("000") and len(set(number)) > 3
+
+
 def trunk(number: str) -> bool:
     """A number of a country's own net, with its leading 0: not a date, not padded with zeros, not of 0 and 1 alone."""
     digits = digits_of(number)

@@ -77,7 +77,8 @@ _WORDS = {
         |passaporto|paspoort|paspoortnummer|passaporte|护照|護照|护照号|护照号码|旅券|通行证|港澳通行证""",
     "licence": """driver's license|drivers license|driver license|driver’s license|driver's licence
         |driver’s licence|drivers licence
-        |driving licence|driving license|driver's license number|dl|dl#|dln|driver id|license number|licence number
+        |driving licence|driving license|driver's license number|dl#|dl #|dl no|dl number|dl:|dln|driver id
+        |license number|licence number
         |license no
         |licence no|führerschein|führerscheinnummer|permis de conduire|permis|carnet de conducir
         |permiso de conducir|licencia
@@ -106,7 +107,8 @@ _WORDS = {
         |行卡|卡|尾号|カード番号|카드번호""",
     "record": """mrn|mrn#|mr#|medical record|medical record number|medical record no|med rec|chart number|chart no
         |chart #
-        |patient id|patient number|patient no|patient #|patient|pt id|hospital number|case number|member id
+        |patient id|patient number|patient no|patient #|patient|pt id|hospital number|case number|case no
+        |case #|docket|docket number|member id
         |member number|member no
         |membership|membership number|membership no|policy|policy number|policy no|policy #|policy id|insurance
         |insurance id
@@ -139,7 +141,7 @@ _WORDS = {
         |员工编号|学号|客户号|客户编号|会员
         |会员号|会员卡号|会员编号|保单|保单号|保险单号|合同编号|车牌|车牌号|车架号|准考证|准考证号|案号
         |患者编号|患者id|档案号|案件编号""",
-    "birth": """dob|d.o.b|d.o.b.|birth|birthday|birthdate|birth date|date of birth|born|born on|bday|b-day|b.|geb
+    "birth": """dob|d.o.b|d.o.b.|birth|birthday|birthdate|birth date|date of birth|born|born on|bday|b-day|geb
         |geb.|geboren
         |geboren am|geburtsdatum|geburtstag|née le|né le|née|né|date de naissance|naissance|naissance le|nacido
         |nacida|nacido el|nacida el
@@ -147,7 +149,8 @@ _WORDS = {
         |geboren op
         |nascido|nascida|data de nascimento|nascimento|出生|出生日期|生日|生于|出生于|出生年月|生年月日
         |생년월일|дата рождения""",
-    "code": """otp|one-time code|one time code|one-time password|verification code|security code|access code
+    "code": """otp|one-time code|gate code|door code|alarm code|entry code|lock code|safe code|keypad code"
+    "|one time code|one-time password|verification code|security code|access code
         |auth code|2fa code
         |2fa|mfa code|login code|confirmation code|pin|pin code|pin number|pin is|cvv|cvv2|cvc|cvc2|csc|passcode
         |tan|sicherheitscode

@@ -82,7 +82,10 @@ FAMILIES = (
     Family("bank_account", r"[0-9]{2}-[0-9]{2}-[0-9]{2}", None, ("account",), 0.85),
     # where one can be called
     Family("phone", r"(?:\+|00)\(?[1-9](?:[ ()./\n-]{0,3}[0-9]){6,14}", checks.international, ("phone",), 0.85),
-    Family("phone", r"(?:\+?1[ .-]?)?(?:\([0-9]{3}\) ?|[0-9]{3}[ ./-]\n?)[0-9]{3}[ .-]\n?[0-9]{4}", _any, ("phone",), 0.8),
+    Family(
+        "phone", r"(?:\+?1[ .-]?)?(?:\([0-9]{3}\) ?|[0-9]{3}[ ./-]\n?)[0-9]{3}[ .-]\n?[0-9]{4}", _any, ("phone",), 0.8
+    ),
+    Family("phone", r"[2-9][0-8][0-9][2-9][0-9]{6}", checks.bare_nanp, ("phone",), 0.6, True),
     Family("phone", r"(?:\+?86[ -]?)?1[3-9][0-9][ .-]?\n?[0-9]{4}[ .-]?\n?[0-9]{4}", _any, ("phone",), 0.85),
     Family("phone", rf"\(?0[0-9](?:{_LINK}[0-9]){{7,10}}", checks.trunk, ("phone",), 0.75, True),
     Family("phone", r"\([0-9]{2,5}\)[ -]{0,2}[0-9]{3,5}[ -]?[0-9]{3,4}", _any, ("phone",), 0.75, True),

@@ -34,6 +34,15 @@ _NOBODY_WORDS = (
     "latest next"
 )
 _NOBODY = frozenset(_NOBODY_WORDS.split())
+_SAID = Form(
+    r"[A-Za-z0-9][A-Za-z0-9._+-]{0,40}(?: dot [A-Za-z0-9]{1,20}){0,2} at "
+    r"(?:[A-Za-z0-9-]{1,40} dot ){1,3}[A-Za-z]{2,6}\b",
+    re.IGNORECASE,
+)
+_SPACED = Form(
+    r"([A-Za-z0-9._+-]{1,64}) @ [A-Za-z0-9-]{1,40}(?: ?\. ?[A-Za-z0-9-]{1,40}){0,2} ?\. ?(?:com|org|net|edu|gov|io"
+    r"|co|de|fr|es|it|nl|uk|cn|in|br)\b"
+)
 _NAMED_HANDLE = Form(
     r"\b(?:user ?names?|user[_-]id|login(?: name)?|handle|screen ?name|nick(?:name)?|skype(?: id)?|telegram"
     r"|discord|insta(?:gram)?"
@@ -42,9 +51,10 @@ _NAMED_HANDLE = Form(
     r"|gebruikersnaam|ig|tg|twitch|reddit|steam|venmo|cash ?app|paypal|line id|kakao(?:talk)?(?: id)?)"
     r"(?: ?(?:handle|id|name|username|account|user))?"
     r"""(?:["']? ?([:：=]|is|=>|ist|est|es|è)|,? (?:@|(?=@)))[ \t]{0,2}"""
-    r"""(["'“]?)@?(?:u/)?([A-Za-z0-9][A-Za-z0-9_.#-]{2,40})(?![(\[\w])""",
+    r"""(["'“]?)@?(?:u/|live:)?([A-Za-z0-9][A-Za-z0-9_.#-]{2,40})(?![(\[\w])""",
     re.IGNORECASE,
 )
+_REDDIT = Form(r"u/([A-Za-z0-9_-]{3,20})(?![A-Za-z0-9_/-])")
 _NAMED_HANDLE_ZH = Form(
     r"(?:微信|QQ|qq|用户名|账号名|昵称|支付宝|抖音|微博)(?:号|ID|id|账号)?"
     r"[：:是为 ]{1,3}@?([A-Za-z][A-Za-z0-9_.-]{4,30})"
@@ -56,9 +66,9 @@ HANDLE_WORDS = (
     rb"|\bweixin\b|\bbenutzername\b"
     rb"|\bnutzername\b|\bidentifiant\b|\busuario\b|\butente\b|\bgebruikersnaam\b|\big\b|\btg\b|\btwitch\b"
     rb"|\breddit\b|\bsteam\b"
-    rb"|\bvenmo\b|\bcash ?app\b|\bpaypal\b|\bline id\b|\bkakao(?:talk)?\b"
+    rb"|\bu/|\bvenmo\b|\bcash ?app\b|\bpaypal\b|\bline id\b|\bkakao(?:talk)?\b"
 )
-SPELLED_WORDS = rb"[(\[{<] ?(?:at|@|arroba|chez) ?[)\]}>]"
+SPELLED_WORDS = rb"\bdot (?:com|org|net|edu|io|co|de|fr|es|it|nl|uk|cn)\b|[(\[{<] ?(?:at|@|arroba|chez) ?[)\]}>]"
 
 HEX_GATE = (
     r"[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]|::[0-9A-Fa-f]|[0-9A-Fa-f]::"
@@ -95,8 +105,11 @@ class Net:
                 if domain[1].lower() in _FILES or local.group() in _SERVICES:
                     return None
                 start = local.start() + len(local.group()) - len(local.group().lstrip("'’.-%"))
-                if start < at:
+                if any(c.isalnum() for c in text[start:at]):
                     return Hit(start, domain.end(), "email", 0.97)
+        if text[at - 1 : at] == " " == text[at + 1 : at + 2]:
+            spaced = [m for m in _SPACED.finditer(text, max(0, at - _LOCAL_MAX - 1), at + 128) if m.end(1) == at - 1]
+            return Hit(spaced[0].start(), spaced[0].end(), "email", 0.8) if spaced else None
         return self._handle(text, at)
 
     def _handle(self, text: str, at: int) -> Hit | None:
@@ -138,7 +151,8 @@ def named_handle(text: str, start: int, end: int) -> Hit | None:
     """The handle behind the word at this span."""
     found = _NAMED_HANDLE.match(text, start)
     if found is None:
-        return None
+        found = _REDDIT.match(text, start)
+        return None if found is None else Hit(found.start(1), found.end(1), "handle", 0.7)
     sign, quote, name = found[1], found[2], found[3].rstrip(".-")
     # `user_id = row.id` and `login = name` are a program's, unless quoted.
     if sign == "=" and not quote and ("." in name or text[found.start(1) - 1] == " "):
@@ -149,7 +163,10 @@ def named_handle(text: str, start: int, end: int) -> Hit | None:
 
 
 def spelled_email(text: str, start: int, end: int) -> Hit | None:
-    """The address around this `(at)`."""
+    """The address around this `(at)` or in front of this `dot com`."""
+    if text[start] in "dD":
+        said = [m for m in _SAID.finditer(text, max(0, start - 90), end + 16) if m.end() >= end]
+        return Hit(said[0].start(), said[0].end(), "email", 0.8) if said else None
     found = _SPELLED.search(text, max(0, start - _LOCAL_MAX), end + 128)
     return None if found is None else Hit(found.start(), found.end(), "email", 0.8)
 

@@ -23,7 +23,7 @@ _CAPITAL_WAYS = (
 _COMPOUND = (
     rb"(?:stra(?:ss|\xdf)e|str\.|gasse|weg|allee|platz|ring|damm|ufer|chaussee|markt|steig|stieg|straat|laan"
     rb"|plein|gracht|kade|dijk"
-    rb"|singel|steeg|plaats|hof|pad|dreef|baan|gatan|v\xe4gen|gade|vej)[ ,]{1,2}[0-9]"
+    rb"|singel|steeg|plaats|hof|pad|dreef|baan|boulevard|gatan|v\xe4gen|gade|vej)[ ,]{1,2}[0-9]"
 )
 # Words in front of the name (12 rue de la Paix, Calle Mayor 5, Via Roma 10).
 _FRONT = (
@@ -83,9 +83,10 @@ _DIGIT = Form(r"(?<![\w.,/-])[0-9]{1,6}")
 _COMPOUND_HEAD = Form(r"(?:(?:[A-ZÀ-Þ][\w'’.-]{1,20}|van|de|der|den|het|am|an|zur|zum|von|im|in|'t)[ ]){1,2}\Z")
 _COMPOUND_FORM = Form(
     r"(?:[\w'’.-]{1,24}[ ]){0,2}[\w'’.-]{0,60}?"
-    r"(?:stra(?:ss|ß)e|str\.|gasse|weg|allee|platz|ring|damm|ufer|chaussee|markt|steig|stieg|straat|laan|plein"
+    r"(?:(?<=[a-zß-])ring(?=[ ,]{1,2}[0-9]{1,4}[a-z]?(?:[,.](?![0-9])|[;\n)/]|\Z))|"
+    r"(?:stra(?:ss|ß)e|str\.|gasse|weg|allee|platz|damm|ufer|chaussee|markt|steig|stieg|straat|laan|plein"
     r"|gracht|kade|dijk|singel|steeg"
-    r"|plaats|hof|pad|dreef|baan|gatan|vägen|gade|vej)"
+    r"|plaats|hof|pad|dreef|baan|boulevard|gatan|vägen|gade|vej))"
     rf"[ ,]{{1,2}}[0-9]{{1,5}}[ ]?[a-zA-Z]?(?:[-/][0-9]{{1,4}}[a-z]?)?\b{_EUROPEAN_TOWN}",
     re.IGNORECASE,
 )
@@ -108,7 +109,7 @@ _NUMBER_LAST = Form(
     rf"|bloque)[ ]?[0-9A-Z]{{1,4}}[ºª]?)*{_EUROPEAN_TOWN})"
 )
 _UNIT_FORM = Form(
-    r"(?:suite|apt\.?|apartment|ste\.?|unit)[ ]#?[A-Z]?[0-9]{1,5}[A-Za-z]?\b|(?:po box|p\.o\. box|postfach"
+    r"(?:suite|apt\.?|apartment|ste\.?|unit)[ ]#?[A-Z]?[0-9]{1,4}[A-Za-z]?\b|(?:po box|p\.o\. box|postfach"
     r"|apartado|casella postale)[ ]{1,2}[0-9]{1,6}\b",
     re.IGNORECASE,
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from ecotone.privacy.fold import fold
-from ecotone.privacy.patterns import named, net, places, places_zh, spoken
+from ecotone.privacy.patterns import codes, named, net, places, places_zh, spoken
 from ecotone.privacy.patterns.context import Words
 from ecotone.privacy.patterns.encoded import Text
 from ecotone.privacy.patterns.hit import Hit, settle, weight
@@ -38,6 +38,11 @@ class Patterns:
         self._keys = Keys(self._net)
         self._triggers = Triggers(
             (
+                Trigger(codes.PHRASE_WORDS, codes.phrase),
+                Trigger(codes.SECRET_WORDS, codes.secret_code),
+                Trigger(codes.PLATE_WORDS, codes.plate),
+                Trigger(codes.BANK_WORDS, codes.bank_code),
+                Trigger(codes.NUMBER_WORDS, codes.number),
                 Trigger(spoken.WORDS, spoken.behind),
                 Trigger(net.HANDLE_WORDS, net.named_handle),
                 Trigger(net.SPELLED_WORDS, net.spelled_email),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from ecotone.privacy.patterns.form import Form
 from ecotone.privacy.patterns.hit import Hit
 
 # Strong words make any value a secret that is not plainly none; weak ones only a value that looks random.
 _STRONG = (
-    rb"passw(?:or)?d|passwort|passwd|passphrase|passcode|\bpass\b|pwd|kennwort|mot de passe|\bmdp\b"
+    rb"passw(?:or)?d|passwort|passwd|passphrase|passcode|\bpass\b|pwd|\bpw\b|kennwort|mot de passe|\bmdp\b"
     rb"|contrase(?:\xf1|n)a|\bclave\b"
     rb"|wachtwoord|\bsenha\b|parola d'ordine|accountkey|sharedaccesskey|secret.?access.?key|client.?secret"
     rb"|secret.?key|app.?secret"
@@ -39,6 +40,9 @@ _AFTER_ZH = Form(
 )
 _ZH_GATES = ("密", "口令", "钥", "令牌", "パスワード", "비밀", "ароль")
 _BEARER = Form(r"(?:bearer|basic)[ \t]+([A-Za-z0-9._~+/=-]{8,4096})", re.IGNORECASE)
+
+_NEXT = Form(r"[ \t]([^\s,;:()\[\]{}<>=\"'`./\\]{6,64})(?=[\s,;.!)]|\Z)")
+_BARE_WORDS = frozenset(("pw", "pwd", "password", "passwort", "passwd", "passcode", "kennwort"))
 
 # What stands in for a secret, or is code that fetches one.
 _STAND_IN = Form(
@@ -87,7 +91,7 @@ def behind(text: str, start: int, end: int) -> Hit | None:
         return Hit(found.start(1), found.end(1), "secret.authorization", 0.95)
     found = _AFTER.match(text, end, end + 480)
     if found is None:
-        return None
+        return _bare(text, word, end)
     group = next(g for g in (2, 3, 4, 5) if found[g] is not None)
     value, quoted, sign = found[group], group != 5, found[1]
     if not quoted:
@@ -101,6 +105,14 @@ def behind(text: str, start: int, end: int) -> Hit | None:
     if not random_like(value):
         return None
     return Hit(found.start(group), found.start(group) + len(value), "secret.key", 0.85)
+
+
+def _bare(text: str, word: str, end: int) -> Hit | None:
+    """`pw hunter22`: a value of letters and digits right behind the word."""
+    found = _NEXT.match(text, end) if word.lower() in _BARE_WORDS else None
+    if found is None or not (any(c.isdigit() for c in found[1]) and any(c.isalpha() for c in found[1])):
+        return None
+    return Hit(found.start(1), found.end(1), "secret.password", 0.8)
 
 
 def _chosen(value: str, text: str, found: re.Match[str], sign: str) -> bool:
@@ -117,7 +129,7 @@ def _chosen(value: str, text: str, found: re.Match[str], sign: str) -> bool:
     if sign == "=" and text[found.start(1) - 1] != " ":
         return len(value) >= 6 and value.isalpha()
     return (
-        sign.strip(":").isalpha()
+        sign.strip(":") in ("", "is", "ist", "est", "es", "lautet")
         and len(value) >= 6
         and value.isalpha()
         and not value.endswith(_ENDING)
@@ -131,10 +143,13 @@ def _tokenish(value: str) -> bool:
 
 
 def random_like(value: str) -> bool:
-    """Letters and digits in no order: long enough, of many signs, not a path, a name or a sentence."""
+    """Letters and digits, or capitals among small letters, in no order: long, of many signs, no sentence."""
     size = len(value)
     if size < 12 or " " in value or "://" in value:
         return False
     digits = sum(c.isdigit() for c in value)
     letters = sum(c.isalpha() for c in value)
-    return digits >= 2 and letters >= 2 and len(set(value)) >= 8 and digits + letters >= size * 0.75
+    if len(set(value)) < 8 or digits + letters < size * 0.75:
+        return False
+    turns = sum(a.islower() and b.isupper() for a, b in pairwise(value))
+    return (digits >= 2 and letters >= 2) or (size >= 20 and turns >= 4 and "_" not in value)

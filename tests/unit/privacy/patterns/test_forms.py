@@ -16,6 +16,9 @@ email|«张三@example.com»
 email|«john.doe(at)example.com»
 email|«john [at] example [dot] com»
 email|see 'o'neil' or («x.y@z.example»)
+email|«jane at gmail dot com»
+email|«jane @ gmail . com»
+handle|reddit u/«throwaway_9921»
 handle|hey «@mike» can you check
 handle|«@jane_d» is here
 handle|twitter «@jack.d» posts
@@ -41,6 +44,7 @@ phone|«50-98-28-96»-Office
 phone|«(21) 3456-7890»
 phone|«98765 43210» is hers
 phone|hit me up at «6175551234»
+phone|hey it's mike «6175551234»
 phone|王(«13867251934»)
 ip|host «10.0.0.12»:8080
 ip|«192.168.1.100»
@@ -130,6 +134,16 @@ street_address|«PO Box 1234»
 street_address|寄到«北京市海淀区中关村大街27号»，谢谢
 street_address|«杭州市西湖区文三路200号8楼801室»
 street_address|«江苏省徐州市邳州市八路镇»
+vehicle_plate|license plate «7ABC123», blue
+vehicle_plate|plate no: «AB 123 CD» and more
+record_number|patient id «A1B2C»
+record_number|case no. «22-CV-04567»
+bank_account|SWIFT/BIC: «DEUTDEFF500»
+secret.code|CVV «321»
+secret.code|the gate code is «4482»#
+secret.phrase|seed phrase: «abandon ability able about above absent absorb abstract absurd abuse access accident»
+secret.password|pw «hunter22»
+secret.key|AWS secret: «wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY»
 secret.code|OTP «482913»
 secret.password|password: «hunter2»
 secret.password|the wifi password is «sunflower»
@@ -241,6 +255,19 @@ QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=
 -us12 and 8Q~ and .atlasv1.
 (at) home
 b (at) c
+we meet @ noon . then
+they dot com
+cvv is on the back
+seed phrase of twelve words
+swift taylor
+license plate of his car
+patient id is missing
+license plate: ab 12
+token: aaaaaaaaaaaa1111
+pw word
+u/x
+reddit is nice
+1112223333 and 2113334444 and 2223334000
 password: "three blind mice"
 0123456789abcdef0123456789abcdef0123-us12
 call 15.03.2024
