@@ -1,10 +1,11 @@
 """Measures `topics`: recall against alarms, by language and label, and its time. `--misses` lists what went wrong.
 
-    .venv/bin/python benchmarks/privacy/topics.py [--data DIR] [--misses] [--half odd|even|both]
+    .venv/bin/python benchmarks/privacy/topics.py [--data DIR] [--misses] [--set test|eval]
 
-The positives are our own evaluation texts (topics_eval.jsonl), written before any tuning and never trained on; the
-threshold was set on their odd lines, the even ones are the test. Ordinary prompts are theirs and, from `--data`, MT-bench
-and HumanEval (negatives_en) and Presidio's carrier sentences (en_presidio_dev).
+Two sets of our own, never trained on: `eval` was written before the first training and its misses were looked at while
+the training text grew, so it flatters; `test` was written and put aside before the last tuning, and no miss of it was
+looked at. Ordinary prompts are theirs and, from `--data`, MT-bench and HumanEval (negatives_en) and Presidio's carrier
+sentences (en_presidio_dev).
 """
 
 from __future__ import annotations
@@ -47,10 +48,9 @@ def time_ms(work: Callable[[], object], rounds: int = 60) -> float:
 class Measured:
     """The clearest logit of each evaluation text and each ordinary prompt."""
 
-    def __init__(self, data: Path, half: str) -> None:
+    def __init__(self, data: Path, texts: str) -> None:
         self.embedding, self.heads = load_embedding(), load_heads()
-        rows = lines(HERE / "topics_eval.jsonl")
-        self.rows = rows if half == "both" else rows[half == "odd" :: 2]
+        self.rows = lines(HERE / f"topics_{texts}.jsonl")
         self.logits = np.array([self.clearest(row["text"]) for row in self.rows])
         self.is_topic = np.array([bool(row["labels"]) for row in self.rows])
         self.language = np.array([row["lang"] for row in self.rows])
@@ -60,7 +60,9 @@ class Measured:
             "humaneval": [row["text"] for row in negatives if "humaneval" in row["src"]],
             "presidio": [row["text"] for row in lines(data / "en_presidio_dev.jsonl")],
         }
-        self.alarms = {name: np.array([self.clearest(text)[0] for text in texts]) for name, texts in self.ordinary.items()}
+        self.alarms = {
+            name: np.array([self.clearest(text)[0] for text in texts]) for name, texts in self.ordinary.items()
+        }
 
     def clearest(self, text: str) -> NDArray[np.float32]:
         """Logits of the text's clearest window."""
@@ -71,7 +73,9 @@ class Measured:
         """Recall and alarms by language at thresholds that let so many ordinary English prompts through."""
         ours = self.logits[(self.language == "en") & ~self.is_topic, 0]
         reference = np.concatenate([ours, self.alarms["mt-bench"], self.alarms["humaneval"]])
-        print(f"{len(self.rows)} texts; found / alarms on ordinary ones; the reference is {len(reference)} English prompts")
+        print(
+            f"{len(self.rows)} texts: found / alarms on ordinary ones. The reference: {len(reference)} English prompts"
+        )
         print(f"{'alarms':>8} {'logit':>7}  " + "  ".join(f"{name:^11}" for name in (*LANGUAGES, *self.alarms)))
         points = [(f"{share:.1%}", float(np.quantile(reference, 1 - share))) for share in SHARES]
         for name, least in [*points, ("as set", self.heads.threshold)]:
@@ -96,7 +100,13 @@ class Measured:
         """What was wrongly passed or stopped, our own texts and the ordinary prompts."""
         for row, logits, is_topic in zip(self.rows, self.logits, self.is_topic, strict=True):
             if is_topic != (logits[0] >= self.heads.threshold):
-                print("MISS" if is_topic else "ALARM", f"{logits[0]:6.2f}", row["id"], row["labels"], repr(row["text"][:140]))
+                print(
+                    "MISS" if is_topic else "ALARM",
+                    f"{logits[0]:6.2f}",
+                    row["id"],
+                    row["labels"],
+                    repr(row["text"][:140]),
+                )
         for name in ("mt-bench", "humaneval"):
             for text, logit in zip(self.ordinary[name], self.alarms[name], strict=True):
                 if logit >= self.heads.threshold:
@@ -115,10 +125,10 @@ def main() -> None:
     """Prints all of it."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", type=Path, default=HERE.parents[2] / "shared/data/privacy")
-    options.add_argument("--half", choices=("odd", "even", "both"), default="even")
+    options.add_argument("--set", choices=("test", "eval"), default="test")
     options.add_argument("--misses", action="store_true")
     chosen = options.parse_args()
-    measured = Measured(chosen.data, chosen.half)
+    measured = Measured(chosen.data, chosen.set)
     measured.curve()
     measured.labels()
     measured.times()

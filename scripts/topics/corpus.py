@@ -1,8 +1,8 @@
 """The training text of `topics`: our own sentences in `text/`, unfolded.
 
-A file is `LANGUAGE.LABEL.HAND.txt`; the label `none` is ordinary work. A line is a family: `{slot}` stands for any of the
-words in `LANGUAGE.slots.txt` (`@slot: one | two`), `\\n` for a line break, `[hr,legal]` in front for other labels than the
-file's. `LANGUAGE.wraps.txt` holds requests around a text, `{text}`.
+A file is `LANGUAGE.LABEL.HAND.txt`; the label `none` is ordinary work. A line is a family: `{slot}` stands for any of
+the words in `LANGUAGE.slots.txt` (`@slot: one | two`), `\\n` for a line break, `[hr,legal] ` in front for other labels
+than the file's. `LANGUAGE.wraps.txt` holds requests around a text, `{text}`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read(folder: Path = FOLDER, *, seed: int = 7, variants: int = VARIANTS) -> l
 
 
 def vary(samples: list[Sample], folder: Path = FOLDER, *, seed: int = 7) -> list[Sample]:
-    """The samples and, of each, a changed one: wrapped in a request, joined with an ordinary text, or with typing errors."""
+    """The samples and of each a changed one: wrapped in a request, joined with ordinary text, cut or mistyped."""
     dice = random.Random(f"{seed}:vary")
     wraps = {path.name.split(".")[0]: _lines(path) for path in sorted(folder.glob("*.wraps.txt"))}
     ordinary: dict[str, list[Sample]] = {}
@@ -55,7 +55,9 @@ def vary(samples: list[Sample], folder: Path = FOLDER, *, seed: int = 7) -> list
     changed = []
     for one in samples:
         way, text = dice.random(), one.text
-        if way < 0.4:
+        if way < 0.25 and not one.labels:
+            text = _piece(text, dice)
+        elif way < 0.4:
             text = dice.choice(wraps[one.language]).replace("\\n", "\n").replace("{text}", text)
         elif way < 0.8:
             other = dice.choice(ordinary[one.language]).text
@@ -93,6 +95,14 @@ def _fill(template: str, slots: dict[str, list[str]], dice: random.Random) -> st
     for _ in range(3):  # a slot's words may hold slots
         text = _SLOT.sub(lambda found: dice.choice(slots[found[1]]), text)
     return text.replace("\\n", "\n")
+
+
+def _piece(text: str, dice: random.Random) -> str:
+    """One to eight neighbouring words: a value in a form, a title, half a sentence."""
+    words = text.split() if " " in text else list(text)
+    at = dice.randrange(len(words))
+    glue = " " if " " in text else ""
+    return glue.join(words[at : at + dice.randint(1, 8)])
 
 
 def _mistyped(text: str, dice: random.Random) -> str:

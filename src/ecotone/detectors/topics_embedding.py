@@ -1,7 +1,7 @@
 """The static embedding: 32,000 tokens, each with its vector, out of the package `wordllama`.
 
-The package itself is never imported: its loader would look for what it misses on the network. Only its two files are read,
-and only if they are exactly the ones that the heads were trained on.
+The package itself is never imported: its loader would look for what it misses on the network. Only two of its files are
+read, and only if they are exactly the ones that the heads were trained on.
 """
 
 from __future__ import annotations
