@@ -174,6 +174,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         times: Unix milliseconds at which each state was reached.
         errors: (code, message, line or 0) of what was wrong with the input.
         total: Lines of the input.
+        completed, failed: Lines that were answered, and that failed, were refused or expired; kept at the batch's end,
+            when its jobs may be forgotten.
     """
 
     id: str
@@ -190,3 +192,5 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     times: dict[str, int] = {}
     errors: tuple[tuple[str, str, int], ...] = ()
     total: int = 0
+    completed: int = 0
+    failed: int = 0

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from ecotone.values import Endpoint, Features, Request, RequestError, Wish
+from ecotone.wire.prefer import Deferral, read_deferral
 
 MEDIA_TOKENS: Final = 768
 """Tokens counted for a part that is not text. Precedent: OpenAI counts 765 for an image of 1024 x 1024."""
@@ -34,6 +35,9 @@ ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "f
 _SPEAKERS: Final = frozenset({"system", "developer", "user"})
 """Roles whose message is nothing without content."""
 
+_OWN: Final = (b"ecotone-", b"prefer", b"idempotency-key")
+"""Beginnings of the names of headers that are read here."""
+
 _LABEL: Final = re.compile(r"[a-z0-9_.:-]{1,64}")
 _MEDIA: Final = {
     "image_url": "vision",
@@ -49,7 +53,11 @@ _MEDIA: Final = {
 
 
 class Head(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What is known of a request besides its body. See `values.Request` for the fields."""
+    """What is known of a request besides its body. See `values.Request` for the fields.
+
+    Attributes:
+        deferral: It is to be done later, as a job; then that has the deadline.
+    """
 
     id: str
     received_at_s: float
@@ -59,6 +67,7 @@ class Head(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     deadline_at_s: float | None = None
     labels: tuple[str, ...] = ()
     is_debug: bool = False
+    deferral: Deferral | None = None
 
 
 # `Raw | None` would mean None alone to msgspec.
@@ -148,7 +157,7 @@ def decode(endpoint: Endpoint, body: bytes, head: Head) -> Request:
 
 
 def read_head(head: Head, headers: Iterable[tuple[bytes, bytes]]) -> Head:
-    """The head with what the request's own `Ecotone-*` headers add; response names and unknown ones are ignored.
+    """The head with what the request's own headers add; response names and unknown ones are ignored.
 
     Args:
         headers: Names in lower case, with their values.
@@ -156,18 +165,18 @@ def read_head(head: Head, headers: Iterable[tuple[bytes, bytes]]) -> Head:
     Raises:
         RequestError: a value that is not allowed; `param` is the header's name.
     """
-    own = [(name, value) for name, value in headers if name.startswith(b"ecotone-")]
+    own = [(name, value) for name, value in headers if name.startswith(_OWN)]
     return _read_own(head, own) if own else head
 
 
 def _read_own(head: Head, own: list[tuple[bytes, bytes]]) -> Head:
     wish, deadline_at_s, is_debug = head.wish, head.deadline_at_s, head.is_debug
-    labels = list(head.labels)
+    labels, deferral = list(head.labels), read_deferral(own)
     for name, raw in own:
         value = raw.decode("latin-1").strip()
         if name == b"ecotone-place":
             wish = _read_wish(value)
-        elif name == b"ecotone-deadline-ms":
+        elif name == b"ecotone-deadline-ms" and deferral is None:
             deadline_at_s = head.received_at_s + _read_deadline_ms(value) / 1e3
         elif name == b"ecotone-labels":
             labels += _read_labels(value)
@@ -176,7 +185,9 @@ def _read_own(head: Head, own: list[tuple[bytes, bytes]]) -> Head:
     kept = tuple(dict.fromkeys(labels))
     if len(kept) > LABELS_MAX:
         raise _bad_header("Ecotone-Labels", f"at most {LABELS_MAX} labels")
-    return msgspec.structs.replace(head, wish=wish, deadline_at_s=deadline_at_s, is_debug=is_debug, labels=kept)
+    return msgspec.structs.replace(
+        head, wish=wish, deadline_at_s=deadline_at_s, is_debug=is_debug, labels=kept, deferral=deferral
+    )
 
 
 def _read_wish(value: str) -> Wish:
