@@ -41,6 +41,7 @@ _OTHER = r"\x{2460}-\x{2468}\x{24B6}-\x{24EA}\x{FE52}\x{FE6B}"
 _LETTER = r"\x{0370}-\x{03FF}\x{0400}-\x{052F}"
 
 _ODD = rf"[{_NOTHING}{_SPACES}{_BREAKS}{_HYPHENS}{_WIDE}{_OTHER}]|{_DIGIT}"
+_ODD_ROW = rf"(?:{_ODD})+"
 # A mark on a digit or sign (a struck-out number) is a trick; on a letter it is spelling.
 _MARKED = r"[ -@\[-`{-~][\x{0300}-\x{036F}]+"
 _MIXED = rf"[A-Za-z@_][{_LETTER}]|[{_LETTER}][A-Za-z@_]"
@@ -110,7 +111,14 @@ def _compiled(form: str) -> Any:
 
 
 def _odd(text: str) -> list[Change]:
-    changes = [(m.start(), m.end(), _plain(m.group())) for m in _compiled(_ODD).finditer(text)]
+    changes: list[Change] = []
+    for m in _compiled(_ODD_ROW).finditer(text):
+        start, signs = m.start(), m.group()
+        plain = [_plain(sign) for sign in signs]
+        if all(len(sign) == 1 for sign in plain):
+            changes.append((start, m.end(), "".join(plain)))
+        else:
+            changes += [(start + at, start + at + 1, sign) for at, sign in enumerate(plain)]
     changes += [(m.start(), m.end(), m.group()[0]) for m in _compiled(_MARKED).finditer(text)]
     # The look-alikes wait for the rest: a wide letter beside a Cyrillic one makes the word mixed.
     if _compiled(_MIXED).search(text) is not None:

@@ -94,3 +94,16 @@ FAMILIES = (
     Family("phone", rf"\(?[0-9](?:{_LINK}[0-9]){{5,13}}", None, ("phone",), 0.7),
     Family("ip", r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}", checks.ipv4, (), 0.9),
 )
+
+
+class _All(frozenset[str]):
+    """Every word."""
+
+    def __contains__(self, word: object) -> bool:
+        return True
+
+
+ASKING: tuple[frozenset[str], ...] = tuple(
+    frozenset(family.names) if family.check is None and family.kind != "phone" else _All() for family in FAMILIES
+)
+"""For each family the words in front with which it is worth a look; a phone may have its word behind it."""

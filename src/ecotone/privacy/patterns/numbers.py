@@ -9,7 +9,7 @@ import re2
 
 from ecotone.privacy.patterns import checks
 from ecotone.privacy.patterns.context import HARMLESS, Words, linked
-from ecotone.privacy.patterns.families import FAMILIES, Family
+from ecotone.privacy.patterns.families import ASKING, FAMILIES, Family
 from ecotone.privacy.patterns.form import Form
 from ecotone.privacy.patterns.hit import Hit
 from ecotone.privacy.patterns.shapes import REACH, TABLE, Shapes
@@ -89,22 +89,23 @@ class Numbers:
                 hits.append(iban)
         if last - first <= REACH:
             for index, start, end in self._shapes.candidates(shape):
-                self._judge(row, index, start, end, hits)
+                if row.meaning in ASKING[index]:
+                    self._judge(row, index, start, end, hits)
             return
         for group in self._groups.finditer(shape):
             at = group.start()
             size = group.end() - at
             for index, start, end in self._shapes.candidates(shape[at : at + REACH]):
-                if start < size:
+                if start < size and row.meaning in ASKING[index]:
                     self._judge(row, index, start + at, end + at, hits)
 
     def _judge(self, row: Row, index: int, start: int, end: int, hits: list[Hit]) -> None:
         family = FAMILIES[index]
         text, start, end = row.text, start + row.first, end + row.first
+        if self._exact[index](text, start, end) is None:
+            return
         said = row.says(family, start, end)
         if not said and (family.check is None or row.speaks_against(family, start, end)):
-            return
-        if self._exact[index](text, start, end) is None:
             return
         number = text[start:end]
         phone = family.kind == "phone"
@@ -141,7 +142,7 @@ class Row:
         """A word says that the number is of this family."""
         if self.meaning in family.names and self.gap + start - self.digits <= _CALLED:
             return True
-        return family.kind == "phone" and _SAID_AFTER.match(self.text, end) is not None
+        return family.check is None and family.kind == "phone" and _SAID_AFTER.match(self.text, end) is not None
 
     def speaks_against(self, family: Family, start: int, end: int) -> bool:
         """A word says that it is harmless, or a weak form is only part of a longer row."""
