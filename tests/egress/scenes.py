@@ -542,6 +542,60 @@ def handover(stage: Stage, count: int) -> None:
     site.stop()
 
 
+def jobs(stage: Stage, count: int) -> None:
+    """Requests that are answered later: what must stay is done at the edge, and is sealed on disk meanwhile."""
+    site = stage.site()
+    each = mixed(stage.dice, count, "assistant", stream=False, headers={"Prefer": "respond-async"})
+    said = stage.send_all(site, "job", each)
+    taken = [one for one in said if one.status == 202]
+    if not taken:
+        raise Leak(f"no job was taken: nothing is proved [seed {stage.seed}] {said[0]}")
+    stage.look_inside(site)
+    for one in taken:
+        poll(lambda one=one: is_over(site, one.headers["location"]), "the job is over", 30)
+    stage.judge(arriving=["job"])
+    stage.look_inside(site)
+    site.stop()
+
+
+OVER: Final = frozenset({"answered", "failed", "refused", "expired", "cancelled", "completed"})
+
+
+def is_over(site: Site, path: str) -> bool:
+    """Whether a job or a batch has ended."""
+    told = json.loads(site.ask("GET", path)[2])
+    return told.get("state", told.get("status")) in OVER
+
+
+def batch(stage: Stage, count: int) -> None:
+    """A file of requests, as OpenAI's batches."""
+    site = stage.site()
+    each = mixed(stage.dice, count, "assistant", endpoint=Endpoint.CHAT, stream=False)
+    lines = [
+        json.dumps({"custom_id": f"line-{at}", "method": "POST", "url": one.path, "body": json.loads(one.body)})
+        for at, one in enumerate(each)
+    ]
+    mark = "egress-boundary"
+    form = (
+        f'--{mark}\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+        f'--{mark}\r\ncontent-disposition: form-data; name="file"; filename="b.jsonl"\r\n'
+        f"content-type: application/jsonl\r\n\r\n" + "\n".join(lines) + f"\r\n--{mark}--\r\n"
+    )
+    kind = {"content-type": f"multipart/form-data; boundary={mark}"}
+    status, _, body = site.ask("POST", "/v1/files", form.encode("utf-8", "surrogatepass"), kind)
+    assert status == 200, body
+    asked = {"input_file_id": json.loads(body)["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    status, _, body = site.ask("POST", "/v1/batches", asked)
+    assert status == 200, body
+    for one in each:
+        stage.note(Said("batch", one, 200, {}, b""))
+    stage.look_inside(site)
+    poll(lambda: is_over(site, f"/v1/batches/{json.loads(body)['id']}"), "the batch is over", 60)
+    stage.judge(arriving=["batch"])
+    stage.look_inside(site)
+    site.stop()
+
+
 def other_lane(stage: Stage, count: int) -> None:
     """The other way in: without the fast lane, bodies in chunks."""
     site = stage.site(stage.config(fast_lane=False))

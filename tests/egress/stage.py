@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.e2e.conftest import Site
+from tests.e2e.conftest import Site, poll
 from tests.egress.capture import Capture, Needles, compact, payloads, streams
 from tests.egress.cloud import Cloud
 from tests.egress.conversations import Conversation
@@ -28,6 +28,7 @@ TOTAL: Final = int(os.environ.get("ECOTONE_EGRESS_CONVERSATIONS", "400"))
 """Conversations of the whole suite; its scenes share them."""
 SEED: Final = int(os.environ.get("ECOTONE_EGRESS_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
 CALLERS: Final = 6
+LINES_WAIT_LOOKS: Final = 30
 KEY: Final = "sk-site-to-cloud-key-31"
 MUTANTS: Final = Path(__file__).parent / "mutants"
 
@@ -259,7 +260,7 @@ class Stage:
         """
         conversations = [one.conversation for one in self.judged + self.said]
         needles = Needles([each.canary.core for each in conversations if each.canary] + [compact(KEY)])
-        places = {"log": site.log.read_bytes()}
+        places = {"log": _whole_log(site)}
         if site.process.poll() is None:
             places |= {path: site.ask("GET", path)[2] for path in ("/metrics", "/admin/status", "/v1/models")}
         for file in site.store.rglob("*"):
@@ -271,6 +272,18 @@ class Stage:
             found = needles.found_in(content)
             if found:
                 raise Leak(f"{place} of the site tells {sorted(found)[:9]} [seed {self.seed}]: {content[-3000:]!r}")
+
+
+def _whole_log(site: Site) -> bytes:
+    """The log when it has stood still for longer than lines wait to be written."""
+    seen = [b""]
+
+    def stands_still() -> bool:
+        seen.append(site.log.read_bytes())
+        return len(seen) > LINES_WAIT_LOOKS and len(seen[-LINES_WAIT_LOOKS]) == len(seen[-1])
+
+    poll(stands_still, "the log stands still")
+    return seen[-1]
 
 
 def _is_tcp(frame: bytes) -> bool:

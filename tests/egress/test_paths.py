@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytest
 
+from ecotone.gateway.corridor import Corridor
+from ecotone.gateway.routes import Routes
 from tests.e2e.conftest import Site
 from tests.egress import scenes
 from tests.egress.stage import TOTAL, Stage, small_disk
 
 SHARE = max(12, TOTAL // 20)
+ROUTES = Routes(cast(Corridor, None))._exact
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +68,16 @@ def test_who_starts_beside_a_slow_edge_gets_nothing_protected(stage: Stage) -> N
 
 def test_an_answer_that_goes_on_at_the_edge_sends_nothing_more_out(stage: Stage) -> None:
     scenes.handover(stage, SHARE)
+
+
+@pytest.mark.skipif("/v1/jobs" not in ROUTES, reason="there are no jobs yet")
+def test_what_is_answered_later_stays_and_is_sealed_on_disk(stage: Stage) -> None:
+    scenes.jobs(stage, SHARE)
+
+
+@pytest.mark.skipif("/v1/batches" not in ROUTES, reason="there are no batches yet")
+def test_a_batch_keeps_what_must_stay(stage: Stage) -> None:
+    scenes.batch(stage, SHARE)
 
 
 def test_the_other_way_in_is_as_tight(stage: Stage) -> None:
