@@ -148,6 +148,8 @@ class _Work:
         taint = Taint(self.vault.rows.values())
         for at, segment in enumerate(self._segments):
             more = taint.find(segment.text, self._seen[at])
+            if "\\" in segment.text:  # as JSON in a text that is no JSON as a whole shows it: `\\nMaria`, `\\u5f20`
+                more += taint.find(segment.text, squeeze(segment.text, is_json=True))
             if more:
                 self._spans[at] = merge((*self._spans[at], *more))
 

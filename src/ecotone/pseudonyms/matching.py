@@ -20,6 +20,7 @@ from ecotone.pseudonyms.nesting import Depth, Links
 from ecotone.pseudonyms.vault import Row, is_grouped
 
 _BEGIN_CHARS: Final = 4
+_ESCAPES: Final = ("n", "r", "t", "b", "f")
 
 
 class Counts(msgspec.Struct):
@@ -173,7 +174,7 @@ class Channel:
             is_unsure = self._is_cut and end == len(folded) and self._forms.is_unsure(folded[start:end], row)
             made.append(self._restored(row, text[begin:stop], is_unsure=is_unsure))
             past, past_written = end, stop
-            self._before = folded[end - 1]
+            self._before = folded[max(0, end - 2) : end]
         return "".join((*made, self._rest(text, seen, (past, past_written), open_at)))
 
     def _rest(self, text: str, seen: Squeezed, past: tuple[int, int], open_at: Sequence[int]) -> str:
@@ -202,9 +203,11 @@ class Channel:
         return found
 
     def _begins(self, folded: str, at: int) -> bool:
-        """Whether a word may begin here."""
-        before = folded[at - 1] if at else self._before
-        return not (before and is_wordy(before) and is_wordy(folded[at]))
+        """Whether a word may begin here. An escape such as `\\n`, shown as it is written, is no word."""
+        before = folded[at - 2 : at] if at > 1 else (self._before + folded[:at])[-2:]
+        if not before or not is_wordy(before[-1]) or not is_wordy(folded[at]):
+            return True
+        return before[0] == "\\" and before[1:] in _ESCAPES
 
     def _stands(self, folded: str, start: int, end: int, row: Row) -> bool:
         """Whether a form stands here as a word of its own, endings aside."""
@@ -236,8 +239,8 @@ class Channel:
             if self._depth is not None:
                 self._depth.feed(text)
         if folded:
-            self._counts.unknown += self._forms.alike(folded, self._before)
-            self._before = folded[-1]
+            self._counts.unknown += self._forms.alike(folded, self._before[-1:])
+            self._before = (self._before + folded[-2:])[-2:]
 
 
 def _is_named(row: Row, written: str) -> bool:

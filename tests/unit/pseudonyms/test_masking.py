@@ -121,6 +121,15 @@ def test_longer_values_go_first_and_short_or_ordinary_ones_only_as_written() -> 
     assert re.fullmatch(r"Pay AMOUNT_(..)1, then 12 or AMOUNT_(?:\1)2, AMOUNT_(?:\1)2", said(made))
 
 
+def test_values_in_a_piece_of_json_are_replaced_as_they_are_written_there() -> None:
+    text = '张三丰 and log: {"a": "x\\n\\u5f20\\u4e09\\u4e30!", "b": "Maria Gonzalez\\nMaria Gonzalez"}'
+    for style in (TAGGED, NATURAL):
+        made = masked(chat(text), MARIA | {"张三丰": ("person", "person")}, style)
+        assert "Maria" not in said(made)
+        assert "u5f20" not in said(made)
+        assert restored(made, said(made)) == text
+
+
 def test_a_name_that_was_found_in_capitals_is_known_in_others() -> None:
     made = masked(chat("PARIS asks. Paris, paris."), {"PARIS": ("person", "person")})
     assert re.fullmatch(r"(PERSON_..1) asks\. (?:\1), paris\.", said(made))
