@@ -7,7 +7,7 @@ import re
 from urllib.parse import quote
 
 import re2
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecotone.privacy.fold import fold
@@ -15,6 +15,7 @@ from ecotone.privacy.patterns import Patterns
 from ecotone.privacy.patterns.families import FAMILIES
 from ecotone.privacy.patterns.numbers import GATE, options
 from ecotone.privacy.patterns.shapes import REACH, TABLE, shape_of
+from ecotone.privacy.patterns.vendors import BEGINS, VENDORS
 
 PATTERNS = Patterns()
 CANARIES = (
@@ -108,3 +109,25 @@ def test_the_gate_and_the_shapes_are_supersets_of_every_family(data: st.DataObje
     assert len(raw) <= REACH or family.kind == "phone"
     shape = raw.translate(TABLE).decode()
     assert re.fullmatch(shape_of(family.form), shape), (number, shape, shape_of(family.form))
+
+
+def token_of(data: st.DataObject, vendor: tuple[str, str, str]) -> str:
+    """A token as the vendor writes it, of at least a handful of different signs."""
+    name, fronts, rest = vendor
+    begins = BEGINS.get(name, "").removesuffix(r"\Z")
+    front = data.draw(st.sampled_from(fronts.split()))
+    form = re.compile(begins + re.escape(front) + rest, re.ASCII)
+    return data.draw(st.from_regex(form, fullmatch=True).filter(lambda t: len(set(t[len(front) :])) > 8))
+
+
+@given(st.data(), st.sampled_from(VENDORS), ordinary, st.sampled_from((" ", "=", '"', "/", "：", "\n")))
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow], deadline=None)
+def test_every_vendor_s_token_is_a_secret_wherever_it_stands(
+    data: st.DataObject, vendor: tuple[str, str, str], before: str, edge: str
+) -> None:
+    token = token_of(data, vendor) if vendor[0] != "mailchimp" else "0123456789abcdef0123456789abcdef-us12"
+    text = f"{before}{edge}{token} end"
+    start = len(before) + 1
+    secret = {i for f in PATTERNS.find(text) if f.label == "secret" for i in range(f.start, f.end)}
+    shown = {i for i in range(start, start + len(token)) if text[i].isalnum()}
+    assert len(shown & secret) >= 0.9 * len(shown), token

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import re2
@@ -12,7 +13,7 @@ from ecotone.privacy.patterns.context import HARMLESS, Words, linked
 from ecotone.privacy.patterns.families import ASKING, FAMILIES, Family
 from ecotone.privacy.patterns.form import Form
 from ecotone.privacy.patterns.hit import Hit
-from ecotone.privacy.patterns.shapes import REACH, TABLE, Shapes
+from ecotone.privacy.patterns.shapes import REACH, TABLE, Candidate, Shapes
 
 # Any run with four digits that letters and separators do not tear apart. Every family has one: a test holds that.
 GATE = rb"[0-9](?:[A-Za-z]?[ ().\n\r/+-]{0,3}[0-9]){3,}"
@@ -88,39 +89,25 @@ class Numbers:
             if iban is not None:
                 hits.append(iban)
         if last - first <= REACH:
-            for index, start, end in self._shapes.candidates(shape):
-                if row.meaning in ASKING[index]:
-                    self._judge(row, index, start, end, hits)
+            self._try(row, self._shapes.candidates(shape), first, hits)
             return
         for group in self._groups.finditer(shape):
             at = group.start()
             size = group.end() - at
-            for index, start, end in self._shapes.candidates(shape[at : at + REACH]):
-                if start < size and row.meaning in ASKING[index]:
-                    self._judge(row, index, start + at, end + at, hits)
+            here = [c for c in self._shapes.candidates(shape[at : at + REACH]) if c[1] < size]
+            self._try(row, here, first + at, hits)
 
-    def _judge(self, row: Row, index: int, start: int, end: int, hits: list[Hit]) -> None:
-        family = FAMILIES[index]
-        text, start, end = row.text, start + row.first, end + row.first
-        if self._exact[index](text, start, end) is None:
-            return
-        said = row.says(family, start, end)
-        if not said and (family.check is None or row.speaks_against(family, start, end)):
-            return
-        number = text[start:end]
-        phone = family.kind == "phone"
-        if phone:
-            more = _EXTENSION.match(text, end)
-            end = more.end() if more is not None else end
-        if not _stands_alone(text, start, end):
-            return
-        if not said and family.check is not None and not family.check(number):
-            return
-        if (phone or family.check is None) and (
-            number.count("(") != number.count(")") or _DATE.match(number) is not None
-        ):
-            return
-        hits.append(Hit(start, end, family.kind, family.sure + 0.02 if said else family.sure))
+    def _try(self, row: Row, candidates: Iterable[Candidate], at: int, hits: list[Hit]) -> None:
+        """Judges candidates counted from `at`, until one is all of the row."""
+        text, meaning, exact = row.text, row.meaning, self._exact
+        for index, start, end in candidates:
+            if meaning not in ASKING[index] or exact[index](text, at + start, at + end) is None:
+                continue
+            hit = _judged(row, FAMILIES[index], at + start, at + end)
+            if hit is not None:
+                hits.append(hit)
+                if hit.start <= row.first and hit.end >= row.last:
+                    return
 
 
 class Row:
@@ -138,9 +125,9 @@ class Row:
         self.text, self.digits, self.first, self.last = text, digits, first, last
         self.meaning, self.gap = meaning, gap
 
-    def says(self, family: Family, start: int, end: int) -> bool:
+    def says(self, family: Family, end: int) -> bool:
         """A word says that the number is of this family."""
-        if self.meaning in family.names and self.gap + start - self.digits <= _CALLED:
+        if self.meaning in family.names and self.gap <= _CALLED:
             return True
         return family.check is None and family.kind == "phone" and _SAID_AFTER.match(self.text, end) is not None
 
@@ -154,6 +141,26 @@ class Row:
             return True
         text = self.text
         return (start > self.first and text[start - 1] != "\n") or (end < self.last and text[end] != "\n")
+
+
+def _judged(row: Row, family: Family, start: int, end: int) -> Hit | None:
+    """What has the form of the family, if a word or a check makes it one."""
+    text = row.text
+    said = row.says(family, end)
+    if not said and (family.check is None or row.speaks_against(family, start, end)):
+        return None
+    number = text[start:end]
+    phone = family.kind == "phone"
+    if phone:
+        more = _EXTENSION.match(text, end)
+        end = more.end() if more is not None else end
+    if not _stands_alone(text, start, end):
+        return None
+    if not said and family.check is not None and not family.check(number):
+        return None
+    if (phone or family.check is None) and (number.count("(") != number.count(")") or _DATE.match(number) is not None):
+        return None
+    return Hit(start, end, family.kind, family.sure + 0.02 if said else family.sure)
 
 
 def _extended(text: str, raw: bytes, start: int, end: int) -> tuple[int, int]:

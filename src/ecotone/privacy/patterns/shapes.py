@@ -85,6 +85,6 @@ class Shapes:
                     (index, front, back)
                     for front in fronts
                     for back in ends
-                    for index in self._which.Match(shape[front:back]) or ()
+                    for index in sorted(self._which.Match(shape[front:back]) or ())
                 ]
         return found
