@@ -59,6 +59,7 @@ class Topics:
             above = self._site.scores(rows)
             found, passes = self._of_site(above, self._site.labels)
             counts &= ~passes | (logits[:, 0] >= self._site.ceiling)
+            counts &= ~self._site.repeats(rows)
         for label in self._built_in(logits[counts]):
             found[label] = max(found.get(label, 0.0), _confidence(logits[counts, 0].max()))
         return [Finding(label, "topic", 0, 0, confidence, "topics") for label, confidence in sorted(found.items())]

@@ -36,8 +36,10 @@ _RIDGE: Final = 0.3
 _ALARMS: Final = 0.004
 """Share of what must pass that may lie above a threshold, each judged as if it had not been there."""
 
-_MARGIN: Final = 0.1
+_MARGIN: Final = 0.15
 _CLEARER: Final = 0.5
+_SAME: Final = 0.9
+"""Cosine of two rows that are nearly the same text."""
 
 
 class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +58,7 @@ class SiteHeads(msgspec.Struct, frozen=True):
         bias: Shape (labels,).
         thresholds: Scores from which a window is of that label. Shape (labels,).
         ceiling: Where a window scores as `none`, the logit from which a built-in topic counts all the same.
+        passing: Rows of the `none` examples, at length 1. Shape (rows, row).
     """
 
     labels: tuple[str, ...]
@@ -63,12 +66,20 @@ class SiteHeads(msgspec.Struct, frozen=True):
     bias: NDArray[np.float32]
     thresholds: NDArray[np.float32]
     ceiling: float
+    passing: NDArray[np.float32]
 
     def digest(self) -> str:
         """Changes with what was learned."""
         return hashlib.sha256(repr(self.labels).encode() + self.weights.tobytes() + self.bias.tobytes()).hexdigest()[
             :12
         ]
+
+    def repeats(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which rows are a `none` example again, or one with a word or two changed. Shape (rows,)."""
+        if not len(self.passing):
+            return np.zeros(len(rows), np.bool_)
+        again: NDArray[np.bool_] = (_unit(_scaled(rows)) @ self.passing.T).max(axis=1) >= _SAME
+        return again
 
     def scores(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Of each row, how far above the threshold of each label it is. Shape (rows, labels)."""
@@ -115,12 +126,18 @@ def fit(examples: Sequence[Example], embedding: Embedding, heads: Heads) -> Site
     weights, bias, thresholds = _regress(_scaled(np.concatenate([ours, others])), targets)
     passing = ours[[name == NONE for name in names]]
     ceiling = float(heads.logits(passing)[:, 0].max()) + _CLEARER if len(passing) else heads.threshold
-    return SiteHeads(labels, _scaled(weights.T).T, bias, thresholds, max(ceiling, heads.threshold))
+    known = _unit(_scaled(passing))
+    return SiteHeads(labels, _scaled(weights.T).T, bias, thresholds, max(ceiling, heads.threshold), known)
 
 
 def _background(embedding: Embedding, heads: Heads) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     texts = np.split(heads.background, heads.ends[:-1])
     return np.concatenate([windows(tokens, embedding.table)[:1] for tokens in texts]), heads.marks
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths: NDArray[np.float32] = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / lengths
 
 
 def _scaled(rows: NDArray[np.float32]) -> NDArray[np.float32]:

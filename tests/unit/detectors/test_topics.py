@@ -90,7 +90,9 @@ def test_one_paragraph_in_a_long_text_is_enough(topics: Topics) -> None:
         assert "medical" in labels(topics, FILLER[:at] + "\n" + paragraph + "\n" + FILLER[at:])
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n\n", "\x00", "\x1e", "\ud800", "\ud800 hello \udfff", "🙂" * 40, "a" * 20_000])
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n\n", "\x00", "\x1e", "\ud800", "\ud800 hello \udfff", "🙂" * 40, "a" * 20_000]
+)
 def test_odd_texts_are_no_topics(topics: Topics, text: str) -> None:
     assert topics.find([text]) == [[]]
 
@@ -114,7 +116,9 @@ def test_a_script_that_was_not_trained_on_is_unknown(topics: Topics, text: str) 
 
 
 def test_a_word_of_another_script_is_not_a_text_of_it(topics: Topics) -> None:
-    assert topics.find(["Write the Greek word αλφα on the blackboard and explain where our word alphabet comes from."]) == [[]]
+    assert topics.find(
+        ["Write the Greek word αλφα on the blackboard and explain where our word alphabet comes from."]
+    ) == [[]]
 
 
 def test_the_same_text_is_seen_the_same_alone_and_among_others(topics: Topics) -> None:
