@@ -187,9 +187,8 @@ def test_the_published_yardstick_of_chunk_invariance_passes(style: Surrogates, t
 
     assert chunk_invariance.assert_chunk_invariant(stream, whole, text, splits=3) > 100
     assert chunk_invariance.assert_chunk_invariant(events, whole, text) >= len(text)
-    for form in forms:
-        short = form[:12] + "s "
-        assert chunk_invariance.assert_chunk_invariant(stream, whole, short, splits="all") == 1 << (len(short) - 1)
+    short = forms[len(text) % len(forms)][:10] + "s "
+    assert chunk_invariance.assert_chunk_invariant(stream, whole, short, splits="all") == 1 << (len(short) - 1)
 
 
 # In JSON's source a value's own escapes are read as such; the values here have none but quotes and backslashes.
