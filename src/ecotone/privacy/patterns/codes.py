@@ -17,7 +17,6 @@ PLATE_WORDS = (
     rb"|\bkenteken\b"
     rb"|\bimmatriculation\b|\bmatr\xedcula\b"
 )
-BANK_WORDS = rb"\bswift(?:/bic)?\b|\bbic\b"
 NUMBER_WORDS = (
     rb"\b(?:case|docket|file|policy|claim|member|patient|customer|client|employee|student|licen[cs]e"
     rb"|passport) (?:no|number|id)\b"
@@ -27,7 +26,6 @@ NUMBER_WORDS = (
 _LINK = r"(?: ?(?:no|number|code|nr|num)\b)?\.?(?: (?:is|was|ist|est|es|now)\b)?[ \t]{0,2}[:#=]{0,2}[ \t]{0,2}[(\"'“]?"
 _SECRET = Form(_LINK + r"([0-9]{3,8})(?![0-9A-Za-z.,%:/-]?[0-9A-Za-z])", re.IGNORECASE)
 _CODE = Form(_LINK + r"([A-Z0-9]{1,6}(?:[-·. ]?[A-Z0-9]{1,10}){0,3})(?![A-Za-z0-9])", re.IGNORECASE)
-_BIC = Form(_LINK + r"([A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?)(?![A-Za-z0-9])")
 _PHRASE = Form(r"(?: (?:is|are))?[ \t]{0,2}[:=]?[ \t\n\"'“]{0,3}((?:[a-z]{3,8}[ ,\n]{1,2}){11,23}[a-z]{3,8})\b")
 
 
@@ -41,12 +39,6 @@ def phrase(text: str, start: int, end: int) -> Hit | None:
     """The twelve to twenty-four words behind the word."""
     found = _PHRASE.match(text, end)
     return None if found is None else Hit(found.start(1), found.end(1), "secret.phrase", 0.9)
-
-
-def bank_code(text: str, start: int, end: int) -> Hit | None:
-    """The bank's code behind the word."""
-    found = _BIC.match(text, end)
-    return None if found is None else Hit(found.start(1), found.end(1), "bank_account", 0.7)
 
 
 def plate(text: str, start: int, end: int) -> Hit | None:

@@ -27,7 +27,7 @@ _FILLER = Form(
 
 HARMLESS = "harmless"
 
-_WORDS = {
+WORDS = {
     "phone": """phone|phones|phone number|telephone|tel|tel.|mobile|mobile number|cell|cellphone|cell number|call
         |call me
         |calling|called|fax|whatsapp|text me|txt me|text|txt|hit me up|hmu|message me|ph|ph.|sms|contact
@@ -189,7 +189,7 @@ _TIES = ("iban", "ssn")
 @cache
 def _automaton() -> tuple[AhoCorasick, tuple[str, ...], tuple[bool, ...]]:
     meaning: dict[str, str] = {}
-    for name, words in _WORDS.items():
+    for name, words in WORDS.items():
         for word in map(str.strip, words.split("|")):
             if word not in meaning or name in _TIES:
                 meaning[word] = name

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 from types import MappingProxyType
 
 from ecotone.privacy.fold import fold
 from ecotone.privacy.patterns import codes, named, net, places, places_zh, spoken
-from ecotone.privacy.patterns.context import Words
+from ecotone.privacy.patterns.context import WORDS, Words
 from ecotone.privacy.patterns.encoded import Text
+from ecotone.privacy.patterns.families import FAMILIES
 from ecotone.privacy.patterns.hit import Hit, settle, weight
 from ecotone.privacy.patterns.keys import Keys
 from ecotone.privacy.patterns.net import Net
 from ecotone.privacy.patterns.numbers import Numbers
 from ecotone.privacy.patterns.triggers import Trigger, Triggers
+from ecotone.privacy.patterns.vendors import VENDORS
 from ecotone.privacy.terms import Terms
 from ecotone.values.finding import Finding
 
 NAME = "patterns"
 SEGMENT_END = "\x1e"
 _NONE: Mapping[str, Iterable[str]] = MappingProxyType({})
+
+
+_CODE_VERSION = "1"
 
 
 class Patterns:
@@ -29,9 +35,11 @@ class Patterns:
         terms: A site's own terms by label.
     """
 
-    version = "1"
+    version: str
+    """Changes with the tables of rules (and by hand, with the code that reads them); says nothing of a site's terms."""
 
     def __init__(self, terms: Mapping[str, Iterable[str]] = _NONE) -> None:
+        self.version = _version()
         words = Words()
         self._numbers = Numbers(words)
         self._net = Net(words)
@@ -41,7 +49,6 @@ class Patterns:
                 Trigger(codes.PHRASE_WORDS, codes.phrase),
                 Trigger(codes.SECRET_WORDS, codes.secret_code),
                 Trigger(codes.PLATE_WORDS, codes.plate),
-                Trigger(codes.BANK_WORDS, codes.bank_code),
                 Trigger(codes.NUMBER_WORDS, codes.number),
                 Trigger(spoken.WORDS, spoken.behind),
                 Trigger(net.HANDLE_WORDS, net.named_handle),
@@ -84,3 +91,8 @@ class Patterns:
         if len(self._terms):
             hits += [Hit(start, end, "term", 1.0, label) for start, end, label in self._terms.find(plain)]
         return hits, texts
+
+
+def _version() -> str:
+    rules = ([family[:2] for family in FAMILIES], VENDORS, WORDS, spoken.WORDS, net.HANDLE_WORDS, places.WORDS)
+    return f"{_CODE_VERSION}.{blake2b(repr(rules).encode(), digest_size=4).hexdigest()}"

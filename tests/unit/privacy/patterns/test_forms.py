@@ -138,7 +138,6 @@ vehicle_plate|license plate «7ABC123», blue
 vehicle_plate|plate no: «AB 123 CD» and more
 record_number|patient id «A1B2C»
 record_number|case no. «22-CV-04567»
-bank_account|SWIFT/BIC: «DEUTDEFF500»
 secret.code|CVV «321»
 secret.code|the gate code is «4482»#
 secret.phrase|seed phrase: «abandon ability able about above absent absorb abstract absurd abuse access accident»
@@ -259,7 +258,7 @@ we meet @ noon . then
 they dot com
 cvv is on the back
 seed phrase of twelve words
-swift taylor
+SWIFT/BIC: DEUTDEFF500
 license plate of his car
 patient id is missing
 license plate: ab 12
