@@ -17,6 +17,7 @@ from ecotone.store.queue import Queue
 from ecotone.store.queue_limits import QueueLimits
 from ecotone.store.reading import find, last
 from ecotone.store.salvage import Loss
+from ecotone.store.sealing import KEY as STORE_KEY
 from ecotone.store.sealing import Sealer, keep_key
 from ecotone.store.sealing import key as store_key
 from ecotone.store.signing import PUBLIC, verifier_key

@@ -31,7 +31,6 @@ T = TypeVar("T")
 
 RETRY_AFTER_S: Final = 1.0
 FULL_RETRY_AFTER_S: Final = 60.0
-_FULL: Final = frozenset({sqlite3.SQLITE_FULL})
 _WAL_BYTES_MAX: Final = 64 << 20
 """After a checkpoint the WAL is cut to this."""
 
@@ -75,7 +74,7 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
 
 def refusal(error: BaseException) -> RefusalError:
     """What a caller is told of a failure of the file or the disk."""
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _FULL:
+    if _is_full(error):
         message = "The site's disk is full, so nothing can be queued; what was accepted is safe."
         return RefusalError("refused.store_full", message, status=507, retry_after_s=FULL_RETRY_AFTER_S)
     return closed(getattr(error, "sqlite_errorname", type(error).__name__))
@@ -206,12 +205,24 @@ class Database:
     def _commit(self, group: list[_Command]) -> None:
         """Each call of a group has its value or its error afterwards."""
         failed = self._attempt(group)
+        if failed is not None and _is_full(failed) and self._make_room():
+            failed = self._attempt(group)
         if failed is not None and len(group) > 1:
             for command in group:
                 failed = self._attempt([command])
                 command.error = refusal(failed) if failed is not None else command.error
         elif failed is not None:
             group[0].error = refusal(failed)
+
+    def _make_room(self) -> bool:
+        """On a full disk: what the WAL holds goes into the file, and its room is free again; whether that worked."""
+        try:
+            if self._writing is None:
+                return False
+            [busy, _, _] = self._writing.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error:
+            return False
+        return not busy
 
     def _attempt(self, group: list[_Command]) -> sqlite3.Error | None:
         """One transaction; why it failed as a whole."""
@@ -255,7 +266,7 @@ class Database:
             with contextlib.suppress(sqlite3.Error):
                 if self._writing.in_transaction:
                     self._writing.execute("ROLLBACK")
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _FULL:
+            if not _is_full(error):
                 self._let_go()
 
     def _let_go(self) -> None:
@@ -279,6 +290,10 @@ class Database:
             else:
                 command.future.set_exception(command.error)
         self.on_commit()
+
+
+def _is_full(error: BaseException) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
 
 
 def _size(path: Path) -> int:

@@ -63,6 +63,9 @@ def opened(
     path = store / FILE
     loss = salvage.quarantine(path, disk) if salvage.is_pending(path) else None
     is_new = not path.exists()
+    if is_new:  # for its user only from the first byte on, and so is its WAL, which gets the same rights
+        disk.close(disk.create(path))
+        disk.sync_folder(store)
     problem, is_whole = check(path, limits.check_s)
     if problem:
         loss, is_whole = salvage.quarantine(path, disk), True
@@ -75,9 +78,6 @@ def opened(
             raise
         loss, is_whole = salvage.quarantine(path, disk), True
         connection, had = _ready(path, sealer, limits, connect)
-    if is_new:
-        path.chmod(0o600)
-        disk.sync_folder(store)
     return connection, Recovered(loss=loss, had_version=0 if is_new else had, is_checked=is_whole)
 
 

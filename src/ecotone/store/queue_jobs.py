@@ -30,6 +30,9 @@ _INSERT: Final = """
     VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?, ?, 0, ?, 0, '', '', 0, 0, 0, ?, ?) ON CONFLICT DO NOTHING"""
 COLUMNS: Final = "seq, id, state, not_before_ms, attempts, reason, status, target, at, ended_at_ms, size, facts"
 _EVENT: Final = "INSERT INTO events (job, key, batch, state, reason, at_ms) VALUES (?, ?, ?, ?, ?, ?)"
+# Also where what was asked is lost, there is a place for the answer.
+_ANSWER: Final = """INSERT INTO bodies (seq, ask, answer) VALUES (?, x'', ?)
+    ON CONFLICT (seq) DO UPDATE SET answer = excluded.answer"""
 _BY_ID: Final = f"SELECT {COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608 - made of constants
 _BY_TOKEN: Final = f"SELECT {COLUMNS} FROM jobs WHERE token = ? AND state = 'running'"  # noqa: S608 - made of constants
 _DUE: Final = f"""
@@ -187,7 +190,7 @@ class JobRows:
             (ending.status, ending.target, ending.at, found.seq),
         )
         sealed = self._sealer.seal(ending.body, "jobs", found.id, "answer")
-        connection.execute("UPDATE bodies SET answer = ? WHERE seq = ?", (sealed, found.seq))
+        connection.execute(_ANSWER, (found.seq, sealed))
         return True
 
     def release(

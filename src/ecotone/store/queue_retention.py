@@ -25,5 +25,12 @@ def delete_step(
     files.drop_expired(connection, now_ms)
     files.drop_batches(connection, before_ms)
     jobs.drop_events(connection)
-    connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+    _shrink(connection)
     return removed, True
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    """Gives pages that are no longer used back to the disk, one a call: `sqlite3` steps through this pragma only once."""
+    unused = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    for _ in range(min(unused, _PAGES)):
+        connection.execute("PRAGMA incremental_vacuum(1)")

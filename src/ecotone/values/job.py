@@ -176,6 +176,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         total: Lines of the input.
         completed, failed: Lines that were answered, and that failed, were refused or expired; kept at the batch's end,
             when its jobs may be forgotten.
+        labels, wish, priority: Of the caller, for each of its jobs.
     """
 
     id: str
@@ -194,3 +195,6 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     total: int = 0
     completed: int = 0
     failed: int = 0
+    labels: tuple[str, ...] = ()
+    wish: Wish = Wish.AUTO
+    priority: int = 5
