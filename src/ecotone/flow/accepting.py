@@ -10,8 +10,9 @@ from ecotone import privacy
 from ecotone.flow.planning import plan, refusal
 from ecotone.flow.site import Site
 from ecotone.jobs.dispatch import ASKED, OFFLINE
-from ecotone.values import Place, Request
+from ecotone.values import Endpoint, Place, Request, RequestError
 from ecotone.values.job import Job
+from ecotone.wire.request import Head
 
 FINAL: Final = frozenset({"policy", "no_cloud", "wish", "endpoint", "capability", "context", "no_target"})
 """Obstacles that time does not remove."""
@@ -39,9 +40,11 @@ def accept(site: Site, request: Request, terms: Terms) -> tuple[Job, bytes]:
     """The job and its body, ready for the queue; labels of the quick detectors travel with it from here on.
 
     Raises:
-        RequestError: unknown model name, or no target could ever take it.
+        RequestError: unknown model name, no target could ever take it, or it asks for a stream.
         RefusalError: policy lets it go nowhere.
     """
+    if request.is_stream:
+        raise no_stream()
     findings = privacy.inspect(request, site.look)
     decided = plan(site, request, findings)
     lost = decided.placement.lost
@@ -49,21 +52,39 @@ def accept(site: Site, request: Request, terms: Terms) -> tuple[Job, bytes]:
         raise refusal(site, decided)
     wanted = decided.candidates[0] if decided.candidates else None
     is_offline = wanted is not None and wanted.at is Place.CLOUD and wanted.condition.breaker == "open"
-    job = Job(
-        id=terms.id,
-        endpoint=request.endpoint,
+    job = msgspec.structs.replace(
+        _job(site, request, request.endpoint, terms),
         model=request.model,
+        labels=findings.labels,
+        reason=OFFLINE if is_offline else ASKED,
+    )
+    return job, request.body if findings.body is None else findings.body
+
+
+def unaccepted(site: Site, head: Head, endpoint: Endpoint, terms: Terms) -> Job:
+    """The job of a request that `accept` or `decode` refused: it will fail, and say why, in its turn."""
+    return msgspec.structs.replace(_job(site, head, endpoint, terms), reason=ASKED)
+
+
+def no_stream() -> RequestError:
+    """A job has one answer in one piece."""
+    return RequestError("request.stream", "stream: a job is answered in one piece; leave it out", param="stream")
+
+
+def _job(site: Site, asked: Request | Head, endpoint: Endpoint, terms: Terms) -> Job:
+    return Job(
+        id=terms.id,
+        endpoint=endpoint,
+        model="",
         created_at_ms=int(site.clock.wall_s() * 1e3),
         deadline_at_ms=terms.deadline_at_ms,
-        key=request.key,
-        labels=findings.labels,
-        wish=request.wish,
+        key=asked.key,
+        labels=asked.labels,
+        wish=asked.wish,
         priority=terms.priority,
         idempotency=terms.idempotency,
         batch=terms.batch,
         line=terms.line,
         custom_id=terms.custom_id,
         webhook=terms.webhook,
-        reason=OFFLINE if is_offline else ASKED,
     )
-    return job, request.body if findings.body is None else findings.body

@@ -13,7 +13,7 @@ from typing import Any, Final
 from ecotone.gateway.caller import CallerSide, header_lines
 from ecotone.gateway.corridor import HOT_PATHS, Corridor, log_defect
 from ecotone.gateway.routes import MethodError, Routes
-from ecotone.values import EcotoneError, Endpoint
+from ecotone.values import EcotoneError, Endpoint, RequestError
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -138,7 +138,7 @@ class App:
         upload = _Upload(self._corridor, caller, scope["headers"], receive)
         try:
             if endpoint is None:
-                await self._routes.serve(scope, upload.read, caller)
+                await self._routes.serve(scope, upload.read, upload.more, caller)
             else:
                 await self._admit(endpoint, upload, caller)
         except EcotoneError as error:
@@ -182,6 +182,7 @@ class _Upload:
         self._caller = caller
         self._receive = receive
         self._is_whole = False
+        self._streamed = 0
         self._expects = False
         is_chunked = False
         for name, value in headers:
@@ -208,6 +209,23 @@ class _Upload:
                 self._corridor.take(self._caller, len(chunk))
                 chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def more(self, bytes_max: int) -> bytes:
+        """The next piece of the body; `b""` at its end, and where the caller left. It is not held here.
+
+        Raises:
+            RequestError: the whole body is longer (413).
+        """
+        if (self.declared or 0) > bytes_max:
+            raise RequestError("request.too_large", f"The body is larger than {bytes_max} bytes.", status=413)
+        while not self._is_whole:
+            chunk = await self._more()
+            self._streamed += len(chunk)
+            if self._streamed > bytes_max:
+                raise RequestError("request.too_large", f"The body is larger than {bytes_max} bytes.", status=413)
+            if chunk:
+                return chunk
+        return b""
 
     async def discard(self) -> bool:
         """Throws away a small body that has come already. False where something is left unread."""

@@ -8,12 +8,13 @@ import random
 import re
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final
 
 from ecotone.gateway.caller import CallerSide
 from ecotone.gateway.doors import Doors
 from ecotone.gateway.limits import Limits
+from ecotone.gateway.work import Work, defer
 from ecotone.values import EcotoneError, Endpoint, RefusalError, Request, RequestError
 from ecotone.wire.request import Head, decode, mint_id, read_head
 
@@ -77,7 +78,7 @@ class Corridor:
             raise _no_room(f"{self.limits.in_flight_max} requests are under way here already.")
         self._counter += 1
         head = Head(
-            id=mint_id(int(self._wall_s() * 1e3), self._prefix, self._counter),
+            id=mint_id(self.now_ms(), self._prefix, self._counter),
             received_at_s=self._now_s(),
             # JSON's numbers are exact up to 53 bits.
             seed=self._dice.getrandbits(53),
@@ -134,16 +135,68 @@ class Corridor:
         if len(self._running) >= self.limits.in_flight_max:
             raise _no_room(f"{self.limits.in_flight_max} requests are under way here already.")
         request = decode(endpoint, body, head)
-        task = asyncio.get_running_loop().create_task(self._supervise(request, caller))
-        caller.task = task
-        self._running[task] = caller
-        task.add_done_callback(self._done)
+        if head.deferral is None or self.doors.work is None:
+            self._run(self._supervise(request, caller), caller)
+            return
+        caller.request = self.job_of(head.id)
+        deferring = defer(self.doors.work, request, head.deferral, caller, self.now_ms())
+        self._run(self._attend(deferring, caller), caller)
+
+    def attend(self, work: Coroutine[Any, Any, None], caller: CallerSide) -> None:
+        """Starts the task of an answer that takes its time.
+
+        Raises:
+            RefusalError: no room any more (503).
+        """
+        if len(self._running) >= self.limits.in_flight_max:
+            work.close()
+            raise _no_room(f"{self.limits.in_flight_max} requests are under way here already.")
+        self._run(self._attend(work, caller), caller)
+
+    # What the routes of jobs need.
+
+    def work(self) -> Work:
+        """The rooms behind jobs, files and batches.
+
+        Raises:
+            RequestError: this site has none.
+        """
+        if self.doors.work is None:
+            raise RequestError("request.path", "This site takes no work that may wait.", status=404)
+        return self.doors.work
+
+    def seen_by(self, key: str) -> str | None:
+        """Whose jobs a caller may see: those of one key; all (None) at a site without keys."""
+        return None if self.doors.check_key is None else key
+
+    def mint(self, kind: str) -> str:
+        """A new id, such as `file-...`."""
+        self._counter += 1
+        return kind + mint_id(self.now_ms(), self._prefix, self._counter).removeprefix("req")
+
+    @staticmethod
+    def job_of(request: str) -> str:
+        """The id of the job that a request becomes."""
+        return "job" + request.removeprefix("req")
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+        return int(self._wall_s() * 1e3)
+
+    def now_s(self) -> float:
+        """Monotonic seconds."""
+        return self._now_s()
 
     def refuse(self, caller: CallerSide, error: EcotoneError, extra: Sequence[tuple[str, str]] = ()) -> None:
         """Tells a caller that got no further than the door, and counts it."""
         if not caller.is_over:
             self.doors.refused(error.code)
             caller.end_with(error, extra)
+
+    def hush(self) -> None:
+        """Whoever waits for something to happen is told what there is: the site will stop."""
+        if self.doors.work is not None:
+            self.doors.work.news.close()
 
     def end_all(self) -> None:
         """Ends every answer under way: the site goes down now."""
@@ -156,6 +209,24 @@ class Corridor:
         """The error for a body over the limit."""
         words = f"The request body is larger than {self.limits.body_bytes_max} bytes."
         return RequestError("request.too_large", words, status=413)
+
+    def _run(self, work: Coroutine[Any, Any, None], caller: CallerSide) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        caller.task = task
+        self._running[task] = caller
+        task.add_done_callback(self._done)
+
+    async def _attend(self, work: Coroutine[Any, Any, None], caller: CallerSide) -> None:
+        """As `_supervise`, for what is no attempt at a target."""
+        try:
+            await work
+        except EcotoneError as error:
+            self.refuse(caller, error)
+        except Exception as error:  # noqa: BLE001 - outermost: a defect may cost one answer, never the gateway
+            log_defect(caller.request, error)
+        finally:
+            if not caller.is_over:
+                caller.end_with(EcotoneError("internal", "The gateway failed to answer; its log says more."))
 
     async def _supervise(self, request: Request, caller: CallerSide) -> None:
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ecotone.gateway.work import Work
 from ecotone.ports import Caller
 from ecotone.values import Request
 
@@ -32,6 +33,7 @@ class Doors(msgspec.Struct, frozen=True, kw_only=True):
         reload: Reads the configuration anew; may raise ConfigError, and the old one stays.
         check_key: Name of a secret's API key, or None; itself None at a site without keys.
         refused: Counts a request that was refused at the door, by error code.
+        work: Jobs, files and batches; None at a site without them, where `Prefer` is ignored.
     """
 
     serve: Serve
@@ -44,3 +46,4 @@ class Doors(msgspec.Struct, frozen=True, kw_only=True):
     reload: Callable[[], Awaitable[dict[str, Any]]]
     check_key: Callable[[str], str | None] | None = None
     refused: Callable[[str], None] = _counted
+    work: Work | None = None

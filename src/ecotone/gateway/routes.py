@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
+from ecotone.gateway.asking import Ask, Later, More, Read, Route, Told, json, read_query
+from ecotone.gateway.batch_routes import BatchRoutes
 from ecotone.gateway.caller import CallerSide
 from ecotone.gateway.corridor import HOT_PATHS, Corridor
+from ecotone.gateway.file_routes import FileRoutes
+from ecotone.gateway.job_routes import JobRoutes
 from ecotone.values import ConfigError, Endpoint, RequestError
 from ecotone.wire.request import decode
 
-JSON: Final = "application/json"
 PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
-
-Read = Callable[[], Awaitable[bytes]]
-
-
-class Ask(msgspec.Struct, frozen=True):
-    """One request as a route sees it.
-
-    Attributes:
-        rest: What follows the route's prefix in the path.
-        read: Reads the body, within the limits.
-    """
-
-    headers: list[tuple[bytes, bytes]]
-    rest: str
-    read: Read
-
-
-class Told(msgspec.Struct, frozen=True):
-    """An answer in one piece."""
-
-    body: bytes
-    status: int = 200
-    kind: str = JSON
-
-
-Route = Callable[[Ask], Awaitable[Told]]
 
 
 class Routes:
@@ -58,19 +33,24 @@ class Routes:
             "/admin/reload": {"POST": self._reload},
             **{path: {"POST": _served_before} for path in HOT_PATHS},
         }
-        self._below: Mapping[str, Mapping[str, Route]] = {
-            "/v1/models/": {"GET": self._model},
-            "/v1/explain/": {"GET": self._explain_past},
+        below: dict[str, Mapping[str, Route]] = {
+            "/v1/models/{id}": {"GET": self._model},
+            "/v1/explain/{id}": {"GET": self._explain_past},
         }
+        for more in (JobRoutes(corridor), FileRoutes(corridor), BatchRoutes(corridor)):
+            self._exact = {**self._exact, **more.exact}
+            below |= more.below
+        # The longest first: `/v1/jobs/{id}/cancel` before `/v1/jobs/{id}`.
+        self._below = {path: below[path] for path in sorted(below, key=len, reverse=True)}
 
-    async def serve(self, scope: Mapping[str, Any], read: Read, caller: CallerSide) -> None:
+    async def serve(self, scope: Mapping[str, Any], read: Read, more: More, caller: CallerSide) -> None:
         """Answers one request.
 
         Raises:
             EcotoneError: for the caller, who is to be told.
         """
         method, path = scope["method"], scope["path"]
-        self._guard(path, scope)
+        key = self._guard(path, scope)
         methods, rest = self._find(path)
         if methods is None:
             raise RequestError("request.path", self._no_such_path(path), status=404)
@@ -78,9 +58,13 @@ class Routes:
         if route is None:
             allowed = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))
             raise MethodError(method, allowed)
-        told = await route(Ask(scope["headers"], rest, read))
+        query = read_query(scope.get("query_string", b""))
+        told = await route(Ask(scope["headers"], rest, read, more, key, query))
         is_head = method == "HEAD"
-        caller.begin(told.status, [("content-type", told.kind)], is_stream=False, length=len(told.body))
+        if isinstance(told, Later):
+            self._corridor.attend(told.work(caller), caller)
+            return
+        caller.begin(told.status, [("content-type", told.kind), *told.headers], is_stream=False, length=len(told.body))
         if not is_head:
             caller.write(told.body)
         caller.finish()
@@ -89,40 +73,46 @@ class Routes:
         exact = self._exact.get(path)
         if exact is not None:
             return exact, ""
-        for prefix, methods in self._below.items():
-            if path.startswith(prefix) and len(path) > len(prefix):
-                return methods, path[len(prefix) :]
+        for template, methods in self._below.items():
+            prefix, _, suffix = template.partition("{id}")
+            rest = path[len(prefix) : len(path) - len(suffix)]
+            # Names of models have slashes in them, other ids have not.
+            if rest and path == prefix + rest + suffix and ("/" not in rest or prefix == "/v1/models/"):
+                return methods, rest
         return None, ""
 
-    def _guard(self, path: str, scope: Mapping[str, Any]) -> None:
-        """Keys: for `/v1`, if the site has any; for `/metrics` and `/admin`, unless the caller is on this machine.
+    def _guard(self, path: str, scope: Mapping[str, Any]) -> str:
+        """The name of the caller's key, which is asked for.
+
+        For `/v1`, if the site has any keys; for `/metrics` and `/admin`, unless the caller is on this machine.
 
         Raises:
             RequestError: 401, or 403 where a key could not help.
         """
         if path.startswith("/v1/") or path == "/v1":
-            self._corridor.authenticate(scope["headers"])
-        elif path == "/metrics" or path.startswith("/admin"):
+            return self._corridor.authenticate(scope["headers"])
+        if path == "/metrics" or path.startswith("/admin"):
             if _is_here(scope):
-                return
+                return ""
             if self._corridor.doors.check_key is None:
                 words = f"{path} is open to this machine only, since this site has no keys."
                 raise RequestError("auth.not_local", words, status=403)
-            self._corridor.authenticate(scope["headers"])
+            return self._corridor.authenticate(scope["headers"])
+        return ""
 
     def _no_such_path(self, path: str) -> str:
         shown = path if len(path) <= 100 else path[:100] + "…"
-        known = ", ".join([*self._exact, *(f"{prefix}ID" for prefix in self._below)])
+        known = ", ".join([*self._exact, *(template.replace("{id}", "ID") for template in self._below)])
         return f"There is no {shown} here. There are: {known}."
 
     async def _models(self, ask: Ask) -> Told:
-        return _json({"object": "list", "data": self._corridor.doors.models()})
+        return json({"object": "list", "data": self._corridor.doors.models()})
 
     async def _model(self, ask: Ask) -> Told:
         models = self._corridor.doors.models()
         for model in models:
             if model.get("id") == ask.rest:
-                return _json(model)
+                return json(model)
         known = ", ".join(str(model.get("id")) for model in models)
         raise RequestError(
             "model_not_found", f"The model {ask.rest!r} does not exist. There are: {known}.", status=404, param="model"
@@ -131,32 +121,32 @@ class Routes:
     async def _explain(self, ask: Ask) -> Told:
         head = self._corridor.admit(ask.headers, None)
         request = decode(Endpoint.CHAT, await ask.read(), head)
-        return _json(await self._corridor.doors.explain(request))
+        return json(await self._corridor.doors.explain(request))
 
     async def _explain_past(self, ask: Ask) -> Told:
         told = await self._corridor.doors.explain_past(ask.rest)
         if told is None:
             raise RequestError("request.id", "The ledger here knows no request of this id.", status=404, param="id")
-        return _json(told)
+        return json(told)
 
     async def _healthz(self, ask: Ask) -> Told:
-        return _json({"status": "ok"})
+        return json({"status": "ok"})
 
     async def _readyz(self, ask: Ask) -> Told:
         reasons = self._corridor.doors.not_ready()
         if reasons:
-            return _json({"status": "not ready", "reasons": reasons}, 503)
-        return _json({"status": "ready"})
+            return json({"status": "not ready", "reasons": reasons}, 503)
+        return json({"status": "ready"})
 
     async def _metrics(self, ask: Ask) -> Told:
         return Told(self._corridor.doors.metrics(), kind=PROMETHEUS)
 
     async def _status(self, ask: Ask) -> Told:
-        return _json(self._corridor.doors.status())
+        return json(self._corridor.doors.status())
 
     async def _reload(self, ask: Ask) -> Told:
         try:
-            return _json(await self._corridor.doors.reload())
+            return json(await self._corridor.doors.reload())
         except ConfigError as error:
             words = f"The configuration stays as it was. {'; '.join(error.problems)}"
             raise RequestError(error.code, words) from error
@@ -177,10 +167,6 @@ class MethodError(RequestError):
 async def _served_before(ask: Ask) -> Told:
     """The hot routes stand in the table for their names and methods only."""
     raise AssertionError("a hot route comes here only by a wrong method")
-
-
-def _json(value: Any, status: int = 200) -> Told:
-    return Told(msgspec.json.encode(value), status)
 
 
 _FORWARDING: Final = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"})

@@ -118,6 +118,7 @@ class Server:
         return self._lane(self._corridor, self._config, self._state)
 
     async def _drain(self, now: asyncio.Event, drain_s: float) -> None:
+        self._corridor.hush()
         for connection in list(self._state.connections):
             connection.shutdown()
         if drain_s > 0 and not now.is_set():

@@ -7,7 +7,7 @@ Source: RFC 7240 (2: list of preferences, the first of a name counts, what is ma
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ import msgspec
 
 from ecotone.values import PRIORITY_MAX, RequestError
 
-__all__ = ["DEADLINE_MS_MAX", "WAIT_S_MAX", "Deferral", "applied", "read_deferral", "read_webhook"]
+__all__ = ["DEADLINE_MS_MAX", "WAIT_S_MAX", "Deferral", "applied", "read_deferral", "read_priority", "read_webhook"]
 
 DEADLINE_MS: Final = 24 * 3600 * 1000
 DEADLINE_MS_MAX: Final = 30 * 24 * 3600 * 1000
@@ -25,7 +25,7 @@ IDEMPOTENCY_CHARS_MAX: Final = 255
 """Precedent: Stripe's API."""
 WEBHOOK_CHARS_MAX: Final = 2048
 
-_HEADERS: Final = (b"ecotone-deadline-ms", b"ecotone-priority", b"ecotone-webhook", b"idempotency-key")
+_HEADERS: Final = (b"ecotone-deadline-ms", b"ecotone-webhook", b"idempotency-key")
 _PREFERENCE: Final = re.compile(r'\s*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)\s*(?:=\s*("[^"]*"|[^\s;,"]*)\s*)?(;[^,]*)?(?:,|$)')
 
 
@@ -48,7 +48,7 @@ class Deferral(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     webhook: str = ""
 
 
-def read_deferral(own: Iterable[tuple[bytes, bytes]]) -> Deferral | None:
+def read_deferral(own: Sequence[tuple[bytes, bytes]]) -> Deferral | None:
     """What the headers ask of a job; None where they ask for an answer at once.
 
     Args:
@@ -72,7 +72,7 @@ def read_deferral(own: Iterable[tuple[bytes, bytes]]) -> Deferral | None:
         is_async="respond-async" in said,
         wait_s=wait_s,
         deadline_ms=_whole(others, b"ecotone-deadline-ms", (1, DEADLINE_MS_MAX), DEADLINE_MS),
-        priority=_whole(others, b"ecotone-priority", (0, PRIORITY_MAX), 5),
+        priority=read_priority(own, 5),
         idempotency=_idempotency(others.get(b"idempotency-key", "")),
         webhook=read_webhook(others.get(b"ecotone-webhook", "")),
     )
@@ -82,6 +82,16 @@ def applied(deferral: Deferral) -> str:
     """Value of `Preference-Applied` (RFC 7240, 3)."""
     words = ["respond-async"] if deferral.is_async else []
     return ", ".join([*words, f"wait={deferral.wait_s}"] if deferral.wait_s is not None else words)
+
+
+def read_priority(headers: Iterable[tuple[bytes, bytes]], default: int) -> int:
+    """What `Ecotone-Priority` says.
+
+    Raises:
+        RequestError: no priority.
+    """
+    said = {name: value.decode("latin-1").strip() for name, value in headers if name == b"ecotone-priority"}
+    return _whole(said, b"ecotone-priority", (0, PRIORITY_MAX), default)
 
 
 def read_webhook(value: str) -> str:
