@@ -241,5 +241,5 @@ def strings(node: object) -> Iterator[str]:
 
 
 def restored_strings(made: Masked, node: object) -> Iterator[str]:
-    """The same, each restored by itself."""
-    return (restored(made, text) for text in strings(node))
+    """The same, each restored by itself; after a sign, so that a text with a brace first is not taken for JSON."""
+    return (restored(made, f"= {text}")[2:] for text in strings(node))

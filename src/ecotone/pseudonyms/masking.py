@@ -186,7 +186,7 @@ class _Work:
 
     def _row(self, at: int, span: Span) -> Row:
         segment = self._segments[at]
-        value = segment.text[span.start : span.end]
+        value = span.value or segment.text[span.start : span.end]
         if not segment.is_number:
             return self.vault.row(value, span.label, span.kind)
         if value != segment.text:

@@ -20,12 +20,17 @@ SHORT_CHARS: Final = 3
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
-    """A piece of a segment's text that is replaced."""
+    """A piece of a segment's text that is replaced.
+
+    Attributes:
+        value: What it stands for, where that is written in escapes; else empty: it is what stands there.
+    """
 
     start: int
     end: int
     label: str
     kind: str
+    value: str = ""
 
 
 def merge(spans: Iterable[Span]) -> list[Span]:
@@ -74,8 +79,10 @@ class Taint:
             if start < past or not _is_apart(seen.text, start, end, row):
                 continue
             begin, stop = seen.begin(start), seen.end(end)
-            if _is_meant(row, text[begin:stop]):
-                found.append(Span(begin, stop, row.label, row.kind))
+            written = text[begin:stop]
+            if _is_meant(row, written):
+                value = row.original if "\\" in written and "\\" not in row.original else ""
+                found.append(Span(begin, stop, row.label, row.kind, value))
                 past = end
         return found
 
