@@ -30,7 +30,7 @@ def delete_step(
 
 
 def _shrink(connection: sqlite3.Connection) -> None:
-    """Gives pages that are no longer used back to the disk, one a call: `sqlite3` steps through this pragma only once."""
+    """Gives unused pages back to the disk, one a call: Python's `sqlite3` steps through this pragma only once."""
     unused = connection.execute("PRAGMA freelist_count").fetchone()[0]
     for _ in range(min(unused, _PAGES)):
         connection.execute("PRAGMA incremental_vacuum(1)")
