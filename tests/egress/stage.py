@@ -24,7 +24,7 @@ from tests.egress.cloud import Cloud
 from tests.egress.conversations import Conversation
 from tests.faults.test_network import CLOUD_IP, Link, Names
 
-TOTAL: Final = int(os.environ.get("ECOTONE_EGRESS_CONVERSATIONS", "400"))
+TOTAL: Final = int(os.environ.get("ECOTONE_EGRESS_CONVERSATIONS", "240"))
 """Conversations of the whole suite; its scenes share them."""
 SEED: Final = int(os.environ.get("ECOTONE_EGRESS_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
 CALLERS: Final = 6
