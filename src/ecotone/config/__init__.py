@@ -15,6 +15,7 @@ from ecotone.config.tree import (
     Budgets,
     Config,
     Engines,
+    Jobs,
     Limits,
     LocalTarget,
     Model,
@@ -24,7 +25,7 @@ from ecotone.config.tree import (
 )
 
 __all__ = [
-    "Breaker", "Budgets", "Config", "Engines", "Limits", "LocalTarget", "Model", "Privacy", "Rule", "Target",
+    "Breaker", "Budgets", "Config", "Engines", "Jobs", "Limits", "LocalTarget", "Model", "Privacy", "Rule", "Target",
     "Timeouts", "UrlTarget", "built_in", "json_schema", "model_names", "notes", "overlay", "parse",
     "reference_markdown", "render", "secrets",
 ]  # fmt: skip

@@ -29,6 +29,9 @@ def references(config: Config) -> dict[str, str]:
         for header, value in target.headers.items():
             if is_readable(value):
                 found[join(f"{path}.headers", header)] = value
+    for name, given in (("key", config.jobs.key), ("webhook_secret", config.jobs.webhook_secret)):
+        if given is not None:
+            found[join("jobs", name)] = given
     for name, reference in config.keys.items():
         found[join("keys", name)] = reference
     return found

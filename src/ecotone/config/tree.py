@@ -278,6 +278,42 @@ class Ledger(Section, frozen=True, kw_only=True):
     ] = None
 
 
+class Jobs(Section, frozen=True, kw_only=True):
+    """Work that may wait: jobs, callers' files and batches."""
+
+    concurrent: Annotated[int, Meta(ge=1, le=256, description="Jobs under way at a time.")] = 2
+    keep_days: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=3650,
+            description="Jobs that ended this long ago are removed with what they asked and how they were answered.",
+        ),
+    ] = 7.0
+    disk_mb_max: Annotated[
+        int, Meta(ge=16, le=1 << 24, description="Room on the disk, MiB; over it nothing new is taken (507).")
+    ] = 4096
+    free_mb_min: Annotated[
+        int,
+        Meta(ge=0, le=1 << 24, description="What stays free on the disk, MiB; below it nothing new is taken (507)."),
+    ] = 256
+    file_mb_max: Annotated[int, Meta(ge=1, le=1 << 20, description="Largest file of a caller, MiB; more is 413.")] = 200
+    key: Annotated[
+        Secret | None,
+        Meta(
+            description="Key under which all this is encrypted at rest, by reference: 32 bytes as 64 hex digits or "
+            "base64. Default: the file `store.key` in the store, made at the first start."
+        ),
+    ] = None
+    webhook_secret: Annotated[
+        Secret | None,
+        Meta(
+            description="What signs notices to `Ecotone-Webhook`, by reference. Default: the file `webhook.secret` in "
+            "the store, made at the first start."
+        ),
+    ] = None
+
+
 class Hedging(Section, frozen=True, kw_only=True):
     """Company for a target that is slower than itself."""
 
@@ -423,6 +459,7 @@ class Config(Section, frozen=True, kw_only=True):
             description="API keys of callers by name: `env:NAME`, `file:PATH` or `sha256:HEX`. Default: none is needed."
         ),
     ] = field(default_factory=dict)
+    jobs: Annotated[Jobs, Meta(description="Work that may wait: jobs, files and batches.")] = Jobs()
     hedging: Annotated[Hedging, Meta(description="When a second target is started beside a slow one.")] = Hedging()
     hub: Annotated[
         Hub | None,

@@ -11,24 +11,30 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from ecotone.flow.accepting import no_stream
+from ecotone.flow.prospects import facts, is_cloud_down, is_edge_idle, is_in_the_way
 from ecotone.flow.serving import serve
 from ecotone.flow.site import ModelName, Site
-from ecotone.jobs import Backoff, Chances, Expire, Facts, Patience, Run, Wait, decide, pause_ms
+from ecotone.jobs import Backoff, Expire, Patience, Run, Wait, decide, pause_ms
 from ecotone.jobs.dispatch import ASKED, OFFLINE
 from ecotone.jobs.order import Dice
-from ecotone.policy import constrain
 from ecotone.ports import Queue
-from ecotone.values import EcotoneError, Egress, Findings, Mode, Outcome, Place, Request, RequestError, Wish
+from ecotone.values import EcotoneError, Outcome, Place, Request, RequestError
 from ecotone.values.job import Ending, Job, JobState, Leased
 from ecotone.wire.errors import encode_error
 from ecotone.wire.request import Head, decode, mint_id
 
 LOOK_EVERY_S: Final = 0.2
 GIVE_WAY_EVERY_S: Final = 0.05
+EXPIRE_EVERY_S: Final = 1.0
+STAYS_MAX: Final = 10_000
+"""So many jobs are remembered to be none for the cloud."""
+RETRY: Final = "deferred.retry"
+LOST: Final = "failed.attempts"
 DUE_MAX: Final = 64
 """So many jobs are looked at in one round."""
 
@@ -53,13 +59,6 @@ class Drains(msgspec.Struct, frozen=True):
     backoff: Backoff = Backoff()
 
 
-class Ended(msgspec.Struct, frozen=True):
-    """What is told of a job that has ended, to whoever waits for it (batches, webhooks)."""
-
-    job: Job
-    ending: Ending
-
-
 class Drain:
     """The worker on one queue."""
 
@@ -69,123 +68,106 @@ class Drain:
         queue: Queue,
         dice: Dice,
         *,
-        drains: Drains | None = None,
-        ended: Callable[[Ended], object] | None = None,
+        drains: Callable[[], Drains] = Drains,
     ) -> None:
         """Args:
         current: Gives the site as it is now; a reload replaces it.
         dice: For jitter.
-        ended: Told of each job that ended here.
+        drains: How to work now.
         """
         self._current = current
         self._queue = queue
         self._dice = dice
-        self._drains = drains or Drains()
-        self._ended = ended
+        self._settings = drains
         self._running: dict[str, _Work] = {}
+        self._stays: dict[str, None] = {}
         self._counter = 0
+        self._wake = asyncio.Event()
+        self._expire_at_s = 0.0
         self._was_down = False
+        self._was_idle = False
+
+    def stir(self) -> None:
+        """There is something new: look at once."""
+        self._wake.set()
 
     async def forever(self) -> None:
         """Until cancelled; jobs under way are then left to the next start, which finds their leases lapsed."""
         async with asyncio.TaskGroup() as group:
             while True:
+                self._wake.clear()
                 # A store that refuses is tried again at the next look; nothing that was accepted is lost meanwhile.
                 with contextlib.suppress(EcotoneError):
                     await self._look(group)
-                await asyncio.sleep(LOOK_EVERY_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY_S):
+                        await self._wake.wait()
 
     async def _look(self, group: asyncio.TaskGroup) -> None:
         """One round: what has expired, what was put off and is possible again, what may begin."""
         site, queue = self._current(), self._queue
-        waiting = queue.status().states.get(JobState.WAITING, 0)
-        now_ms = self._now_ms()
-        if waiting or queue.status().states.get(JobState.RUNNING, 0) > len(self._running):
-            await queue.expire_due(now_ms=now_ms)
-        if not waiting:
+        await self._expire(site)
+        if not queue.status().states.get(JobState.WAITING, 0):
             return
-        is_down = any(_is_open(site, name) for name, target in site.targets.items() if target.spec.at is Place.CLOUD)
-        if self._was_down and not is_down:
-            await queue.hasten(OFFLINE)
-        self._was_down = is_down
-        if self._is_edge_idle(site):
-            await queue.hasten(ASKED)
-        room = self._drains.concurrent - len(self._running)
+        await self._hasten(site)
+        room = self._settings().concurrent - len(self._running)
         if room <= 0:
             return
-        for job in await queue.due(DUE_MAX, now_ms=now_ms):
+        for job in await queue.due(DUE_MAX, now_ms=self._now_ms()):
             if room <= 0:
                 return
             room -= await self._consider(site, job, group)
 
+    async def _expire(self, site: Site) -> None:
+        """Ends what is late, and takes back what a holder let lapse; not in every round, it costs a transaction."""
+        states = self._queue.status().states
+        now_s = site.clock.now_s()
+        is_any = states.get(JobState.WAITING, 0) or states.get(JobState.RUNNING, 0) > len(self._running)
+        if is_any and now_s >= self._expire_at_s:
+            self._expire_at_s = now_s + EXPIRE_EVERY_S
+            await self._queue.expire_due(now_ms=self._now_ms())
+
+    async def _hasten(self, site: Site) -> None:
+        """What was put off until something changes is due now, if that has changed."""
+        is_down, is_idle = is_cloud_down(site), is_edge_idle(site, self._mine())
+        if self._was_down and not is_down:
+            await self._queue.hasten(OFFLINE)
+        if is_idle and not self._was_idle:
+            await self._queue.hasten(ASKED)
+            await self._queue.hasten(OFFLINE)
+        self._was_down, self._was_idle = is_down, is_idle
+
     async def _consider(self, site: Site, job: Job, group: asyncio.TaskGroup) -> int:
         """Begins a job (1), puts it off or ends it (0)."""
-        now_ms = self._now_ms()
-        said = decide(self._facts(site, job, now_ms), self._drains.patience)
+        now_ms, settings = self._now_ms(), self._settings()
+        known = facts(site, job, stays=job.id in self._stays, mine=self._mine(), now_ms=now_ms)
+        said = decide(known, settings.patience)
         if isinstance(said, Wait):
             await self._queue.defer([job.id], not_before_ms=said.until_ms, reason=said.reason)
+            if said.reason == ASKED:
+                # The edge may be idle again before the next look.
+                self._was_idle = False
             return 0
-        lease_ms = int(self._drains.lease_s * 1e3)
-        for leased in await self._queue.lease(1, now_ms=now_ms, lease_ms=lease_ms, ids=[job.id]):
+        for leased in await self._queue.lease(1, now_ms=now_ms, lease_ms=int(settings.lease_s * 1e3), ids=[job.id]):
             if isinstance(said, Expire):
                 await self._end(leased, _refused(JobState.EXPIRED, said.reason, "It could not end by its deadline."))
                 return 0
+            if leased.job.attempts > settings.backoff.attempts_max:
+                await self._end(leased, _refused(JobState.FAILED, LOST, "Whoever worked on it ended, too often."))
+                return 0
             work = self._running[job.id] = _Work(leased, said)
             task = group.create_task(self._work(work))
-            task.add_done_callback(lambda _: self._running.pop(job.id, None))
+            task.add_done_callback(lambda _: self._done(job.id))
             return 1
         return 0
 
-    # What is known of a job without its content.
+    def _done(self, job: str) -> None:
+        self._running.pop(job, None)
+        self.stir()
 
-    def _facts(self, site: Site, job: Job, now_ms: int) -> Facts:
-        name = site.names.get(job.model)
-        names = name.targets if name is not None else ()
-        mode = name.mode if name is not None else Mode.AUTO
-        is_cloud_wanted = job.wish is Wish.CLOUD or mode in (Mode.CLOUD, Mode.SHADOW)
-        return Facts(
-            now_ms=now_ms,
-            deadline_at_ms=job.deadline_at_ms,
-            edge=self._chances(site, job, [one for one in names if site.targets[one].spec.at is Place.EDGE]),
-            cloud=self._chances(site, job, [one for one in names if site.targets[one].spec.at is Place.CLOUD]),
-            is_edge_last=is_cloud_wanted,
-        )
-
-    def _chances(self, site: Site, job: Job, names: Sequence[str]) -> Chances:
-        """What the targets of one place offer, the best of each."""
-        permitted = [name for name in names if self._is_permitted(site, job, name)]
-        estimates = [
-            site.speeds.predict(
-                name, prompt_tokens=256, output_tokens_max=None, price=site.targets[name].spec.price, queue=(0, 0, 1)
-            )
-            for name in permitted
-        ]
-        p50_s = min((one.total_s_p50 for one in estimates if one.total_s_p50 is not None), default=0.0)
-        p95_s = min((one.total_s_p95 for one in estimates if one.total_s_p95 is not None), default=0.0)
-        is_free = any(self._is_free(site, name) for name in permitted)
-        return Chances(bool(permitted), is_free, p50_s * 1e3, p95_s * 1e3)
-
-    @staticmethod
-    def _is_permitted(site: Site, job: Job, name: str) -> bool:
-        spec = site.targets[name].spec
-        if spec.at is Place.EDGE:
-            return job.endpoint.value in spec.endpoints
-        limit = constrain(site.policy, Findings(job.labels), spec, key=job.key, model=job.model)
-        is_held = site.is_cloud_off or job.wish is Wish.EDGE or limit.egress is Egress.NEVER
-        return not is_held and job.endpoint.value in spec.endpoints
-
-    def _is_free(self, site: Site, name: str) -> bool:
-        if _is_open(site, name):
-            return False
-        active, waiting = site.targets[name].load()
-        if site.targets[name].spec.at is Place.EDGE:
-            mine = sum(work.at is Place.EDGE for work in self._running.values())
-            return active <= mine and not waiting
-        usd_left, bytes_left = site.spend.left(site.budgets)
-        return active < site.targets[name].spec.slots and (usd_left is None or usd_left > 0) and bytes_left != 0
-
-    def _is_edge_idle(self, site: Site) -> bool:
-        return any(self._is_free(site, name) for name, target in site.targets.items() if target.spec.at is Place.EDGE)
+    def _mine(self) -> int:
+        """Jobs under way that may be at the edge."""
+        return sum(work.at is not Place.CLOUD for work in self._running.values())
 
     # One job.
 
@@ -195,7 +177,7 @@ class Drain:
         keeping = asyncio.ensure_future(self._keep(work, site))
         try:
             request = self._request(leased, site)
-            caller = Caller(self._drains.answer_bytes_max)
+            caller = Caller(self._settings().answer_bytes_max)
             work.serving = asyncio.ensure_future(serve(request, caller, _only(site, leased.job.model, work.run.at)))
             outcome = await work.serving
             await self._judge(work, outcome, caller)
@@ -211,7 +193,7 @@ class Drain:
                 raise
         except Exception:  # noqa: BLE001 - a supervisor: a defect costs a job one of its attempts, never the site
             with contextlib.suppress(EcotoneError):
-                await self._back(leased, ASKED, pause=self._drains.backoff.first_ms, is_attempt=True)
+                await self._back(leased, RETRY, pause=self._settings().backoff.first_ms, is_attempt=True)
         finally:
             keeping.cancel()
             if work.serving is not None:
@@ -232,16 +214,18 @@ class Drain:
             labels=job.labels,
         )
         request = decode(job.endpoint, leased.body, head)
+        if request.is_stream:
+            raise no_stream()
         site.journal.note("job", {"job": job.id, "request": request.id, "attempt": job.attempts, "batch": job.batch})
         return request
 
     async def _keep(self, work: _Work, site: Site) -> None:
         """Keeps the lease, and gives way to whoever waits for the edge."""
-        lease_s = self._drains.lease_s
+        lease_s = self._settings().lease_s
         renew_at_s = site.clock.now_s() + lease_s / 3
         while True:
             await asyncio.sleep(GIVE_WAY_EVERY_S)
-            if not work.run.is_urgent and self._is_in_the_way(site, work):
+            if not work.run.is_urgent and self._is_in_the_way(work):
                 work.gave_way = True
             elif site.clock.now_s() >= renew_at_s:
                 renew_at_s = site.clock.now_s() + lease_s / 3
@@ -253,16 +237,9 @@ class Drain:
                 work.serving.cancel()
                 return
 
-    def _is_in_the_way(self, site: Site, work: _Work) -> bool:
-        """Whether somebody waits at a target at the edge that jobs of ours occupy."""
-        if work.at is Place.CLOUD:
-            return False
-        name = site.names.get(work.leased.job.model)
-        return any(
-            site.targets[one].load()[1] > 0
-            for one in (name.targets if name is not None else ())
-            if site.targets[one].spec.at is Place.EDGE
-        )
+    def _is_in_the_way(self, work: _Work) -> bool:
+        """Whether somebody waits for the edge that this job may occupy."""
+        return work.at is not Place.CLOUD and is_in_the_way(self._current(), work.leased.job.model, self._mine())
 
     async def _judge(self, work: _Work, outcome: Outcome, caller: Caller) -> None:
         """What an attempt's end means for the job."""
@@ -279,21 +256,30 @@ class Drain:
             )
             await self._end(leased, ending)
             return
+        if outcome.reason in LASTING and work.at is Place.CLOUD:
+            # The dear detectors saw what the quick ones had not: it is no job for the cloud.
+            self._keep_here(leased.job.id)
+            await self._back(leased, ASKED, pause=0, is_attempt=False)
+            return
         is_retried = outcome.ending in RETRIED_ENDINGS or status in RETRIED_STATUSES
-        pause = pause_ms(leased.job.attempts, self._drains.backoff, self._dice) if is_retried else None
+        pause = pause_ms(leased.job.attempts, self._settings().backoff, self._dice) if is_retried else None
         if pause is not None and self._now_ms() + pause < leased.job.deadline_at_ms:
-            is_offline = work.run.at is Place.CLOUD
-            await self._back(leased, OFFLINE if is_offline else ASKED, pause=pause, is_attempt=True)
+            is_offline = is_cloud_down(self._current())
+            await self._back(leased, OFFLINE if is_offline else RETRY, pause=pause, is_attempt=True)
             return
         state = JobState.REFUSED if outcome.reason in LASTING else JobState.FAILED
         if is_retried and outcome.ending == "deadline":
             state = JobState.EXPIRED
         await self._end(leased, Ending(state=state, status=status or 502, reason=outcome.reason, body=body))
 
+    def _keep_here(self, job: str) -> None:
+        self._stays[job] = None
+        if len(self._stays) > STAYS_MAX:
+            del self._stays[next(iter(self._stays))]
+
     async def _end(self, leased: Leased, ending: Ending) -> None:
-        has_ended = await self._queue.settle(leased.token, ending, now_ms=self._now_ms())
-        if has_ended and self._ended is not None:
-            self._ended(Ended(leased.job, ending))
+        self._stays.pop(leased.job.id, None)
+        await self._queue.settle(leased.token, ending, now_ms=self._now_ms())
 
     async def _back(self, leased: Leased, reason: str, *, pause: int, is_attempt: bool) -> None:
         now_ms = self._now_ms()
@@ -370,11 +356,6 @@ def _only(site: Site, model: str, at: Place | None) -> Site:
     return dataclasses.replace(site, names=names)
 
 
-def _is_open(site: Site, name: str) -> bool:
-    condition = site.breakers[name].condition(site.clock.now_s(), in_flight=0, waiting=0)
-    return condition.breaker == "open"
-
-
 def _refused(state: JobState, reason: str, words: str) -> Ending:
     error = RequestError(reason, words, status=504)
     return Ending(state=state, status=504, reason=reason, body=encode_error(error))
@@ -382,8 +363,3 @@ def _refused(state: JobState, reason: str, words: str) -> Ending:
 
 def _ending(state: JobState, error: EcotoneError) -> Ending:
     return Ending(state=state, status=error.status, reason=f"refused.{error.code}", body=encode_error(error))
-
-
-def ended_view(job: Job) -> dict[str, Any]:
-    """A job as callers see it."""
-    return {name: value for name, value in msgspec.to_builtins(job).items() if name not in ("key", "idempotency")}

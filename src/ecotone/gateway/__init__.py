@@ -7,5 +7,6 @@ from ecotone.gateway.corridor import Corridor
 from ecotone.gateway.doors import Doors, Serve
 from ecotone.gateway.limits import Limits
 from ecotone.gateway.server import Server, listen
+from ecotone.gateway.work import Work
 
-__all__ = ["Corridor", "Doors", "Limits", "Serve", "Server", "listen"]
+__all__ = ["Corridor", "Doors", "Limits", "Serve", "Server", "Work", "listen"]

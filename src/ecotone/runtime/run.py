@@ -22,6 +22,7 @@ from ecotone.runtime.inspecting import Inspecting
 from ecotone.runtime.local import Local, fetch, missing
 from ecotone.runtime.memory import Memory
 from ecotone.runtime.running import Parts, Running
+from ecotone.runtime.working import Working
 from ecotone.store import Ledger, LedgerLimits, State
 from ecotone.store.disk import Disk
 from ecotone.store.keys import digest_key
@@ -100,13 +101,17 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
         guard = Guard(_refused, commands=COMMANDS)
         clock = LoopClock(asyncio.get_running_loop())
         secret = hmac.digest(digest_key(store, Disk()), b"surrogates", "sha256")
-        parts = Parts(clock, ledger, metrics, memory, local, inspecting, guard, secret)
+        working = Working.open(inputs, config, store, state)
+        parts = Parts(clock, ledger, metrics, memory, local, inspecting, guard, secret, working)
         try:
             running = Running(inputs, config, parts)
+            working.begin(lambda: running.site, lambda: running.config, running.premises)
+            working.note(ledger)
             await inspecting.settle()
             await _serve(inputs, running, parts)
             running.close()
         finally:
+            await working.close()
             await inspecting.close()
             await local.close()
         with contextlib.suppress(EcotoneError):
@@ -131,12 +136,14 @@ async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:
     parts.metrics.watch("ecotone_in_flight", lambda: corridor.in_flight)
     parts.metrics.watch("ecotone_connections", lambda: server.connections)
     parts.metrics.watch("ecotone_breaker_state", running.breaker_states)
+    parts.metrics.watch("ecotone_jobs", parts.working.states)
     async with asyncio.TaskGroup() as group:
         background = [
             group.create_task(flow.probe_forever(lambda: running.site)),
             group.create_task(reloading.watch_file()),
             group.create_task(_save_forever(parts.memory)),
             group.create_task(parts.local.live()),
+            group.create_task(parts.working.live()),
             group.create_task(_drain_logs_forever()),
         ]
         serving = group.create_task(server.serve_until(stop, now=now, drain_s=config.timeouts.drain_s, started=started))
@@ -214,6 +221,7 @@ def _doors(
         reload=reload or running.reload,
         check_key=running.keys.check if len(running.keys) else None,
         refused=parts.metrics.refused,
+        work=parts.working.work(running.config),
     )
 
 

@@ -20,6 +20,7 @@ from ecotone.runtime.inputs import Inputs
 from ecotone.runtime.inspecting import Inspecting
 from ecotone.runtime.local import Local
 from ecotone.runtime.memory import Memory
+from ecotone.runtime.working import Working
 from ecotone.store import Ledger
 from ecotone.telemetry import BREAKER, Metrics
 from ecotone.upstreams import EgressDoor, Guard, PremisesDoor, Resolver
@@ -27,6 +28,7 @@ from ecotone.values import ConfigError, Place, Request
 
 OWNER: Final = "ecotone"
 FIXED: Final = ("site", "listen", "store", "ledger", "limits", "fast_lane", "log")
+FIXED_JOBS: Final = ("disk_mb_max", "free_mb_min", "file_mb_max", "key", "webhook_secret")
 """Sections that a running site does not change; a reload says so."""
 
 
@@ -41,6 +43,7 @@ class Parts(msgspec.Struct, frozen=True):
     inspecting: Inspecting
     guard: Guard
     surrogate_secret: bytes
+    working: Working
 
 
 class Running:
@@ -95,6 +98,8 @@ class Running:
             await self._parts.inspecting.settle()
             return {"reloaded": False, "message": "nothing changed"}
         fixed = [name for name in FIXED if getattr(config, name) != getattr(self.config, name)]
+        jobs, old = config.jobs, self.config.jobs
+        fixed += [f"jobs.{name}" for name in FIXED_JOBS if getattr(jobs, name) != getattr(old, name)]
         self.config, self.keys, self.site = config, keys, site
         self._reloads += 1
         self._note_config("reloaded")
@@ -104,6 +109,11 @@ class Running:
         await self._parts.local.settle(config)
         await self._parts.inspecting.settle()
         return {"reloaded": True, "message": self._last_reload}
+
+    @property
+    def premises(self) -> PremisesDoor:
+        """The door to what is on the premises."""
+        return self._doors[1]
 
     def models(self) -> list[dict[str, Any]]:
         """`GET /v1/models`: the names that applications may ask for."""
@@ -142,6 +152,7 @@ class Running:
             if breaker.state != "closed":
                 found.append(f"{name}: breaker {breaker.state} after {breaker.last_failure}")
         found += [f"detector {missing}: what it should look at stays" for missing in self.site.look.missing]
+        found += self._parts.working.troubles()
         return [*found, *self._parts.inspecting.troubles(), *self._parts.local.troubles()]
 
     def status(self) -> dict[str, Any]:
@@ -174,6 +185,7 @@ class Running:
                 "egress_bytes": site.spend.egress_bytes,
                 "egress_bytes_left": bytes_left,
             },
+            "jobs": self._parts.working.status(),
             "ledger": self._ledger_status(),
             "troubles": self.troubles(),
         }

@@ -87,6 +87,7 @@ METRICS: Final[dict[str, Metric]] = {
         "gauge", ("kind",), "What in this process, besides the doors, wanted to reach the network and was refused."
     ),
     "ecotone_breaker_state": Metric("gauge", ("target",), "A target's breaker: 0 closed, 1 half-open, 2 open."),
+    "ecotone_jobs": Metric("gauge", ("state",), "Jobs by state; ended ones as long as they are kept."),
     "ecotone_in_flight": Metric("gauge", (), "Requests being served."),
     "ecotone_connections": Metric("gauge", (), "Open connections of callers."),
 }

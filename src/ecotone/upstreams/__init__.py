@@ -9,6 +9,7 @@ from ecotone.upstreams.guard import Guard, GuardError
 from ecotone.upstreams.origin import Upstream
 from ecotone.upstreams.premises import PremisesDoor
 from ecotone.upstreams.target import Options, UrlTarget
+from ecotone.upstreams.webhook import Webhooks, check_url
 from ecotone.upstreams.worker import WorkerChannel
 
 __all__ = [
@@ -20,5 +21,7 @@ __all__ = [
     "Resolver",
     "Upstream",
     "UrlTarget",
+    "Webhooks",
     "WorkerChannel",
+    "check_url",
 ]

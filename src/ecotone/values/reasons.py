@@ -39,6 +39,14 @@ REASONS: Final[dict[str, str]] = {
 """Reason codes of a placement, with their meaning. `fallback.<failure>` and `refused.<why>` are built from
 `TARGET_FAILURES` and `OBSTACLES`."""
 
+DEFERRALS: Final[dict[str, str]] = {
+    "deferred.asked": "the caller asked for an answer later; the job waits for its turn",
+    "deferred.offline": "the job waits for the cloud, which cannot be reached now",
+    "deferred.retry": "an attempt failed, and the job is tried again after a pause",
+    "failed.attempts": "the job was begun as often as it may be, and whoever worked on it ended each time",
+}
+"""Why a job waits, or ended without an answer of its own; else a job has the reason of its last attempt."""
+
 OBSTACLES: Final[dict[str, str]] = {
     "policy": "policy does not let this request go there",
     "no_cloud": "ECOTONE_NO_CLOUD=1 keeps everything at the site",

@@ -193,7 +193,7 @@ def test_a_reload_that_fails_says_every_problem() -> None:
     async def scenario() -> None:
         scope = {"method": "POST", "path": "/admin/reload", "headers": [], "client": ("127.0.0.1", 1)}
         with pytest.raises(RequestError) as caught:
-            await Routes(corridor()).serve(scope, none, Recorder())  # type: ignore[arg-type]
+            await Routes(corridor()).serve(scope, none, none, Recorder())  # type: ignore[arg-type]
         assert caught.value.status == 400
         assert "targets.a: no; listen: no" in caught.value.message
 

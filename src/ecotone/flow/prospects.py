@@ -1,0 +1,107 @@
+"""What the places of a site offer a job that waits, as far as can be told without its content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ecotone.flow.site import Site
+from ecotone.jobs import Chances, Facts
+from ecotone.policy import constrain
+from ecotone.values import Egress, Findings, Job, Mode, Place, Wish
+
+TOKENS: Final = 256
+"""Length of prompt that a prediction is made for: what a job asks is sealed while it waits."""
+
+
+def facts(site: Site, job: Job, *, stays: bool, mine: int, now_ms: int) -> Facts:
+    """All that `jobs.decide` reads.
+
+    Args:
+        stays: An attempt showed that policy lets it go to no cloud target.
+        mine: Jobs under way at the edge.
+    """
+    name = site.names.get(job.model)
+    names = name.targets if name is not None else ()
+    mode = name.mode if name is not None else Mode.AUTO
+    edge = [one for one in _at(site, names, Place.EDGE) if _serves(site, job, one)]
+    cloud = [one for one in _at(site, names, Place.CLOUD) if not stays and _may(site, job, one)]
+    return Facts(
+        now_ms=now_ms,
+        deadline_at_ms=job.deadline_at_ms,
+        edge=_chances(site, edge, mine),
+        cloud=_chances(site, cloud, mine),
+        is_edge_last=job.wish is Wish.CLOUD or mode in (Mode.CLOUD, Mode.SHADOW),
+    )
+
+
+def is_edge_idle(site: Site, mine: int) -> bool:
+    """Whether any target at the edge serves nobody but jobs."""
+    return any(is_free(site, name, mine) for name in _at(site, tuple(site.targets), Place.EDGE))
+
+
+def is_cloud_down(site: Site) -> bool:
+    """Whether any cloud target cannot be reached."""
+    return any(is_open(site, name) for name in _at(site, tuple(site.targets), Place.CLOUD))
+
+
+def is_in_the_way(site: Site, model: str, mine: int) -> bool:
+    """Whether somebody waits, or the next one would have to, at a target of the edge that jobs occupy.
+
+    A server elsewhere does not tell who waits there: then it is full, and not with jobs alone.
+    """
+    name = site.names.get(model)
+    for one in _at(site, name.targets if name is not None else (), Place.EDGE):
+        target = site.targets[one]
+        active, waiting = target.load()
+        if waiting or (active > mine and active >= target.spec.slots + target.spec.queue_max):
+            return True
+    return False
+
+
+def is_free(site: Site, name: str, mine: int) -> bool:
+    """Whether a job would be served there now without harm to others."""
+    if is_open(site, name):
+        return False
+    spec = site.targets[name].spec
+    active, waiting = site.targets[name].load()
+    if spec.at is Place.EDGE:
+        return active <= mine and not waiting
+    usd_left, bytes_left = site.spend.left(site.budgets)
+    return active < spec.slots and (usd_left is None or usd_left > 0) and (bytes_left is None or bytes_left > 0)
+
+
+def is_open(site: Site, name: str) -> bool:
+    """Whether a target counts as unreachable."""
+    condition = site.breakers[name].condition(site.clock.now_s(), in_flight=0, waiting=0)
+    return condition.breaker == "open"
+
+
+def _at(site: Site, names: Sequence[str], place: Place) -> list[str]:
+    return [name for name in names if site.targets[name].spec.at is place]
+
+
+def _serves(site: Site, job: Job, name: str) -> bool:
+    return job.endpoint.value in site.targets[name].spec.endpoints
+
+
+def _may(site: Site, job: Job, name: str) -> bool:
+    """Whether a job may go to a cloud target, by the labels that are known of it."""
+    if site.is_cloud_off or job.wish is Wish.EDGE or not _serves(site, job, name):
+        return False
+    limit = constrain(site.policy, Findings(job.labels), site.targets[name].spec, key=job.key, model=job.model)
+    return limit.egress is not Egress.NEVER
+
+
+def _chances(site: Site, permitted: Sequence[str], mine: int) -> Chances:
+    """What the targets of one place offer, the best of each."""
+    estimates = [
+        site.speeds.predict(
+            name, prompt_tokens=TOKENS, output_tokens_max=None, price=site.targets[name].spec.price, queue=(0, 0, 1)
+        )
+        for name in permitted
+    ]
+    p50_s = min((one.total_s_p50 for one in estimates if one.total_s_p50 is not None), default=0.0)
+    p95_s = min((one.total_s_p95 for one in estimates if one.total_s_p95 is not None), default=0.0)
+    is_any_free = any(is_free(site, name, mine) for name in permitted)
+    return Chances(bool(permitted), is_any_free, p50_s * 1e3, p95_s * 1e3)

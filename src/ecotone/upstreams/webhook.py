@@ -1,0 +1,130 @@
+"""Notices to programs inside the site: signed, without content, and never to a public address."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Final
+
+from ecotone import __version__
+from ecotone.ports import Stream
+from ecotone.upstreams.door import Call
+from ecotone.upstreams.exchange import Head
+from ecotone.upstreams.origin import Upstream, locate
+from ecotone.upstreams.premises import PremisesDoor, admit
+from ecotone.values import ConfigError, RequestError, TargetError
+
+__all__ = ["Webhooks", "check_url", "signature"]
+
+CONNECT_S: Final = 5.0
+ANSWER_S: Final = 10.0
+"""A receiver has so long to say that it has the notice."""
+ANSWER_BYTES_MAX: Final = 64 * 1024
+
+
+def signature(secret: bytes, at_s: int, body: bytes) -> str:
+    """Value of `Ecotone-Signature`: HMAC-SHA256 over `t`, a dot, and the body; `t` is Unix seconds of sending."""
+    digest = hmac.new(secret, b"%d.%b" % (at_s, body), hashlib.sha256).hexdigest()
+    return f"t={at_s},v1={digest}"
+
+
+def check_url(url: str) -> None:
+    """Accepts a URL that can be called, as far as can be told without asking for its name.
+
+    Raises:
+        RequestError: it cannot.
+    """
+    try:
+        upstream, _ = _located(url)
+    except ConfigError as error:
+        raise RequestError("request.header", f"Ecotone-Webhook: {error.message}", param="Ecotone-Webhook") from None
+    if upstream.host.replace(".", "").isdigit() or ":" in upstream.host:
+        _refuse_public(upstream)
+
+
+class Webhooks:
+    """Calls webhooks, through the door of the premises only."""
+
+    def __init__(self, door: PremisesDoor, secret: bytes) -> None:
+        self._door = door
+        self._secret = secret
+
+    async def tell(self, url: str, body: bytes, at_s: int) -> int:
+        """The status that the receiver answered; 0 where none came in time, or the address is not on the premises."""
+        try:
+            upstream, path = _located(url)
+            head = Head("POST", upstream, path, self._headers(body, at_s))
+        except (ConfigError, AssertionError):
+            return 0
+        sink = _Status()
+        call = Call("webhook", upstream, head, body, ANSWER_BYTES_MAX, _over)
+        stream: Stream = self._door.send(call, sink)
+        try:
+            async with asyncio.timeout(CONNECT_S + ANSWER_S):
+                return await sink.status
+        except TimeoutError:
+            return 0
+        finally:
+            stream.abort()
+
+    def _headers(self, body: bytes, at_s: int) -> Mapping[str, str]:
+        return {
+            "content-type": "application/json",
+            "user-agent": f"ecotone/{__version__}",
+            # A notice is relayed for a caller: a site does not take it for a word of its own machine.
+            "via": "1.1 ecotone",
+            "ecotone-signature": signature(self._secret, at_s, body),
+        }
+
+
+class _Status:
+    """A sink that only wants the status."""
+
+    def __init__(self) -> None:
+        self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        """See `ports.Sink.head`."""
+        self._set(status)
+
+    def data(self, chunk: bytes) -> None:
+        """See `ports.Sink.data`."""
+
+    def ended(self) -> None:
+        """See `ports.Sink.ended`."""
+        self._set(0)
+
+    def failed(self, error: TargetError) -> None:
+        """See `ports.Sink.failed`."""
+        self._set(0)
+
+    def _set(self, status: int) -> None:
+        if not self.status.done():
+            self.status.set_result(status)
+
+
+def _located(url: str) -> tuple[Upstream, str]:
+    """Where a webhook is: upstream and path with query.
+
+    Raises:
+        ConfigError: it is no URL of this kind.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError("config.upstream", "url: write http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH")
+    base, mark, query = url.partition("?")
+    upstream, path = locate(base, connect_timeout_s=CONNECT_S)
+    if base.endswith("/"):
+        path += "/"
+    return upstream, (path or "/") + mark + query
+
+
+def _refuse_public(upstream: Upstream) -> None:
+    if admit(upstream, upstream.host):
+        words = "Ecotone-Webhook: a public address: webhooks stay inside the site"
+        raise RequestError("request.header", words, param="Ecotone-Webhook")
+
+
+def _over() -> None:
+    """A notice is no load."""
