@@ -16,7 +16,7 @@ from ecotone.detectors.names_rules import Rules
 from ecotone.values import Finding
 
 NAME: Final = "names"
-RULES: Final = "1"
+RULES: Final = "2"
 """Goes up with every change of a rule, so that a ledger tells which rules saw a text."""
 
 WARM: Final = "Dear Ms. Doe, ask John Smith in Berlin. 请问王小明。"

@@ -37,6 +37,10 @@ NOT_NAMES: Final = frozenset(
         " guten liebe lieber hallo herr frau herren damen kunde kundin kunden kollege kollegen kolleginnen zusammen"
         " alle madame monsieur mesdames messieurs tous toutes equipe équipe señor señora señores cliente clientes todos"
         " todas equipo signore signora signori tutti ditta heer mevrouw klant allemaal collega"
+        " senior junior nurse engineer director officer president chairman secretary captain teacher lawyer judge"
+        # What a letter ends with.
+        " regards sincerely thanks cheers best love yours gruß grüße gruss danke merci gracias grazie bedankt saludos"
+        " saluti cordialement atentamente amicalement groet groeten mfg lg"
         # Days and months.
         " monday tuesday wednesday thursday friday saturday sunday january february march april may june july august"
         " september october november december montag dienstag mittwoch donnerstag freitag samstag sonntag januar"
@@ -85,6 +89,8 @@ class Lists(msgspec.Struct, frozen=True):
     def is_name(self, word: str) -> bool:
         """Whether the word is a name and little else; each part of a double name counts."""
         folded = word.casefold().removesuffix("'s").removesuffix("’s")
+        if folded in SMALL_WORDS:
+            return False
         if folded in self.given or folded in self.family:
             return True
         return "-" in folded and any(part in self.given or part in self.family for part in folded.split("-"))

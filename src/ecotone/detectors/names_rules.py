@@ -22,7 +22,7 @@ WORDS_MAX: Final = 5
 """Particles included: a longer run of capitals is a headline."""
 
 _WORD: Final = r"\p{Lu}[\p{L}\p{M}]*(?:['’\-]\p{L}[\p{L}\p{M}]*)*"
-_PART: Final = rf"(?:{_WORD}\.?)"
+_PART: Final = rf"(?:\p{{Lu}}\.|(?:St|Jr|Sr|Ph|Th|Chr|Wm)\.|{_WORD})"
 _SPACE: Final = r"[ \x{a0}]{1,2}"
 _SMALL: Final = (
     rf"(?:(?:(?:van|von|zu|auf) d(?:e[rnm]?|ie)|van 't|de l(?:a|as|os)|van|von|de|del|della|di|da|dos|das|do|du|degli"
@@ -96,14 +96,14 @@ def _compiled(pattern: str) -> Any:
 
 
 # What announces a name; the name begins where the match ends.
-_TITLED: Final = _compiled(rf"\b(?:(?:{_TITLES})\.?{_SPACE})+")
+_TITLED: Final = _compiled(rf"(?i)\b(?:(?:{_TITLES})\.?{_SPACE})+")
 _SAID: Final = _compiled(rf"(?i)\b(?:{_SAYS}):?\s{{1,2}}")
 _AM: Final = _compiled(
     rf"(?i)\b(?:i am|i'm|i’m|this is|it's|ich bin|hier ist|je suis|c'est|ici|soy|habla|sono|ik ben|met){_SPACE}"
 )
 _GREETED: Final = _compiled(rf"(?:^|\n|[.!?>:\"“]\s)[ \t]*(?i:{_GREETS})[ ,]{{1,2}}(?:(?:{_TITLES})\.?{_SPACE})*")
 _SIGNED: Final = _compiled(rf"(?i)(?:^|\n|[.!?,]\s)[ \t]*{_CLOSES}[ \t]*[,.!]?[ \t]*\n\s*[-–—]*[ \t]?")
-_FIELD: Final = _compiled(rf"(?i)(?:^|[\n,;|(\[{{\"'*•\t-]|\.\s)[ \t]*{_FIELDS}[\"'*]*\s?[:=：][\"'*]*[ \t]*")
+_FIELD: Final = _compiled(rf"(?i)(?:^|[\n,;|(\[{{\"'*•\t-]|\.\s)[ \t]*{_FIELDS}[\"'*]*\s?[:=：][ \t\"'*]*")
 _KINNED: Final = _compiled(rf"(?i)\b(?:{_KIN}),?{_SPACE}(?:(?:is|was|named|called|heißt|s'appelle){_SPACE})?")
 _CONTRACTED: Final = ("'m", "’m", "'ll", "’ll", "'re", "’re", "'ve", "’ve", "'d", "’d", "n't", "n’t")
 _KINNED_SMALL: Final = _compiled(rf"\b(?:my|his|her|our|their){_SPACE}(?:{_KIN}),?{_SPACE}")
@@ -127,7 +127,10 @@ _SPOKEN: Final = re.compile(
     r"[,.!?][\\\\]?[\"”’'»] (?:said|says|asked|asks|replied|wrote|sagte|fragte|dijo|dit) ([A-ZÀ-Þ]?[^\W\d_]{2,30})\b"
 )
 _TITLED_SMALL: Final = re.compile(r"\b(?:mr|mrs|ms|dr|prof|herr|frau|sra?)\.? (?=[^\W\d_A-Z]{3,30}\b)")
-_COMMA: Final = _compiled(rf"\b({_WORD}),{_SPACE}({_WORD})\b")
+_COMMA: Final = _compiled(rf"\b({_SMALL}*)({_WORD}),{_SPACE}({_WORD})\b")
+_BEFORE_COMMA: Final = re.compile(r"[^\W\d_][ \xa0]$")
+_LIKE_A_NAME: Final = re.compile(r"[^\W\d_][^\W\d_A-Z]+(?:[ \xa0'’-]+[^\W\d_][^\W\d_A-Z]+)*")
+_NAMELY: Final = re.compile(r"name|nom|apellid|naam|prénom", re.IGNORECASE)
 
 
 class Guess(msgspec.Struct, frozen=True):
@@ -158,12 +161,23 @@ class Rules:
         for pattern in (_FIELD, _AM, _KINNED):
             for span in _announced(pattern, _CAPITALS, text):
                 for guess in self._trimmed(text, span, 0.8):
-                    if self._is_likely(text[guess.start : guess.end]):
+                    name = text[guess.start : guess.end]
+                    is_named = pattern is _FIELD and _NAMELY.search(text[max(0, span[0] - 12) : span[0]])
+                    if self._is_likely(name) or (is_named and _LIKE_A_NAME.fullmatch(name)):
                         yield guess
+        yield from self._turned(text)
+
+    def _turned(self, text: str) -> Iterator[Guess]:
+        """The family name first: `van Dijk, Pieter`."""
         for match in _COMMA.finditer(text):
-            is_listed = match[1].casefold() in self._lists.family and not self._lists.is_given(match[1])
-            if is_listed and self._lists.is_given(match[2]) and text[match.end() : match.end() + 1] != ",":
-                yield Guess(match.start(), match.end(), 0.6)
+            if match[2].casefold() not in self._lists.family or self._lists.is_given(match[2]):
+                continue
+            start, end = match.span()
+            after = text[end : end + 2]
+            goes_on = after == ", " or (after[:1] in " \xa0" and after[1:].isupper())
+            is_alone = not goes_on and not _BEFORE_COMMA.search(text[max(0, start - 2) : start])
+            if is_alone and self._lists.is_given(match[3]):
+                yield Guess(start, end, 0.6)
 
     def _runs(self, text: str) -> Iterator[Guess]:
         """Words with capitals that the lists know: a given name and what follows it."""
@@ -192,6 +206,8 @@ class Rules:
             known = sum(self._lists.is_name(text[slice(*word)]) for word in words)
             is_small = not words or text[slice(*words[0])].islower()
             if (known < 2 and not given) or (is_small and given < 3) or 2 * known < len(words):
+                continue
+            if len(words) == 2 and known < 2 and "," in match[0]:
                 continue
             for word in words:
                 if self._lists.may_be_name(text[slice(*word)]) or not self._lists.is_word(text[slice(*word)]):

@@ -45,6 +45,16 @@ def people(detector, text):
         ("Gentile Giulia Bianchi, il suo ordine è pronto.", ["Giulia Bianchi"]),
         ("Mijn naam is Sanne de Vries, ik bel over de rekening.", ["Sanne de Vries"]),
         ("This is Timothy Dawson's car.", ["Timothy Dawson"]),
+        ('{"first_name": "Aisha", "last_name": "Okafor"}', ["Aisha", "Okafor"]),
+        ("2,van Dijk, Pieter,p@x.example", ["van Dijk, Pieter"]),
+        (
+            "Attendees: Yuki Tanaka, Sven Bergström, Fatima Al-Sayed",
+            ["Yuki Tanaka", "Sven Bergström", "Fatima Al-Sayed"],
+        ),
+        ('"I will not go," said Marchetti.', ["Marchetti"]),
+        ("patient mr. arjun mehta, seen by dr. lowe", ["arjun mehta", "lowe"]),
+        ("ask Katarina's brother", ["Katarina"]),
+        ("my friend marcus got a dog", ["marcus"]),
     ],
 )
 def test_people_are_seen(detector, text, expected):
@@ -62,6 +72,8 @@ def test_people_are_seen(detector, text, expected):
         "Dear customer support team,\nthe app crashes.",
         "Die Kosten der Wahl sind hoch.",
         "Who are you? I'm an assistant.",
+        'name: "GetWeather"',
+        "name: API",
         "user@maria.example and /home/maria/file",
     ],
 )
