@@ -66,6 +66,7 @@ class Keys:
             hit = self._looked(text, raw, start, end)
             if hit is not None:
                 hits.append(hit)
+                taken = hit.end
                 continue
             token = encoded_token(text, start)
             if token - start >= ENCODED_MIN:

@@ -93,9 +93,7 @@ class Numbers:
             return
         for group in self._groups.finditer(shape):
             at = group.start()
-            size = group.end() - at
-            here = [c for c in self._shapes.candidates(shape[at : at + REACH]) if c[1] < size]
-            self._try(row, here, first + at, hits)
+            self._try(row, self._shapes.candidates(shape[at : at + REACH], is_piece=True), first + at, hits)
 
     def _try(self, row: Row, candidates: Iterable[Candidate], at: int, hits: list[Hit]) -> None:
         """Judges candidates counted from `at`, until one is all of the row."""

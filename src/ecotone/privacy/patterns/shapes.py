@@ -55,25 +55,26 @@ class Shapes:
             self._which.Add(shape_of(family.form).encode("latin-1"))
         self._which.Compile()
         self._extended = re.compile(rb"(0{2,})A0{1,6}$")
-        self._known: dict[bytes, tuple[Candidate, ...]] = {}
+        self._known: dict[tuple[bytes, bool], tuple[Candidate, ...]] = {}
 
-    def candidates(self, shape: bytes) -> tuple[Candidate, ...]:
-        """What may stand in a run of this shape. Of a run longer than `REACH`: ask piece by piece."""
-        known = self._known.get(shape)
+    def candidates(self, shape: bytes, *, is_piece: bool = False) -> tuple[Candidate, ...]:
+        """What may stand in a run of this shape; or, of a piece of a run longer than `REACH`, what may begin it."""
+        known = self._known.get((shape, is_piece))
         if known is None:
             if len(self._known) >= _REMEMBERED_MAX:
                 self._known.clear()
-            known = self._known[shape] = tuple(self._tried(shape))
+            known = self._known[shape, is_piece] = tuple(self._tried(shape, 1 if is_piece else len(shape)))
         return known
 
-    def _tried(self, shape: bytes) -> list[Candidate]:
+    def _tried(self, shape: bytes, starts_max: int) -> list[Candidate]:
         groups = [m.span() for m in re.finditer(rb"[0A]+", shape)]
         found: list[Candidate] = []
-        for first, (start, _) in enumerate(groups):
+        singles = len(groups) <= _SINGLES_MAX
+        for first, (start, _) in enumerate(groups[:starts_max]):
             fronts = [start]
             while fronts[-1] and shape[fronts[-1] - 1] in b"(+":
                 fronts.append(fronts[-1] - 1)
-            single = all(end - start == 1 for start, end in groups[first : first + _GROUPS_MAX])
+            single = singles and all(end - start == 1 for start, end in groups[first : first + _GROUPS_MAX])
             for group, end in groups[first : first + (_SINGLES_MAX if single else _GROUPS_MAX)]:
                 if end - start < _SIGNS_MIN:
                     continue
