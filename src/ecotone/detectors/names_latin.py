@@ -99,7 +99,7 @@ class Latin:
         """The span without a genitive, and whether it could be a name."""
         text = chunk.text[start:end]
         if text.endswith(("'s", "’s")):
-            end -= 2
+            end = start + len(text[:-2].rstrip())
             words = [word.removesuffix("'s").removesuffix("’s") for word in words]
         if any(char.isdigit() or char in "_/\\<>=(){}[]@#*" for char in text):
             return start, end, False
