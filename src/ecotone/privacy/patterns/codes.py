@@ -43,7 +43,7 @@ def phrase(text: str, start: int, end: int) -> Hit | None:
 
 def plate(text: str, start: int, end: int) -> Hit | None:
     """The number plate behind the word."""
-    return _code(text, end, "vehicle_plate", 0.7)
+    return _code(text, end, "vehicle_plate", 0.85)
 
 
 def number(text: str, start: int, end: int) -> Hit | None:
@@ -55,9 +55,9 @@ def _code(text: str, end: int, kind: str, sure: float) -> Hit | None:
     found = _CODE.match(text, end)
     if found is None:
         return None
-    # Words of the sentence behind the code have no digits, and are no two capitals either.
+    # Words of the sentence behind the code have no digits, and are not two or three capitals.
     parts = re.split("([ ])", found[1])
-    while parts and not (any(c.isdigit() for c in parts[-1]) or (parts[-1].isupper() and len(parts[-1]) == 2)):
+    while parts and not (any(c.isdigit() for c in parts[-1]) or (parts[-1].isupper() and len(parts[-1]) <= 3)):
         parts.pop()
     value = "".join(parts)
     if sum(c.isdigit() for c in value) < 2 or len(value) < 5 or (kind == "vehicle_plate" and not value.isupper()):

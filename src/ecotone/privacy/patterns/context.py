@@ -35,7 +35,7 @@ WORDS = {
         |reach me|reach him
         |reach her|reach us|reach them|hotline|landline|ext|callback|call back|voicemail|my number|his number
         |her number
-        |their number|your number|our number|number is|new number|direct line|pager|handynummer|handy|telefon
+        |their number|your number|our number|new number|direct line|pager|handynummer|handy|telefon
         |telefonnummer|mobil|mobilnummer|rufnummer|rückruf|anrufen|anruf|rückfragen|durchwahl|festnetz|tél|tél.
         |téléphone
         |portable|appelez|appeler|joindre|joignable|numéro de téléphone|teléfono|tfno|telf|móvil|movil|llamar
@@ -45,7 +45,9 @@ WORDS = {
         |手機|手机号
         |手机号码|联系|联系方式|联系人|致电|座机|拨打|来电|回电|传真|热线|打给|号码|號碼|携帯|電話番号|전화
         |휴대폰|연락처|连络|聯絡
-        |телефон|тел|тел.|мобильный|звоните""",
+        |ligue|chame|ring|puhelin|puhelinnumero|τηλέφωνο|τηλ|κινητό|טלפון|נייד|هاتف|جوال|تليفون|फोन|điện thoại|โทร
+        |телефонуйте|дзвоніть|мобільний|zadzwoń|komórka|komórkowy|volejte|mobiltelefon|hívjon|sună|sunați|ara
+        |cep|cep telefonu|телефон|тел|тел.|мобильный|звоните""",
     "ssn": """ssn|ssns|social security|social security number|social security no|social security #|social|itin
         |social insurance
         |social insurance number""",
@@ -71,7 +73,11 @@ WORDS = {
         |身份證|身份证号|身份证号码|证件|证件号|证件号码|身份號碼|居民身份证|社保|社保号|社保卡|社保卡号
         |社会保障号|社会保障|医保卡
         |医保号|纳税人识别号|税号|信用代码|统一社会信用代码|机构代码|军官证|士兵证|义务兵证|军字第|武字第
-        |警官证|инн|снилс|паспорт""",
+        |警官证|svnr|sv-nummer|fødselsnummer|fodselsnummer|kimlik|kimlik no|tc kimlik|tckn|adóazonosító
+        |személyi szám|taj|αφμ|αμκα|іпн|рнокпп
+        |תעודת זהות|ת"ז|ת.ז|身分證|身分證字號|身份证字号|統一編號|ktp|nik|cccd|cmnd|id no|id no.|id nr
+        |kennitala|isikukood|asmens kodas
+        |personas kods|единый граждански номер|егн|lični broj|jmbg|инн|снилс|паспорт""",
     "passport": """passport|passport number|passport no|passport #|reisepass|reisepassnummer|passnummer|passeport
         |pasaporte
         |passaporto|paspoort|paspoortnummer|passaporte|护照|護照|护照号|护照号码|旅券|通行证|港澳通行证""",

@@ -62,6 +62,7 @@ FAMILIES = (
         0.95,
     ),
     Family("gb_nino", r"[A-Za-z]{2} ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-Da-d]", checks.nino, _ID, 0.85),
+    Family("gb_nino", r"[A-Za-z]{2} ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-Za-z]", None, _ID, 0.9),
     Family("gb_nhs", r"[0-9]{3} [0-9]{3} [0-9]{4}", checks.nhs, _ID, 0.85),
     Family("in_aadhaar", r"[2-9][0-9]{3}[ -][0-9]{4}[ -][0-9]{4}", checks.aadhaar, _ID, 0.85),
     Family("in_pan", r"[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]", _any, _ID, 0.85),
@@ -81,13 +82,13 @@ FAMILIES = (
     Family("national_id", r"[0-9](?:[ ./-]?[0-9]){7,13}", None, _ID, 0.8),
     Family("bank_account", r"[0-9]{2}-[0-9]{2}-[0-9]{2}", None, ("account",), 0.85),
     # where one can be called
-    Family("phone", r"(?:\+|00)\(?[1-9](?:[ ()./\n-]{0,3}[0-9]){6,14}", checks.international, ("phone",), 0.85),
+    Family("phone", r"\(?(?:\+|00)\(?[1-9](?:[ ()./\n-]{0,3}[0-9]){6,14}", checks.international, ("phone",), 0.85),
     Family(
         "phone", r"(?:\+?1[ .-]?)?(?:\([0-9]{3}\) ?|[0-9]{3}[ ./-]\n?)[0-9]{3}[ .-]\n?[0-9]{4}", _any, ("phone",), 0.8
     ),
     Family("phone", r"[2-9][0-8][0-9][2-9][0-9]{6}", checks.bare_nanp, ("phone",), 0.6, True),
     Family("phone", r"(?:\+?86[ -]?)?1[3-9][0-9][ .-]?\n?[0-9]{4}[ .-]?\n?[0-9]{4}", _any, ("phone",), 0.85),
-    Family("phone", rf"\(?0[0-9](?:{_LINK}[0-9]){{7,10}}", checks.trunk, ("phone",), 0.75, True),
+    Family("phone", rf"\(?0[0-9](?:{_LINK}[0-9]){{7,11}}", checks.trunk, ("phone",), 0.75, True),
     Family("phone", r"\([0-9]{2,5}\)[ -]{0,2}[0-9]{3,5}[ -]?[0-9]{3,4}", _any, ("phone",), 0.75, True),
     Family("phone", r"[6-9][0-9]{4}[ -][0-9]{5}|3[0-9]{2}[ .-][0-9]{6,7}", _any, ("phone",), 0.7, True),
     Family("phone", r"[679][0-9]{2} [0-9]{2} [0-9]{2} [0-9]{2}", _any, ("phone",), 0.6, True),

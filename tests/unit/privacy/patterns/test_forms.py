@@ -26,6 +26,8 @@ handle|github: «octo_cat»
 handle|username: «jdoe1987»
 handle|微信号：«zhang_san88»
 handle|QQ：«123456789»
+phone|telefone «(351) 922 330 792»
+phone|teléfono «(+57) 601 415 47 28»
 phone|call «555-123-4567»
 phone|«+1 (415) 555-2671 ext 44»
 phone|«(978)645-9740x11144» mobile
@@ -87,6 +89,7 @@ es_dni|«12345678Z»
 es_nie|«X1234567L»
 it_codice_fiscale|«RSSMRA85T10A562S»
 gb_nino|«AB 12 34 56 C»
+gb_nino|national insurance number is «ZZ 507529 T»
 gb_nhs|«943 476 5919»
 in_aadhaar|«2345 6789 0124»
 in_pan|«ABCPE1234F»
@@ -104,6 +107,7 @@ hk_id|«A123456(7)»
 mx_curp|«BADD110313HCMLNS09»
 cl_rut|«12.531.909-2»
 cz_rc|«710319/2745»
+national_id|身分證字號«K160181599»
 national_id|mijn BSN is «111222333»
 passport|Passport No. «X1234567»
 passport|passport: «AB 1234567»
