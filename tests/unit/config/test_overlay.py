@@ -77,6 +77,8 @@ def test_every_variable_sets_its_path(variable: str, path: str) -> None:
 def _other(variable: str, value: object) -> object:
     if variable == "ECOTONE_LISTEN_ADDRESS":
         return "::1"
+    if variable in ("ECOTONE_JOBS_KEY", "ECOTONE_JOBS_WEBHOOK_SECRET"):
+        return "env:NAME"
     if variable == "ECOTONE_LOG_LEVEL":
         return "error"
     if variable == "ECOTONE_LOG_FORMAT":

@@ -219,11 +219,11 @@ def test_administration_is_open_to_this_machine_only(client: tuple[str, int] | N
         caller = Recorder()
         scope = {"method": "GET", "path": "/admin/status", "headers": [], "client": client}
         if is_open:
-            await Routes(corridor()).serve(scope, none, caller)  # type: ignore[arg-type]
+            await Routes(corridor()).serve(scope, none, none, caller)  # type: ignore[arg-type]
             assert caller.calls[0][0] == 200
         else:
             with pytest.raises(RequestError) as caught:
-                await Routes(corridor()).serve(scope, none, caller)  # type: ignore[arg-type]
+                await Routes(corridor()).serve(scope, none, none, caller)  # type: ignore[arg-type]
             assert (caught.value.status, caught.value.code) == (403, "auth.not_local")
 
     asyncio.run(scenario())
