@@ -320,6 +320,22 @@ def test_a_job_whose_deadline_has_passed_is_not_begun(play: Play) -> None:
     play(act)
 
 
+def test_labels_are_only_ever_added(play: Play) -> None:
+    async def act(queue: Queue) -> None:
+        await queue.put([(job(1, labels=("medical",)), b"x")])
+        assert await queue.label("job-000001", ["person", "medical"])
+        assert await queue.label("job-000001", [])
+        held = await begun(queue)
+        assert held.job.labels == ("medical", "person")
+        assert await queue.label("job-000001", ["secret"])
+        found = await queue.get("job-000001")
+        assert found is not None
+        assert (found.labels, found.state) == (("medical", "person", "secret"), JobState.RUNNING)
+        assert not await queue.label("nothing", ["secret"])
+
+    play(act)
+
+
 def test_a_cancelled_job_takes_no_answer(play: Play) -> None:
     async def act(queue: Queue) -> None:
         await queue.put([(job(1), b""), (job(2), b"")])

@@ -50,7 +50,7 @@ class Jobs(Protocol):
         """Accepts jobs with their bodies, all or none, and with them the state of their batch; their ids, in order.
 
         A job whose (key, idempotency) or id is already there is not taken again: its place in the answer has the id of
-        the first one.
+        the first one, also when nothing new is taken.
 
         Raises:
             RefusalError: `refused.queue_full` (429, with `Retry-After`): too many jobs or bytes wait.
@@ -95,6 +95,9 @@ class Jobs(Protocol):
         Args:
             is_attempt: False where nothing was sent anywhere, so that this lease does not count.
         """
+
+    async def label(self, job: str, labels: Sequence[str]) -> bool:
+        """The job has these labels too; none ever goes. False: there is no such job, or it cannot be read any more."""
 
     async def cancel(self, job: str, *, now_ms: int) -> JobState | None:
         """The job ends as cancelled unless it has ended; the state that it has then, None if there is none."""

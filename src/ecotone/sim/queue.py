@@ -74,7 +74,6 @@ class MemoryQueue(MemoryFiles):
 
     async def put(self, jobs: Sequence[tuple[Job, bytes]], batch: Batch | None = None) -> tuple[str, ...]:
         """See `ports.Jobs.put`."""
-        self.check_room()
         new: dict[str, tuple[Job, bytes]] = {}
         known: dict[tuple[str, str], str] = {}
         names = []
@@ -87,6 +86,8 @@ class MemoryQueue(MemoryFiles):
                 new[job.id] = (job, body)
                 known |= {of: job.id} if job.idempotency else {}
             names.append(first or job.id)
+        if new or not jobs:
+            self.check_room()
         waiting = [kept.body for kept in self._kept.values() if kept.job.state not in ENDED]
         size = sum(map(len, waiting)) + sum(len(body) for _, body in new.values())
         if new and (len(waiting) + len(new) > self._bounds[0] or size > self._bounds[1]):
@@ -159,6 +160,13 @@ class MemoryQueue(MemoryFiles):
         self._move(kept, Event.RELEASED, now_ms, reason)
         _change(kept, not_before_ms=not_before_ms, attempts=kept.job.attempts - (not is_attempt))
         return True
+
+    async def label(self, job: str, labels: Sequence[str]) -> bool:
+        """See `ports.Jobs.label`."""
+        for kept in self._named([job]):
+            _change(kept, labels=tuple(dict.fromkeys((*kept.job.labels, *labels))))
+            return True
+        return False
 
     async def cancel(self, job: str, *, now_ms: int) -> JobState | None:
         """See `ports.Jobs.cancel`."""

@@ -30,6 +30,10 @@ __all__ = ["Connect", "Database", "closed", "connect", "refusal"]
 T = TypeVar("T")
 
 RETRY_AFTER_S: Final = 1.0
+_EVERYBODYS: Final = frozenset(
+    {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_BUSY}
+)
+"""Codes of failures that do not come from one call of a group: trying each alone would only cost time."""
 FULL_RETRY_AFTER_S: Final = 60.0
 _WAL_BYTES_MAX: Final = 64 << 20
 """After a checkpoint the WAL is cut to this."""
@@ -208,12 +212,13 @@ class Database:
         failed = self._attempt(group)
         if failed is not None and _is_full(failed) and self._make_room():
             failed = self._attempt(group)
-        if failed is not None and len(group) > 1:
+        if failed is not None and len(group) > 1 and _code(failed) not in _EVERYBODYS:
             for command in group:
                 failed = self._attempt([command])
                 command.error = refusal(failed) if failed is not None else command.error
         elif failed is not None:
-            group[0].error = refusal(failed)
+            for command in group:
+                command.error = refusal(failed)
 
     def _make_room(self) -> bool:
         """On a full disk: what the WAL holds goes into the file, and its room is free again; whether that worked."""
@@ -293,8 +298,13 @@ class Database:
         self.on_commit()
 
 
+def _code(error: BaseException) -> int:
+    """SQLite's primary code of an error."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
 def _is_full(error: BaseException) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    return _code(error) == sqlite3.SQLITE_FULL
 
 
 def _size(path: Path) -> int:

@@ -92,7 +92,8 @@ def check(path: Path, limit_s: float) -> tuple[str, bool]:
     with path.open("rb") as file:
         if file.read(len(_HEADER)) != _HEADER:
             return "it does not begin as SQLite's files do", True
-    connection = sqlite3.connect(path, isolation_level=None)
+    # Only for reading: what is broken stays as it is, and what is whole is not put in order here, which takes its time.
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     until_s = time.monotonic() + limit_s
     connection.set_progress_handler(lambda: time.monotonic() > until_s, _OPS)
     try:

@@ -23,7 +23,19 @@ from ecotone.store.queue_reading import JobReads
 from ecotone.store.queue_retention import delete_step
 from ecotone.store.queue_tally import QueueTally
 from ecotone.store.sealing import Sealer
-from ecotone.values import Batch, ConfigError, Ending, Job, JobEvent, JobFilter, JobPage, JobState, Leased, StoredFile
+from ecotone.values import (
+    Batch,
+    ConfigError,
+    Ending,
+    Job,
+    JobEvent,
+    JobFilter,
+    JobPage,
+    JobState,
+    Leased,
+    RefusalError,
+    StoredFile,
+)
 
 __all__ = ["Queue"]
 
@@ -98,7 +110,13 @@ class Queue:
         """See `ports.Jobs.put`."""
 
         def work(connection: sqlite3.Connection) -> tuple[str, ...]:
-            self._budget.check(connection, sum(len(body) for _, body in jobs))
+            try:
+                self._budget.check(connection, sum(len(body) for _, body in jobs))
+            except RefusalError:
+                known = self._jobs.known(connection, jobs)
+                if not known:
+                    raise
+                return known
             if batch is not None:
                 self._files.put_batch(connection, batch)
             return self._jobs.put(connection, jobs)
@@ -139,6 +157,10 @@ class Queue:
         return await self._database.write(
             lambda c: self._jobs.release(c, token, now_ms, later=later, is_attempt=is_attempt)
         )
+
+    async def label(self, job: str, labels: Sequence[str]) -> bool:
+        """See `ports.Jobs.label`."""
+        return await self._database.write(lambda c: self._jobs.label(c, job, labels))
 
     async def cancel(self, job: str, *, now_ms: int) -> JobState | None:
         """See `ports.Jobs.cancel`."""

@@ -34,6 +34,8 @@ _EVENT: Final = "INSERT INTO events (job, key, batch, state, reason, at_ms) VALU
 _ANSWER: Final = """INSERT INTO bodies (seq, ask, answer) VALUES (?, x'', ?)
     ON CONFLICT (seq) DO UPDATE SET answer = excluded.answer"""
 _BY_ID: Final = f"SELECT {COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608 - made of constants
+_BY_REPEAT: Final = "SELECT id FROM jobs WHERE key = ? AND idempotency = ?"
+_BY_NAME: Final = "SELECT id FROM jobs WHERE id = ?"
 _BY_TOKEN: Final = f"SELECT {COLUMNS} FROM jobs WHERE token = ? AND state = 'running'"  # noqa: S608 - made of constants
 _DUE: Final = f"""
     SELECT {COLUMNS} FROM jobs INDEXED BY jobs_waiting WHERE state = 'waiting' AND deadline_at_ms > ?1
@@ -115,8 +117,7 @@ class JobRows:
              job.reason, len(body), facts),
         )  # fmt: skip
         if not done.rowcount:
-            first = "SELECT id FROM jobs WHERE (key = ? AND idempotency = ?) OR id = ? ORDER BY idempotency IS ? DESC"
-            return str(connection.execute(first, (job.key, known, job.id, known)).fetchone()[0])
+            return str(self._first(connection, job))
         # Asked after the insertion, so that a repeat is answered also when the queue is full.
         if tally.unended >= limits.waiting_max or tally.unended_bytes + len(body) > limits.waiting_bytes_max:
             message = "Too many jobs wait at this site; try again when some have ended."
@@ -126,6 +127,21 @@ class JobRows:
         event = _tell(connection, (job.id, job.key, job.batch, JobState.WAITING, job.reason, job.created_at_ms))
         tally.moved(None, JobState.WAITING, len(body), event)
         return job.id
+
+    def known(self, connection: sqlite3.Connection, jobs: Sequence[tuple[Job, bytes]]) -> tuple[str, ...] | None:
+        """The ids that repeats get; None where one of them is new."""
+        found = [self._first(connection, job) for job, _ in jobs]
+        names = tuple(name for name in found if name is not None)
+        return names if len(names) == len(found) else None
+
+    def _first(self, connection: sqlite3.Connection, job: Job) -> str | None:
+        """The id of the job that this one repeats, if it does."""
+        known = self._sealer.digest(job.idempotency) if job.idempotency else None
+        for query, given in ((_BY_REPEAT, (job.key, known)), (_BY_NAME, (job.id,))):
+            held = connection.execute(query, given).fetchone()
+            if held is not None:
+                return str(held[0])
+        return None
 
     def due(self, connection: sqlite3.Connection, n: int, now_ms: int, before_ms: int | None) -> tuple[Job, ...]:
         """See `ports.Jobs.due`."""
@@ -204,6 +220,22 @@ class JobRows:
         self._move(connection, found, Event.RELEASED, now_ms, later[1])
         change = "UPDATE jobs SET not_before_ms = ?, attempts = attempts - ? WHERE seq = ?"
         connection.execute(change, (later[0], 0 if is_attempt else 1, found.seq))
+        return True
+
+    def label(self, connection: sqlite3.Connection, name: str, labels: Sequence[str]) -> bool:
+        """See `ports.Jobs.label`."""
+        held = connection.execute(_BY_ID, (name,)).fetchone()
+        try:
+            job = unsealed(self._sealer, row(held)) if held is not None else None
+        except UnsealError:
+            return False
+        if job is None:
+            return False
+        all_labels = tuple(dict.fromkeys((*job.labels, *labels)))
+        if all_labels != job.labels:
+            facts = msgspec.json.encode(msgspec.structs.replace(job, labels=all_labels))
+            sealed = self._sealer.seal(facts, "jobs", name, "facts")
+            connection.execute("UPDATE jobs SET facts = ? WHERE id = ?", (sealed, name))
         return True
 
     def cancel(self, connection: sqlite3.Connection, name: str, now_ms: int) -> JobState | None:

@@ -282,6 +282,7 @@ def test_a_job_that_can_no_longer_be_read_ends_with_the_reason(tmp_path: Path, s
 
     async def look(queue: Queue) -> None:
         assert [one.id for one in await queue.due(9, now_ms=3000)] == ["job-1", "job-2"]
+        assert await queue.label("job-1", ["person"]) == ("facts" not in statement)
         assert await queue.lease(9, now_ms=3000, lease_ms=1000) == ()
         for name in ("job-1", "job-2"):
             ended = await queue.get(name)
@@ -358,6 +359,9 @@ def test_near_the_end_of_the_disk_nothing_new_is_taken(tmp_path: Path) -> None:
         room = 1 << 20
         with pytest.raises(RefusalError, match="nearly full"):
             await queue.put([(job("job-2"), b"x")])
+        assert await queue.put([(job("job-1"), b"x")]) == ("job-1",)
+        with pytest.raises(RefusalError, match="nearly full"):
+            await queue.put([(job("job-1"), b"x"), (job("job-2"), b"x")])
         [leased] = await queue.lease(1, now_ms=3000, lease_ms=1000)
         assert await queue.settle(leased.token, ANSWER, now_ms=3000)
         room = 1 << 30
