@@ -27,7 +27,9 @@ NONE: Final = "none"
 EXAMPLES_MAX: Final = 1000
 _LABEL: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _WINDOWS_MAX: Final = 2
-"""Of each example."""
+"""Of each example, in the regressions."""
+
+_PASSING_MAX: Final = 4 * EXAMPLES_MAX
 
 _NGRAMS_WEIGHT: Final = 6.0
 """Beside what the built-in heads give them: a project's name is an n-gram that no other text has."""
@@ -109,7 +111,8 @@ def read_examples(given: object) -> list[Example]:
 
 def fit(examples: Sequence[Example], embedding: Embedding, heads: Heads) -> SiteHeads:
     """Learns the site's labels; the same examples give the same weights. Below a second for 500 examples."""
-    cut = [windows(embedding.tokens(one.text), embedding.table)[:_WINDOWS_MAX] for one in examples]
+    seen = [windows(embedding.tokens(one.text), embedding.table) for one in examples]
+    cut = [rows[:_WINDOWS_MAX] for rows in seen]
     ours = np.concatenate(cut)
     names = [one.label for one, rows in zip(examples, cut, strict=True) for _ in rows]
     others, marks = _background(embedding, heads)
@@ -124,7 +127,8 @@ def fit(examples: Sequence[Example], embedding: Embedding, heads: Heads) -> Site
         if neutral is not None:
             targets[len(ours) :, at][neutral] = 0.0
     weights, bias, thresholds = _regress(_scaled(np.concatenate([ours, others])), targets)
-    passing = ours[[name == NONE for name in names]]
+    harmless = [rows for one, rows in zip(examples, seen, strict=True) if one.label == NONE]
+    passing = np.concatenate([ours[:0], *harmless])[:_PASSING_MAX]
     ceiling = float(heads.logits(passing)[:, 0].max()) + _CLEARER if len(passing) else heads.threshold
     known = _unit(_scaled(passing))
     return SiteHeads(labels, _scaled(weights.T).T, bias, thresholds, max(ceiling, heads.threshold), known)
