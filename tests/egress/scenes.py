@@ -558,6 +558,30 @@ def jobs(stage: Stage, count: int) -> None:
     site.stop()
 
 
+def jobs_overtaken(stage: Stage, count: int) -> None:
+    """Jobs wait for the link, and the policy is tightened meanwhile: what was free when they came stays now."""
+    site = stage.site(stage.config(**FREE))
+    stage.link.down()
+    later = {"Prefer": "respond-async", "Ecotone-Deadline-Ms": "15000"}
+    mails = [
+        protected(stage.dice, model="faraway", canary=plant(stage.dice, "email", "plain"), stream=False, headers=later)
+        for _ in range(count // 2)
+    ]
+    others = [harmless(stage.dice, model="faraway", stream=False, headers=later) for _ in range(count // 2)]
+    said = stage.send_all(site, "job overtaken by a policy", [*mails, *others])
+    assert {one.status for one in said} == {202}, [one.body for one in said if one.status != 202][:1]
+    tight = yaml.safe_load(site.file.read_text())
+    tight["privacy"]["labels"] = {"contact": {"egress": "never"}}
+    site.file.write_text(yaml.safe_dump(tight))
+    assert site.ask("POST", "/admin/reload")[0] == 200
+    stage.link.up()
+    for one in said:
+        poll(lambda one=one: is_over(site, one.headers["location"]), "the job is over", 40)
+    stage.judge(arriving=["job overtaken by a policy"])
+    stage.look_inside(site)
+    site.stop()
+
+
 OVER: Final = frozenset({"answered", "failed", "refused", "expired", "cancelled", "completed"})
 
 

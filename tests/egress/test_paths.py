@@ -75,6 +75,11 @@ def test_what_is_answered_later_stays_and_is_sealed_on_disk(stage: Stage) -> Non
     scenes.jobs(stage, SHARE)
 
 
+@pytest.mark.skipif("/v1/jobs" not in ROUTES, reason="there are no jobs yet")
+def test_a_job_goes_by_the_policy_of_the_moment_it_is_done(stage: Stage) -> None:
+    scenes.jobs_overtaken(stage, SHARE)
+
+
 @pytest.mark.skipif("/v1/batches" not in ROUTES, reason="there are no batches yet")
 def test_a_batch_keeps_what_must_stay(stage: Stage) -> None:
     scenes.batch(stage, SHARE)
