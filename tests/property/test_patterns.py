@@ -36,7 +36,9 @@ LOOKS = str.maketrans("aeopcAEOPC", "аеорсАЕОРС")
 SPACES = str.maketrans({" ": "\u00a0"})
 HYPHENS = str.maketrans({"-": "\u2011"})
 ordinary = st.lists(st.sampled_from(("the", "of", "and", "中文", "是的。", ",", "\n")), max_size=6).map(" ".join)
-any_text = st.text(max_size=200) | st.text(st.sampled_from("0123456789 -./()+@:=xA\n\x1e中号%&#;"), max_size=300)
+any_text = st.text(st.characters(exclude_categories=()), max_size=200) | st.text(
+    st.sampled_from("0123456789 -./()+@:=xA\n\x1e中号%&#;"), max_size=300
+)
 
 
 def zero_width(text: str, every: int) -> str:

@@ -83,8 +83,12 @@ class Folded(msgspec.Struct, frozen=True, gc=False):
 def fold(text: str) -> Folded:
     """The text without tricks. Never raises; linear; `\\x1e` stays where it is."""
     changes: list[Change] = []
-    if not text.isascii() and _compiled(_GATE).search(text.encode("utf-8", "replace")) is not None:
-        changes += _odd(text)
+    if not text.isascii():
+        # Halves of a pair, which JSON lets through, are no text: each becomes a question mark.
+        known = text.encode("utf-8", "replace")
+        text = known.decode()
+        if _compiled(_GATE).search(known) is not None:
+            changes += _odd(text)
     if _may_be_escaped(text):
         changes += _escapes(text)
     if not changes:

@@ -25,7 +25,11 @@ class Form:
     def __getattr__(self, name: str) -> Any:
         if name not in ("match", "search", "fullmatch", "finditer"):
             raise AttributeError(name)
+        self.compile()
+        return vars(self)[name]
+
+    def compile(self) -> None:
+        """Compiles it now, so that no request waits for it."""
         compiled = re.compile(self._pattern, self._flags)
         self.match, self.search = compiled.match, compiled.search
         self.fullmatch, self.finditer = compiled.fullmatch, compiled.finditer
-        return getattr(compiled, name)

@@ -7,10 +7,11 @@ from hashlib import blake2b
 from types import MappingProxyType
 
 from ecotone.privacy.fold import fold
-from ecotone.privacy.patterns import codes, named, net, places, places_zh, spoken
+from ecotone.privacy.patterns import codes, context, encoded, keys, named, net, numbers, places, places_zh, spoken
 from ecotone.privacy.patterns.context import WORDS, Words
 from ecotone.privacy.patterns.encoded import Text
 from ecotone.privacy.patterns.families import FAMILIES
+from ecotone.privacy.patterns.form import Form
 from ecotone.privacy.patterns.hit import Hit, settle, weight
 from ecotone.privacy.patterns.keys import Keys
 from ecotone.privacy.patterns.net import Net
@@ -57,6 +58,10 @@ class Patterns:
             )
         )
         self._terms = Terms(terms)
+        for room in (codes, context, encoded, keys, named, net, numbers, places, places_zh, spoken):
+            for form in vars(room).values():
+                if isinstance(form, Form):
+                    form.compile()
 
     def find(self, text: str) -> list[Finding]:
         """Findings of one text, sorted, without overlap, counted in code points of the text as it was written."""

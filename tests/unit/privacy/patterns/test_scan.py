@@ -71,6 +71,12 @@ def test_folding_leaves_what_is_no_trick() -> None:
     assert fold("\u0445a \u043e\u043d").text == "xa \u043e\u043d"
 
 
+def test_halves_of_surrogate_pairs_hide_nothing_and_break_nothing() -> None:
+    text = "\ud800４111 1111 1111 1111\udfff 张%41"
+    assert [(f.kind, f.start, f.end) for f in Patterns({"x": ["term"]}).find(text)] == [("card", 1, 20)]
+    assert PATTERNS.find("\udc00") == []
+
+
 def test_nothing_is_found_across_segments() -> None:
     assert PATTERNS.find("password: \x1ehunter2") == []
     assert PATTERNS.find("SSN\x1e123456789") == []
