@@ -17,6 +17,7 @@ COMMANDS: Final = MappingProxyType(
         "schema": ("ecotone.cli.schema", "schema", "Print the JSON Schema of the configuration."),
         "status": ("ecotone.cli.status", "status", "Show the running site in one screen."),
         "top": ("ecotone.cli.top", "top", "Show the running site, live."),
+        "jobs": ("ecotone.cli.jobs", "jobs", "List, show, cancel and retry jobs."),
         "explain": ("ecotone.cli.explain", "explain", "Say why a request goes where it goes."),
         "evidence": ("ecotone.cli.evidence", "evidence", "Say what left the site, and prove it."),
         "ledger": ("ecotone.cli.ledger", "ledger", "Verify the ledger, and prove what stands in it."),

@@ -35,8 +35,8 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
         path: Where it is now.
         jobs: Jobs that could be read.
         lost: Jobs of which it is known that they were there and that they cannot be read.
-        is_lower_bound: True where there may have been more: the file could not even be opened, or its lists of jobs
-            were broken too.
+        is_lower_bound: True where there may have been more: the file could not be opened, or only as it was before
+            the last changes, or its lists of jobs were broken too.
     """
 
     path: str
@@ -89,9 +89,10 @@ def _salvaged(broken: Path, path: Path, disk: Disk) -> Loss:
         new.execute("PRAGMA synchronous = FULL")
         migrate(new)
         new.execute("BEGIN")
-        with _reading(broken) as old:
+        with _reading(broken) as (old, is_older):
             if old is not None:
                 known, is_bound = _known(old)
+                is_bound = is_bound or is_older
                 for table in _TABLES:
                     _copy(old, new, table)
         new.execute("DELETE FROM bodies WHERE seq NOT IN (SELECT seq FROM jobs)")
@@ -108,9 +109,9 @@ def _salvaged(broken: Path, path: Path, disk: Disk) -> Loss:
 
 
 @contextlib.contextmanager
-def _reading(broken: Path) -> Iterator[sqlite3.Connection | None]:
-    """The broken file, open for reading: with its WAL, or else without it; None where SQLite cannot read it at all."""
-    for mode in ("mode=ro", "mode=ro&immutable=1"):
+def _reading(broken: Path) -> Iterator[tuple[sqlite3.Connection | None, bool]]:
+    """(The broken file, open for reading; whether without its WAL); (None, True) where SQLite cannot read it at all."""
+    for mode, is_older in (("mode=ro", False), ("mode=ro&immutable=1", True)):
         connection = sqlite3.connect(f"{broken.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
         try:
             connection.execute("PRAGMA trusted_schema = OFF")
@@ -119,11 +120,11 @@ def _reading(broken: Path) -> Iterator[sqlite3.Connection | None]:
             connection.close()
             continue
         try:
-            yield connection
+            yield connection, is_older
         finally:
             connection.close()
         return
-    yield None
+    yield None, True
 
 
 def _known(old: sqlite3.Connection) -> tuple[set[int], bool]:
