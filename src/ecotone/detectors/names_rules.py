@@ -183,11 +183,14 @@ class Rules:
         """Words with capitals that the lists know: a given name and what follows it."""
         for match in _CAPITALS.finditer(text):
             words = _words(text, match.span())
-            for index, (start, end) in enumerate(words[:-1]):
-                if self._is_pair(text[start:end], [text[a:b] for a, b in words[index + 1 :]]):
-                    last = words[min(index + WORDS_MAX, len(words)) - 1][1]
-                    yield from self._trimmed(text, (start, last), 0.8)
-                    break
+            at = 0
+            while at < len(words) - 1:
+                near = words[at : at + WORDS_MAX]
+                step = 1
+                if self._is_pair(text[slice(*near[0])], [text[slice(*word)] for word in near[1:]]):
+                    yield from self._trimmed(text, (near[0][0], near[-1][1]), 0.8)
+                    step = len(near)
+                at += step
 
     def _is_pair(self, given: str, rest: list[str]) -> bool:
         first = next((word for word in rest if word.casefold() not in PARTICLES), "")
