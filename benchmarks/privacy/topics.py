@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/privacy/topics.py [--data DIR] [--misses] [--set test|eval]
 
-Two sets of our own, never trained on: `eval` was written before the first training and its misses were looked at while
-the training text grew, so it flatters; `test` was written and put aside before the last tuning, and no miss of it was
-looked at. Ordinary prompts are theirs and, from `--data`, MT-bench and HumanEval (negatives_en) and Presidio's carrier
-sentences (en_presidio_dev).
+Two sets of our own. `eval` was there while the training text grew: its misses were looked at, and some training lines
+are near to lines of it, so it flatters. `test` was written after the last line of training text and no setting was
+changed after it was measured; after any change of the training text that looks at it, write a new one. Ordinary prompts
+are theirs and, from `--data`, MT-bench and HumanEval (negatives_en) and Presidio's carrier sentences (en_presidio_dev).
 """
 
 from __future__ import annotations

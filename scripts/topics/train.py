@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import os
 import random
+import sys
 import zipfile
 from pathlib import Path
 
@@ -165,9 +167,13 @@ def main() -> None:
     """Trains, and writes if asked to."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--dry", action="store_true")
+    chosen = options.parse_args()
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        # Several threads add up in another order, and the file would differ.
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "OMP_NUM_THREADS": "1"})
     embedding = load_embedding()
     samples = read(seed=SEED)
-    if options.parse_args().dry:
+    if chosen.dry:
         folds(samples, embedding)
         return
     changed = vary(samples, seed=SEED)
