@@ -152,7 +152,8 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     assert raised.value.name == "wordllama"
 
 
-def test_the_package_is_found_without_being_imported() -> None:
+def test_the_package_is_found_without_being_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "wordllama", raising=False)
     assert (package_folder() / "weights").is_dir()
     assert "wordllama" not in sys.modules
 
