@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -183,7 +184,7 @@ def _copied(source: Path, to: Path, pages: int, pause_s: float) -> int:
         with _reading(source) as old, contextlib.closing(sqlite3.connect(temp, isolation_level=None)) as new:
             old.execute("BEGIN")
             old.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on the snapshot stands still
-            old.backup(new, pages=pages, sleep=pause_s)
+            old.backup(new, pages=pages, progress=lambda *_: time.sleep(pause_s))
             new.execute("PRAGMA journal_mode = DELETE")
             jobs = int(new.execute("SELECT count(*) FROM jobs").fetchone()[0])
         disk.close(disk.reopen(temp))
