@@ -10,7 +10,7 @@ import asyncio
 import collections
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -39,6 +39,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     chars_max: int = 2_000_000
     pause_s: float = 0.5
     pause_s_max: float = 30.0
+
+
+DEFAULTS: Final = Limits()
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -88,7 +91,7 @@ class Inspectors:
     `broken`, `closed`, and `no_model:LANGUAGE` where a detector cannot judge one of the texts.
     """
 
-    def __init__(self, detectors: Sequence[str], settings: Mapping[str, Any], limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+    def __init__(self, detectors: Sequence[str], settings: Mapping[str, Any], limits: Limits = DEFAULTS) -> None:
         """Starts nothing.
 
         Args:

@@ -67,7 +67,7 @@ class Chinese:
             ImportError: a file is not there, or onnxruntime is not.
             ValueError: a file is not the one that was measured.
         """
-        import onnxruntime  # type: ignore[import-untyped]
+        import onnxruntime  # type: ignore[import-untyped]  # its wheel has no types
 
         content = {name: _read(folder / name, sha256) for name, sha256 in FILES.items()}
         words = {word: int(number) for number, word in _rows(content["word.dic"])}

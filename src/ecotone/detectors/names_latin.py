@@ -122,9 +122,9 @@ def _parts(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 def _loaded() -> Any:
     """The model, on numpy's matrix product: half the time of the one that comes with spaCy, the same answers."""
     import spacy
-    from thinc.backends.numpy_ops import NumpyOps  # type: ignore[import-not-found]
+    from thinc.backends.numpy_ops import NumpyOps  # type: ignore[import-not-found]  # it is compiled, without types
 
-    class Ops(NumpyOps):  # type: ignore[misc]
+    class Ops(NumpyOps):  # type: ignore[misc]  # its base is untyped
         """thinc's operations with one of them replaced."""
 
         name = "numpy"
