@@ -564,9 +564,12 @@ def jobs_overtaken(stage: Stage, count: int) -> None:
     stage.link.down()
     later = {"Prefer": "respond-async", "Ecotone-Deadline-Ms": "15000"}
     mails = [
-        protected(stage.dice, model="faraway", canary=plant(stage.dice, "email", "plain"), stream=False, headers=later)
+        protected(
+            stage.dice, model="faraway", endpoint=Endpoint.CHAT, place="first user", stream=False, headers=later,
+            canary=plant(stage.dice, "email", "plain"),
+        )
         for _ in range(count // 2)
-    ]
+    ]  # fmt: skip
     others = [harmless(stage.dice, model="faraway", stream=False, headers=later) for _ in range(count // 2)]
     said = stage.send_all(site, "job overtaken by a policy", [*mails, *others])
     assert {one.status for one in said} == {202}, [one.body for one in said if one.status != 202][:1]
