@@ -288,8 +288,10 @@ def nric(number: str) -> bool:
 
 
 def ipv4(number: str) -> bool:
-    """Four parts of at most 255, not all below ten without a word that names it (a version looks like that)."""
+    """Four parts of at most 255, without leading zeros; not the machine itself (127.0.0.1)."""
     parts = number.split(".")
+    if parts[0] == "127" or number == "0.0.0.0":  # noqa: S104 - nothing is bound: nobody is meant by these
+        return False
     return all(len(p) == 1 or p[0] != "0" for p in parts) and all(int(p) <= 255 for p in parts)
 
 
@@ -301,8 +303,10 @@ _NATIONAL = {
 
 
 def international(number: str) -> bool:
-    """No more digits than the country has."""
+    """No more digits than the country has, and no decimal with a sign."""
     digits = digits_of(number)
+    if number[1:].replace(".", "", 1) == digits and "." in number:
+        return False
     local = digits if "+" in number else digits[2:]
     if len(set(digits)) < 3 or ("+" not in number and local[0] == "1" and len(local) != 11):
         return False
@@ -318,7 +322,7 @@ def bare_nanp(number: str) -> bool:
 def trunk(number: str) -> bool:
     """A number of a country's own net, with its leading 0: not a date, not padded with zeros, not of 0 and 1 alone."""
     digits = digits_of(number)
-    return len(set(digits)) > 2 and (digits[:3] != "000" or number[0] == "(")
+    return len(set(digits)) > 2 and (digits[:3] != "000" or number[0] == "(") and digits != "0123456789"
 
 
 def idnr_spaced(number: str) -> bool:

@@ -66,7 +66,7 @@ WORDS = {
         |burgerservicenummer
         |sofinummer|identiteitskaart|cpf|cnpj|rg|nif|contribuinte|cartão de cidadão|cartão cidadão|pesel|nip|dowód
         |rijksregisternummer
-        |numéro national|ahv|ahv-nummer|avs|personnummer|cpr|henkilötunnus|rodné číslo|egn|cnp|oib|emso|curp|rfc
+        |numéro national|ahv|ahv-nummer|avs|personnummer|cpr|henkilötunnus|rodné číslo|egn|cnp|oib|emso|curp
         |rut|run|cuit
         |cuil|pps|pps number|ppsn|sin|sin number|tfn|medicare|medicare number|my number|マイナンバー
         |주민등록번호|nric|fin|身份证

@@ -123,7 +123,10 @@ class Net:
         meaning, _ = self._words.before(text, at)
         named = meaning in ("handle", "mention", "phone")
         telling = "." not in found[1] and any(c in "_0123456789" for c in found[1])
-        spoken = "." not in found[1] and len(left) == 2 and left[1] == " " and (left[0].isalpha() or left[0] in ",:")
+        spoken = found[1].isalnum() and len(left) == 2 and left[1] == " " and (left[0].isalpha() or left[0] in ",:")
+        # A decorator stands alone on its line.
+        if found[1][0] == "_" or (left.strip(" ") in ("", "\n") and text[found.end() : found.end() + 1] == "\n"):
+            return None
         if not (named or telling or spoken) or text[found.end() : found.end() + 2].lstrip(" ")[:1] == "=":
             return None
         return Hit(at, found.end(), "handle", 0.7)

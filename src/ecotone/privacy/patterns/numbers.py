@@ -138,6 +138,8 @@ class Row:
         if self.meaning not in ("", "phone") and linked(self.text, self.digits - self.gap, start):
             return True
         text = self.text
+        if start and text[start - 1] in "/=&?#%_":
+            return True
         return (start > self.first and text[start - 1] != "\n") or (end < self.last and text[end] != "\n")
 
 

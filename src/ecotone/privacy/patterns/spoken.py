@@ -147,9 +147,14 @@ def random_like(value: str) -> bool:
     size = len(value)
     if size < 12 or " " in value or "://" in value:
         return False
+    if "." in value and all(part.isidentifier() for part in value.split(".")):
+        return False
     digits = sum(c.isdigit() for c in value)
     letters = sum(c.isalpha() for c in value)
     if len(set(value)) < 8 or digits + letters < size * 0.75:
         return False
     turns = sum(a.islower() and b.isupper() for a, b in pairwise(value))
-    return (digits >= 2 and letters >= 2) or (size >= 20 and turns >= 4 and "_" not in value)
+    switches = sum(a.isdigit() != b.isdigit() for a, b in pairwise(value))
+    if digits >= 2 and (switches >= 4 or turns >= 3):
+        return True
+    return size >= 20 and turns >= 4 and "_" not in value

@@ -258,6 +258,14 @@ QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=
 -us12 and 8Q~ and .atlasv1.
 (at) home
 b (at) c
+otp 123456789 is too long
+http://127.0.0.1 and 0.0.0.0
++35236450.6 and +3.140000
+DIGITS = "0123456789"
+onlinepubs/9699919799
+see RFC 2047/2243
+@_special is private
+auth = base64.b64encode and signature == stringEndArchive64
 we meet @ noon . then
 they dot com
 cvv is on the back

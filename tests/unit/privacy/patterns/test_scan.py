@@ -137,6 +137,11 @@ def test_each_vendor_has_a_test_of_its_own_beginning() -> None:
             assert any(m.group().decode().startswith(front[:2]) for m in keys._gate.finditer(text.encode())), front
 
 
+def test_a_decorator_is_no_handle() -> None:
+    assert PATTERNS.find("x = 1\n    @create_model\n    def f(): ...") == []
+    assert seen("hey @jane_d\nsee you") == [("handle", "@jane_d")]
+
+
 def test_a_long_row_of_numbers_is_looked_at_group_by_group() -> None:
     row = " ".join(["12345"] * 30)
     assert PATTERNS.find(row) == []
