@@ -100,7 +100,7 @@ class Upstream:
         written_bytes: Bytes of streams that the network took.
     """
 
-    def __init__(self, address: str = "127.0.0.1", trust: ssl.SSLContext | None = None) -> None:
+    def __init__(self, address: str = "127.0.0.1", trust: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.behaviour = "ok"
         self.words = ["The ", "cloud ", "says ", "hello."]
         self.gap_s = 0.0
@@ -115,7 +115,7 @@ class Upstream:
         self.release = threading.Event()
         self.address = address
         self.scheme = "http" if trust is None else "https"
-        self.server = _Server((address, 0), _handler(self))
+        self.server = _Server((address, port), _handler(self))
         if trust is not None:
             # The handshake belongs to the connection's own thread: `accept` must not wait for it.
             self.server.socket = trust.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)

@@ -86,6 +86,7 @@ def reasons_page() -> str:
         "",
         "`refused.<obstacle>`: no target could take it; the word is the obstacle of the target that came nearest.",
         "",
+        *_words("Why a job waits, or ended unanswered", reasons.DEFERRALS),
         *_words("Why a target lost: obstacles", reasons.OBSTACLES),
         *_words("How an attempt fails: failures", reasons.TARGET_FAILURES),
         *_words("How a request ends: endings", reasons.ENDINGS),
@@ -175,19 +176,29 @@ def _first_line(kind: type[errors.EcotoneError]) -> str:
 REQUEST_HEADERS: Final = {
     "Ecotone-Place": "`auto`, `edge` or `cloud`: a wish. The wish for the edge is a hard limit; policy wins over the "
     "wish for the cloud.",
-    "Ecotone-Deadline-Ms": "Milliseconds from arrival by which the whole answer must be there.",
+    "Ecotone-Deadline-Ms": "Milliseconds from arrival by which the whole answer must be there: at most 24 hours; for a "
+    "job at most 30 days, by default 24 hours.",
     "Ecotone-Labels": "Labels, with commas between. They add to what is found, and never remove.",
     "Ecotone-Debug": "`1` asks for all response headers.",
-    "Idempotency-Key": "Reserved.",
-    "Prefer": "Reserved: `respond-async` (RFC 7240) is not built yet.",
+    "Prefer": "`respond-async` (RFC 7240) makes a durable job of the request: 202 and `Location`. `wait=N`, alone or "
+    "with it: the answer itself, if it is there within N seconds (at most 300); else 202.",
+    "Idempotency-Key": "Of a job: a second request with the same key is the same job; with another body it is 422. "
+    "Without `Prefer` it is ignored.",
+    "Ecotone-Priority": "Of a job or batch: `0` (when there is time) to `9` (before all others); a job has 5, a "
+    "batch 2. What waits gains a step in ten minutes.",
+    "Ecotone-Webhook": "Of a job: a URL inside the site that is told when it ends; "
+    "[how it is signed](../how-to/jobs-and-batches.md).",
+    "Last-Event-ID": "Of `/v1/jobs/events`: what came after this number is told first.",
 }
 """Request headers (DESIGN.md, 1.2)."""
 
 RESPONSE_HEADERS: Final = {
-    "Ecotone-Id": "The request's id, for `ecotone explain`.",
+    "Ecotone-Id": "The request's id, for `ecotone explain`; of a job its own.",
     "Ecotone-Placed": "`edge`, `cloud` or `deferred`: where the answer came from.",
     "Ecotone-Target": "The target that answered.",
     "Ecotone-Reason": "Why, as a [reason code](reason-codes.md).",
+    "Location": "Of a job: where it is.",
+    "Preference-Applied": "What of `Prefer` was kept to (RFC 7240).",
     "Ecotone-Overhead-Ms": "Debug: Ecotone's own time, milliseconds.",
     "Ecotone-Attempts": "Debug: targets that were tried, and how each ended.",
     "Ecotone-Labels": "Debug: the labels that the request carries.",

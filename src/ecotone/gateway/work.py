@@ -14,7 +14,7 @@ from ecotone.flow.news import News
 from ecotone.gateway.caller import CallerSide
 from ecotone.ports import Queue
 from ecotone.values import ENDED, Job, Request, RequestError
-from ecotone.wire.jobs import ENDINGS_STATUS, encode_job
+from ecotone.wire.jobs import encode_job, without_answer
 from ecotone.wire.prefer import Deferral, applied
 
 JSON: Final = ("content-type", "application/json")
@@ -84,8 +84,7 @@ async def answer(work: Work, job: Job, caller: CallerSide, extra: Sequence[tuple
     """
     body = await work.queue.answer(job.id)
     if body is None:
-        status, code, words = ENDINGS_STATUS.get(job.state, (410, "job.lost", "The answer can no longer be read."))
-        raise RequestError(code, words, status=status)
+        raise without_answer(job)
     headers = [("Ecotone-Id", job.id), ("Ecotone-Reason", job.reason), *extra]
     if job.target:
         headers += [("Ecotone-Placed", job.at), ("Ecotone-Target", job.target)]

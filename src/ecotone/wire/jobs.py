@@ -9,16 +9,27 @@ import msgspec
 
 from ecotone.values import ENDED, Job, JobEvent, JobPage, JobState, RequestError
 
-__all__ = ["ENDINGS_STATUS", "encode_event", "encode_job", "encode_notice", "encode_page", "job_object", "read_filter"]
+__all__ = [
+    "encode_event",
+    "encode_job",
+    "encode_notice",
+    "encode_page",
+    "job_object",
+    "read_filter",
+    "read_limit",
+    "without_answer",
+]
 
 LIMIT_MAX: Final = 100
 _DEFAULT_LIMIT: Final = 20
 
-ENDINGS_STATUS: Final[Mapping[JobState, tuple[int, str, str]]] = {
-    JobState.CANCELLED: (409, "job.cancelled", "The job was cancelled before it was answered."),
-    JobState.EXPIRED: (504, "job.expired", "The job's deadline passed before it was answered."),
-}
-"""HTTP status, code and words of ends that have no answer of their own."""
+def without_answer(job: Job) -> RequestError:
+    """Why a job that has ended has no answer."""
+    if job.state is JobState.CANCELLED:
+        return RequestError("job.cancelled", "The job was cancelled before it was answered.", status=409)
+    if job.state is JobState.EXPIRED:
+        return RequestError("job.expired", "The job's deadline passed before it was answered.", status=504)
+    return RequestError("job.lost", "The answer of the job can no longer be read.", status=410)
 
 
 def job_object(job: Job) -> dict[str, Any]:
