@@ -133,7 +133,12 @@ class Queue:
 
     async def hasten(self, reason: str) -> int:
         """See `ports.Jobs.hasten`."""
-        return await self._database.write(lambda c: self._jobs.hasten(c, reason))
+        hastened = 0
+        while True:
+            some = await self._database.write(lambda c: self._jobs.hasten(c, reason, STEP))
+            hastened += some
+            if some < STEP:
+                return hastened
 
     async def lease(
         self, n: int, *, now_ms: int, lease_ms: int, ids: Sequence[str] | None = None

@@ -30,6 +30,9 @@ _INSERT: Final = """
     VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?, ?, 0, ?, 0, '', '', 0, 0, 0, ?, ?) ON CONFLICT DO NOTHING"""
 COLUMNS: Final = "seq, id, state, not_before_ms, attempts, reason, status, target, at, ended_at_ms, size, facts"
 _EVENT: Final = "INSERT INTO events (job, key, batch, state, reason, at_ms) VALUES (?, ?, ?, ?, ?, ?)"
+_HASTEN: Final = """
+    UPDATE jobs SET not_before_ms = 0 WHERE seq IN (SELECT seq FROM jobs INDEXED BY jobs_waiting
+        WHERE state = 'waiting' AND not_before_ms > 0 AND reason = ? LIMIT ?)"""
 # Also where what was asked is lost, there is a place for the answer.
 _ANSWER: Final = """INSERT INTO bodies (seq, ask, answer) VALUES (?, x'', ?)
     ON CONFLICT (seq) DO UPDATE SET answer = excluded.answer"""
@@ -154,10 +157,9 @@ class JobRows:
         change = "UPDATE jobs SET not_before_ms = ?, reason = ? WHERE id = ? AND state = 'waiting'"
         return connection.executemany(change, [(not_before_ms, reason, name) for name in ids]).rowcount if ids else 0
 
-    def hasten(self, connection: sqlite3.Connection, reason: str) -> int:
-        """See `ports.Jobs.hasten`."""
-        change = "UPDATE jobs SET not_before_ms = 0 WHERE state = 'waiting' AND reason = ? AND not_before_ms > 0"
-        return connection.execute(change, (reason,)).rowcount
+    def hasten(self, connection: sqlite3.Connection, reason: str, n: int) -> int:
+        """Up to n waiting jobs that were put off for a reason are due now; how many."""
+        return connection.execute(_HASTEN, (reason, n)).rowcount
 
     def lease(
         self, connection: sqlite3.Connection, n: int, now_ms: int, lease_ms: int, ids: Sequence[str] | None
