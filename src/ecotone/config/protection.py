@@ -69,6 +69,13 @@ class Privacy(Section, frozen=True, kw_only=True):
             "of `topics`; `none` for text that may pass) and `text`. A few dozen for each label."
         ),
     ] = None
+    withhold: Annotated[
+        tuple[LabelName, ...],
+        Meta(
+            description="Labels whose values are taken out of what cloud targets answer, unless the conversation holds "
+            "them: `[contact, card]`. Seen by patterns alone; a stream then comes up to 160 characters later."
+        ),
+    ] = ()
     look_s: Annotated[
         float,
         Meta(

@@ -96,7 +96,8 @@ class Bill:
         site, request = self._site, self._request
         return OutcomeEntry(
             request=request.id,
-            model=request.model,
+            # A name that is not served is the caller's text, and may hold anything.
+            model=request.model if request.model in site.names else "?",
             endpoint=request.endpoint.value,
             key=request.key,
             ending=ending,

@@ -112,9 +112,13 @@ class Batching:
 
     async def forever(self) -> None:
         """Until cancelled. What is under way then goes on at the next start."""
-        await self._load()
+        is_loaded = False
         while True:
             is_busy = False
+            if not is_loaded:
+                with contextlib.suppress(EcotoneError):
+                    await self._load()
+                    is_loaded = True
             for name in list(self._live):
                 # A queue that is full or refuses is asked again at the next look.
                 with contextlib.suppress(EcotoneError):

@@ -24,7 +24,7 @@ from ecotone.jobs.dispatch import ASKED, OFFLINE
 from ecotone.jobs.order import Dice
 from ecotone.ports import Queue
 from ecotone.values import EcotoneError, Outcome, Place, Request, RequestError
-from ecotone.values.job import Ending, Job, JobState, Leased
+from ecotone.values.job import Ending, Job, JobEvent, JobState, Leased
 from ecotone.wire.errors import encode_error
 from ecotone.wire.request import Head, decode, mint_id
 
@@ -90,6 +90,14 @@ class Drain:
     def stir(self) -> None:
         """There is something new: look at once."""
         self._wake.set()
+
+    def told(self, event: JobEvent) -> None:
+        """A job has ended: if it was cancelled, the work on it stops."""
+        work = self._running.get(event.job)
+        if work is not None and event.state is JobState.CANCELLED:
+            work.is_lost = True
+            if work.serving is not None:
+                work.serving.cancel()
 
     async def forever(self) -> None:
         """Until cancelled; jobs under way are then left to the next start, which finds their leases lapsed."""

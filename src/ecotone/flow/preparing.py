@@ -7,11 +7,11 @@ from types import MappingProxyType
 
 import msgspec
 
-from ecotone import pseudonyms
+from ecotone import privacy, pseudonyms
 from ecotone.flow.planning import Plan
 from ecotone.flow.site import Site
 from ecotone.ports import Prepared, Target
-from ecotone.values import Egress, RefusalError, Request, TargetError
+from ecotone.values import Egress, Endpoint, Place, RefusalError, Request, TargetError
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -35,6 +35,16 @@ def prepare(site: Site, request: Request, target: Target, decided: Plan) -> Read
             (`egress_refused`); the next one may.
         RequestError: no target can.
     """
+    ready = _ready(site, request, target, decided)
+    withheld = site.look.withheld
+    if withheld is None or target.spec.at is Place.EDGE or request.endpoint is Endpoint.EMBEDDINGS:
+        return ready
+    said = [segment.text for segment in decided.findings.segments]
+    screen = privacy.Screen(*withheld, said, ready.prepared.reply)
+    return msgspec.structs.replace(ready, prepared=msgspec.structs.replace(ready.prepared, reply=screen))
+
+
+def _ready(site: Site, request: Request, target: Target, decided: Plan) -> Ready:
     limit = decided.limit(target.spec.name)
     if limit.egress is not Egress.PSEUDONYMISE:
         return Ready(target.prepare(request))

@@ -4,7 +4,8 @@
 dear detectors (names, topics, plug-ins) run in a process of their own: `ecotone.detectors`.
 """
 
+from ecotone.privacy.answers import Screen
 from ecotone.privacy.inspect import OPAQUE, UNKNOWN, Find, Look, Unseen, deepen, inspect, unseen
 from ecotone.privacy.segments import Text, segments
 
-__all__ = ["OPAQUE", "UNKNOWN", "Find", "Look", "Text", "Unseen", "deepen", "inspect", "segments", "unseen"]
+__all__ = ["OPAQUE", "UNKNOWN", "Find", "Look", "Screen", "Text", "Unseen", "deepen", "inspect", "segments", "unseen"]

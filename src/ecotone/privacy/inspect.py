@@ -50,13 +50,16 @@ class Look:
         *,
         secret: bytes = b"",
         kept_max: int = KEPT_MAX,
+        withheld: tuple[Find, frozenset[str]] | None = None,
     ) -> None:
         """Args:
         quick: Detectors that run here, by name.
         dear: Names of those that run elsewhere, with a limit on time.
         missing: Names of those that were asked for and are not there.
         secret: Key of the digests, 16 bytes or more; new at each start.
+        withheld: What is taken out of answers from the cloud: who sees it, and the labels.
         """
+        self.withheld = withheld
         self.quick = dict(quick or {})
         self.dear = tuple(dear)
         self.missing = tuple(f"{name}: not installed" for name in missing)
@@ -67,7 +70,7 @@ class Look:
     @property
     def is_blind(self) -> bool:
         """Whether nobody looks at all: labels are the callers' own."""
-        return not (self.quick or self.dear or self.missing)
+        return not (self.quick or self.dear or self.missing or self.withheld)
 
     def digest(self, segment: Segment) -> bytes:
         """What a text is remembered by."""
@@ -200,7 +203,7 @@ def _quick(name: str, find: Find, text: Text, look: Look) -> list[tuple[int, Fin
         if at in digests:
             look.keep(name, digests[at], new[index])
     for run in text.runs:
-        spots += _across(find, [text.segments[at] for at in run], run[0])
+        spots += _across(find, text.segments, run, spots)
     return spots
 
 
@@ -233,15 +236,30 @@ def _moved(one: Finding, segment: Segment, start: int = 0) -> Finding | None:
     return Finding(one.label, one.kind, begin, end, one.confidence, one.detector)
 
 
-def _across(find: Find, parts: Sequence[Segment], first: int) -> list[tuple[int, Finding]]:
-    """What only shows where neighbouring parts are read as one; it cannot be replaced, for no single part holds it."""
-    ends, at = [], 0
-    for part in parts:
-        at += len(part.text)
-        ends.append(at)
-    whole = find("".join(part.text for part in parts))
-    cut = [one for one in whole if any(one.start < end < one.end for end in ends[:-1])]
-    return [(first, Finding(one.label, one.kind, 0, 0, one.confidence, one.detector)) for one in cut]
+def _across(
+    find: Find, segments: Sequence[Segment], run: Sequence[int], known: Sequence[tuple[int, Finding]]
+) -> list[tuple[int, Finding]]:
+    """What only shows where neighbouring parts are read as one.
+
+    A value that is cut by the end of a part cannot be replaced, for no single part holds it. One whose words of context
+    stand in the part before (`The password is:`) can.
+    """
+    starts = [0]
+    for at in run:
+        starts.append(starts[-1] + len(segments[at].text))
+    found: list[tuple[int, Finding]] = []
+    for one in find("".join(segments[at].text for at in run)):
+        index = min(bisect_right(starts, one.start), len(run)) - 1
+        begin, end = one.start - starts[index], one.end - starts[index]
+        if one.end > starts[index + 1]:
+            found.append((run[0], Finding(one.label, one.kind, 0, 0, one.confidence, one.detector)))
+        elif not any(at == run[index] and _covers(seen, one.label, begin, end) for at, seen in known):
+            found.append((run[index], Finding(one.label, one.kind, begin, end, one.confidence, one.detector)))
+    return found
+
+
+def _covers(seen: Finding, label: str, begin: int, end: int) -> bool:
+    return seen.label == label and seen.start <= begin and end <= seen.end
 
 
 def _told(

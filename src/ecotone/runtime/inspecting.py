@@ -67,7 +67,9 @@ class Inspecting:
         is_needed = not is_cloud_off and any(target.at is Place.CLOUD for target in config.targets.values())
         plain = {"store": str(self._store), "topics_examples": examples}
         self._wanted = (dear if is_needed else (), plain)
-        return Look(quick, dear, missing, secret=self._secret)
+        labels = frozenset(privacy.withhold)
+        withheld = (self._patterns(config).find, labels) if labels else None
+        return Look(quick, dear, missing, secret=self._secret, withheld=withheld)
 
     async def settle(self) -> None:
         """Starts the worker that the last configuration wants; the one before finishes and goes."""

@@ -206,3 +206,18 @@ def test_opaque_stays_when_the_dear_detectors_have_looked() -> None:
     quick = inspect(asked, one)
     seen = unseen(quick, one)
     assert deepen(asked, quick, one, seen, answered(seen)).labels == (OPAQUE,)
+
+
+def test_a_value_whose_words_of_context_stand_in_the_part_before_is_found_in_its_own_part() -> None:
+    def find(text: str) -> list[Finding]:
+        found = [Finding("card", "card", *one.span(), 1.0, "patterns") for one in re.finditer("4111", text)]
+        context = re.search("password is: ([a-z0-9]+)", text)
+        return [*found, Finding("secret", "password", *context.span(1), 1.0, "patterns")] if context else found
+
+    parts = [{"type": "text", "text": "The password is:"}, {"type": "text", "text": " hunter22, and a 4111"}]
+    findings = inspect(request(parts), Look({"patterns": find}))
+    assert [(at, one.label, one.start, one.end) for at, one in findings.spots] == [
+        (1, "card", 17, 21),
+        (1, "secret", 1, 9),
+    ]
+    assert findings.loose == ()
