@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -160,46 +161,40 @@ async def ended_once(queue: Queue, found: dict[str, Job]) -> None:
 def test_a_torn_wal_loses_only_what_lies_behind_the_tear(tmp_path: Path, kind: str) -> None:
     """Nobody promises to outlive a medium that loses what it has synchronised; the rest must be whole all the same."""
     dice = random.Random(kind)
+
+    async def fill() -> tuple[list[int], dict[str, bytes]]:
+        queue = opened(tmp_path / "whole")
+        sizes = []
+        for index in range(12):
+            await queue.put([(job(f"job-{index}-{part}"), os.urandom(900)) for part in range(3)])
+            sizes.append((tmp_path / "whole" / "jobs.db-wal").stat().st_size)
+        files = {name: (tmp_path / "whole" / name).read_bytes() for name in ("jobs.db", "jobs.db-wal")}
+        await queue.close()
+        return sizes, files
+
+    async def look(store: Path, at: int) -> None:
+        queue = opened(store)
+        assert queue.recovered.loss is None
+        found = await all_jobs(queue)
+        for index, size in enumerate(sizes):
+            parts = {f"job-{index}-{part}" for part in range(3)}
+            assert parts <= set(found) or not parts & set(found), "half a transaction"
+            assert size > at or parts <= set(found)
+        assert [name for name in found if await queue.body(name) is None] == []
+        await queue.put([(job("job-new"), b"x")])
+        await queue.close()
+
+    sizes, files = asyncio.run(fill())
+    content = files["jobs.db-wal"]
     for number in range(ROUNDS * 3):
         store = tmp_path / str(number)
-
-        async def fill(store: Path = store) -> list[int]:
-            queue = opened(store)
-            sizes = []
-            for index in range(12):
-                await queue.put([(job(f"job-{index}-{part}"), os.urandom(900)) for part in range(3)])
-                sizes.append((store / "jobs.db-wal").stat().st_size)
-            copy = store / "copy"
-            copy.mkdir()
-            for name in ("jobs.db", "jobs.db-wal"):
-                (copy / name).write_bytes((store / name).read_bytes())
-            await queue.close()
-            return sizes
-
-        sizes = asyncio.run(fill())
-        wal = store / "copy" / "jobs.db-wal"
-        content = wal.read_bytes()
+        store.mkdir()
         at = dice.randrange(len(content))
-        damaged = {
-            "truncated": content[:at],
-            "garbled": content[:at] + dice.randbytes(len(content) - at),
-            "zeroed": content[:at] + bytes(len(content) - at),
-        }[kind]
-        wal.write_bytes(damaged)
-
-        async def look(store: Path = store, at: int = at, sizes: list[int] = sizes) -> None:
-            queue = opened(store / "copy")
-            assert queue.recovered.loss is None
-            found = await all_jobs(queue)
-            for index, size in enumerate(sizes):
-                parts = {f"job-{index}-{part}" for part in range(3)}
-                assert parts <= set(found) or not parts & set(found), "half a transaction"
-                assert size > at or parts <= set(found)
-            assert [await queue.body(name) for name in found if await queue.body(name) is None] == []
-            await queue.put([(job("job-new"), b"x")])
-            await queue.close()
-
-        asyncio.run(look())
+        behind = {"truncated": b"", "garbled": dice.randbytes(len(content) - at), "zeroed": bytes(len(content) - at)}
+        (store / "jobs.db").write_bytes(files["jobs.db"])
+        (store / "jobs.db-wal").write_bytes(content[:at] + behind[kind])
+        asyncio.run(look(store, at))
+        shutil.rmtree(store)
 
 
 def broken(whole: bytes, what: str, dice: random.Random) -> bytes:
@@ -223,43 +218,44 @@ def broken(whole: bytes, what: str, dice: random.Random) -> bytes:
 def test_a_broken_file_is_put_aside_and_what_can_be_read_goes_on(tmp_path: Path, what: str) -> None:
     dice = random.Random(what)
     kept: list[int] = []
-    for number in range(ROUNDS):
+
+    async def fill() -> None:
+        queue = opened(tmp_path / "whole")
+        for index in range(120):
+            await queue.put([(job(f"job-{index}"), os.urandom(1500))])
+        for leased in await queue.lease(20, now_ms=3000, lease_ms=1000):
+            await queue.settle(leased.token, ANSWER, now_ms=3000)
+        await queue.close()
+
+    async def look(store: Path) -> None:
+        queue = opened(store)
+        found = await all_jobs(queue)
+        loss = queue.recovered.loss
+        if loss is None:  # only where what was hit is not part of any list: a body, which is sealed
+            assert what == "pages"
+        else:
+            assert Path(loss.path).exists()
+            assert loss.jobs == len(found)
+            assert loss.is_lower_bound or loss.jobs + loss.lost == 120
+        kept.append(len(found))
+        for leased in await queue.lease(200, now_ms=3000, lease_ms=1000):
+            assert await queue.settle(leased.token, ANSWER, now_ms=3000)
+        assert queue.status().states[JobState.WAITING] == 0
+        assert all(one.ended_at_ms for one in (await all_jobs(queue)).values())
+        await queue.put([(job("job-new"), b"x")])
+        await queue.close()
+        again = opened(store)
+        assert again.recovered.loss is None
+        await again.close()
+
+    asyncio.run(fill())
+    whole = (tmp_path / "whole" / "jobs.db").read_bytes()
+    for number in range(ROUNDS * 2):
         store = tmp_path / str(number)
-
-        async def fill(store: Path = store) -> None:
-            queue = opened(store)
-            for index in range(120):
-                await queue.put([(job(f"job-{index}"), os.urandom(1500))])
-            for leased in await queue.lease(20, now_ms=3000, lease_ms=1000):
-                await queue.settle(leased.token, ANSWER, now_ms=3000)
-            await queue.close()
-
-        asyncio.run(fill())
-        path = store / "jobs.db"
-        path.write_bytes(broken(path.read_bytes(), what, dice))
-
-        async def look(store: Path = store) -> None:
-            queue = opened(store)
-            found = await all_jobs(queue)
-            loss = queue.recovered.loss
-            if loss is None:  # only where what was hit is not part of any list: a body, which is sealed
-                assert what == "pages"
-            else:
-                assert Path(loss.path).exists()
-                assert loss.jobs == len(found)
-                assert loss.is_lower_bound or loss.jobs + loss.lost == 120
-            kept.append(len(found))
-            for leased in await queue.lease(200, now_ms=3000, lease_ms=1000):
-                assert await queue.settle(leased.token, ANSWER, now_ms=3000)
-            assert queue.status().states[JobState.WAITING] == 0
-            assert all(one.ended_at_ms for one in (await all_jobs(queue)).values())
-            await queue.put([(job("job-new"), b"x")])
-            await queue.close()
-            again = opened(store)
-            assert again.recovered.loss is None
-            await again.close()
-
-        asyncio.run(look())
+        store.mkdir()
+        (store / "jobs.db").write_bytes(broken(whole, what, dice))
+        asyncio.run(look(store))
+        shutil.rmtree(store)
     if what == "pages":  # where the page is hit from which all others hang, nothing is left, and that is told
         assert sum(number > 20 for number in kept) > len(kept) // 2
 

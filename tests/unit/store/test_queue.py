@@ -535,6 +535,13 @@ def test_a_file_without_rights_is_no_broken_file(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.broken-*"))
 
 
+def test_a_commit_is_on_the_disk_before_it_is_told(tmp_path: Path) -> None:
+    with connect(tmp_path / "x.db", busy_s=1.0) as made:
+        told = [made.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "auto_vacuum")]
+    made.close()
+    assert told == ["wal", 2, 2]  # FULL: the WAL is synchronised with every commit; incremental
+
+
 def test_a_reader_that_fails_is_told_and_tries_anew(tmp_path: Path) -> None:
     is_failing = False
 
