@@ -52,7 +52,11 @@ _ESCAPED = (
 )
 _NAMED = {"&commat;": "@", "&period;": ".", "&colon;": ":", "&hyphen;": "-", "&nbsp;": " ", "&shy;": ""}
 
-_GATE = rf"{_ODD}|{_MARKED}|{_MIXED}"
+# Full-width brackets stand in every Chinese text: those of numbers alone are folded.
+_OPENED = r"\x{FF08}[0-9+\x{FF0B}\x{FF10}-\x{FF19}]"
+_CLOSED = r"[0-9\x{FF10}-\x{FF19}]\x{FF09}"
+
+_GATE = rf"{_ODD}|{_MARKED}|{_MIXED}|{_OPENED}|{_CLOSED}"
 
 _HEX = frozenset("0123456789abcdefABCDEF")
 
@@ -124,6 +128,8 @@ def _odd(text: str) -> list[Change]:
         else:
             changes += [(start + at, start + at + 1, sign) for at, sign in enumerate(plain)]
     changes += [(m.start(), m.end(), m.group()[0]) for m in _compiled(_MARKED).finditer(text)]
+    changes += [(m.start(), m.start() + 1, "(") for m in _compiled(_OPENED).finditer(text)]
+    changes += [(m.end() - 1, m.end(), ")") for m in _compiled(_CLOSED).finditer(text)]
     # The look-alikes wait for the rest: a wide letter beside a Cyrillic one makes the word mixed.
     if _compiled(_MIXED).search(text) is not None:
         for m in _compiled(_WORD).finditer(text):

@@ -29,6 +29,9 @@ BETWEEN: Final = "\x1e"
 KEPT_CHARS_MIN: Final = 256
 """What was seen in longer pieces of text is remembered; shorter ones are looked at again, which costs less."""
 KEPT_MAX: Final = 20_000
+FRESH_CHARS_MAX: Final = 512 * 1024
+"""More text than that at once, which was not looked at before, is not looked at: the patterns run beside all other
+requests, and hostile text costs them three seconds a megabyte. The conversation is `unknown`."""
 FOUND_MAX: Final = 10_000
 """More findings than that are no findings: the conversation is `unknown`."""
 
@@ -197,6 +200,8 @@ def _quick(name: str, find: Find, text: Text, look: Look) -> list[tuple[int, Fin
                 continue
             digests[at] = digest
         fresh.append(at)
+    if sum(len(text.segments[at].text) for at in fresh) > FRESH_CHARS_MAX:
+        raise OverflowError("too much text at once")
     new = _joined(find, [text.segments[at] for at in fresh])
     for index, at in enumerate(fresh):
         spots += [(at, one) for one in new[index]]

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from ecotone.privacy import OPAQUE, UNKNOWN, Look, Unseen, deepen, inspect, unseen
-from ecotone.privacy.inspect import FOUND_MAX, KEPT_CHARS_MIN
+from ecotone.privacy.inspect import FOUND_MAX, FRESH_CHARS_MAX, KEPT_CHARS_MIN
 from ecotone.values import Endpoint, Features, Finding, Findings, Request
 
 Found = tuple[Sequence[Sequence[Finding]], Sequence[tuple[str, str]]]
@@ -108,6 +108,12 @@ def test_a_body_that_cannot_be_read_is_unknown() -> None:
 def test_a_picture_is_opaque() -> None:
     found = inspect(request([{"type": "image_url", "image_url": {"url": "u"}}]), look())
     assert (found.labels, found.loose) == ((OPAQUE,), (OPAQUE,))
+
+
+def test_too_much_text_at_once_is_unknown_and_nobody_waits_for_it() -> None:
+    card = Card()
+    found = inspect(request("x" * (FRESH_CHARS_MAX // 2 + 1), "y" * (FRESH_CHARS_MAX // 2 + 1)), look(card))
+    assert (found.labels, found.missing, card.shown) == ((UNKNOWN,), ("patterns: OverflowError",), [])
 
 
 def test_too_many_findings_are_none() -> None:
