@@ -315,8 +315,10 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def _is_loopback(host: str) -> bool:
     found = _address(host)
+    if found is None:
+        return host == "localhost"
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return host == "localhost" or bool((mapped or found) and (mapped or found).is_loopback)  # type: ignore[union-attr]
+    return (mapped or found).is_loopback
 
 
 def _who(frame: FrameType | None) -> str:
