@@ -35,6 +35,7 @@ STAYS_MAX: Final = 10_000
 """So many jobs are remembered to be none for the cloud."""
 RETRY: Final = "deferred.retry"
 LOST: Final = "failed.attempts"
+TOO_LARGE: Final = "failed.too_large"
 DUE_MAX: Final = 64
 """So many jobs are looked at in one round."""
 
@@ -181,31 +182,36 @@ class Drain:
 
     async def _work(self, work: _Work) -> None:
         """A leased job, to its end or back into the queue."""
+        keeping = asyncio.ensure_future(self._keep(work, self._current()))
+        try:
+            # Where the store or the ledger refuses, the lease lapses, and the job is found again.
+            with contextlib.suppress(EcotoneError):
+                await self._attempt(work)
+        finally:
+            keeping.cancel()
+            if work.serving is not None:
+                work.serving.cancel()
+
+    async def _attempt(self, work: _Work) -> None:
         leased, site = work.leased, self._current()
-        keeping = asyncio.ensure_future(self._keep(work, site))
         try:
             request = self._request(leased, site)
             caller = Caller(self._settings().answer_bytes_max)
             work.serving = asyncio.ensure_future(serve(request, caller, _only(site, leased.job.model, work.run.at)))
             outcome = await work.serving
-            await self._judge(work, outcome, caller)
         except RequestError as error:
             await self._end(leased, _ending(JobState.FAILED, error))
-        except EcotoneError:
-            return  # the store refuses: the lease lapses, and the job is found again
         except asyncio.CancelledError:
-            if work.gave_way and not work.is_lost:
-                await self._back(leased, ASKED, pause=0, is_attempt=False)
-                return
-            if not work.is_lost:
+            if not work.gave_way and not work.is_lost:
                 raise
+            if not work.is_lost:
+                await self._back(leased, ASKED, pause=0, is_attempt=False)
+        except EcotoneError:
+            raise
         except Exception:  # noqa: BLE001 - a supervisor: a defect costs a job one of its attempts, never the site
-            with contextlib.suppress(EcotoneError):
-                await self._back(leased, RETRY, pause=self._settings().backoff.first_ms, is_attempt=True)
-        finally:
-            keeping.cancel()
-            if work.serving is not None:
-                work.serving.cancel()
+            await self._back(leased, RETRY, pause=self._settings().backoff.first_ms, is_attempt=True)
+        else:
+            await self._judge(work, outcome, caller)
 
     def _request(self, leased: Leased, site: Site) -> Request:
         """The request that a job asks for, as if it came now."""
@@ -252,8 +258,11 @@ class Drain:
     async def _judge(self, work: _Work, outcome: Outcome, caller: Caller) -> None:
         """What an attempt's end means for the job."""
         leased, status = work.leased, outcome.status
+        if caller.is_too_large:
+            await self._end(leased, _refused(JobState.FAILED, TOO_LARGE, "The answer is longer than is kept.", 502))
+            return
         body = caller.body if caller.body else encode_error(RequestError("internal", "No answer came.", status=502))
-        if outcome.ending == "answered" and status == 200 and not caller.is_too_large:
+        if outcome.ending == "answered":
             ending = Ending(
                 state=JobState.ANSWERED,
                 status=200,
@@ -364,9 +373,10 @@ def _only(site: Site, model: str, at: Place | None) -> Site:
     return dataclasses.replace(site, names=names)
 
 
-def _refused(state: JobState, reason: str, words: str) -> Ending:
-    error = RequestError(reason, words, status=504)
-    return Ending(state=state, status=504, reason=reason, body=encode_error(error))
+def _refused(state: JobState, reason: str, words: str, status: int = 504) -> Ending:
+    return Ending(
+        state=state, status=status, reason=reason, body=encode_error(RequestError(reason, words, status=status))
+    )
 
 
 def _ending(state: JobState, error: EcotoneError) -> Ending:

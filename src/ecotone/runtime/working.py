@@ -8,7 +8,8 @@ import logging
 import os
 import random
 import secrets
-from collections.abc import Callable
+import traceback
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from ecotone.upstreams import PremisesDoor, Webhooks, check_url
 from ecotone.values import ConfigError, EcotoneError, Job, JobState, Request
 
 SAVE_EVERY_S: Final = 1.0
+AGAIN_S: Final = 1.0
 FORGET_EVERY_S: Final = 600.0
 MIB: Final = 1 << 20
 TOLD: Final = "webhooks"
@@ -91,6 +93,7 @@ class Working:
         )
         self._keep_ms = lambda: int(config().jobs.keep_days * 86_400_000)
         self._news.on_end(self._batching.told)
+        self._news.on_end(self._drain.told)
 
     def work(self, config: settings.Config) -> gateway.Work:
         """What the gateway opens onto."""
@@ -111,13 +114,13 @@ class Working:
         assert self._batching is not None, "begun first"
         assert self._drain is not None, "begun first"
         assert self._notices is not None, "begun first"
+        workers = (
+            self._news.forever, self._drain.forever, self._batching.forever, self._notices.forever,
+            self._save_forever, self._forget_forever,
+        )  # fmt: skip
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._news.forever())
-            group.create_task(self._drain.forever())
-            group.create_task(self._batching.forever())
-            group.create_task(self._notices.forever())
-            group.create_task(self._save_forever())
-            group.create_task(self._forget_forever())
+            for worker in workers:
+                group.create_task(_supervised(worker))
 
     async def close(self) -> None:
         """What was accepted is durable; nothing is accepted any more."""
@@ -188,6 +191,17 @@ class Working:
                     before_ms if oldest_ms is None else min(before_ms, oldest_ms), now_ms=now_ms
                 )
             await asyncio.sleep(FORGET_EVERY_S)
+
+
+async def _supervised(worker: Callable[[], Awaitable[None]]) -> None:
+    """A worker that a defect ended begins again: callers at the front never pay for it."""
+    while True:
+        try:
+            await worker()
+        except Exception as error:  # noqa: BLE001 - a supervisor; the words of the error could hold content
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            log.error("a worker on the queue failed: %s\n%s", type(error).__name__, trace)  # noqa: TRY400 - see above
+            await asyncio.sleep(AGAIN_S)
 
 
 def _kept_secret(store: Path) -> bytes:

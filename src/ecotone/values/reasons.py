@@ -44,6 +44,7 @@ DEFERRALS: Final[dict[str, str]] = {
     "deferred.offline": "the job waits for the cloud, which cannot be reached now",
     "deferred.retry": "an attempt failed, and the job is tried again after a pause",
     "failed.attempts": "the job was begun as often as it may be, and whoever worked on it ended each time",
+    "failed.too_large": "the answer is longer than is kept",
 }
 """Why a job waits, or ended without an answer of its own; else a job has the reason of its last attempt."""
 

@@ -26,7 +26,8 @@ IDEMPOTENCY_CHARS_MAX: Final = 255
 WEBHOOK_CHARS_MAX: Final = 2048
 
 _HEADERS: Final = (b"ecotone-deadline-ms", b"ecotone-webhook", b"idempotency-key")
-_PREFERENCE: Final = re.compile(r'\s*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)\s*(?:=\s*("[^"]*"|[^\s;,"]*)\s*)?(;[^,]*)?(?:,|$)')
+_MEMBER: Final = re.compile(r'(?:[^,"]|"[^"]*")+')
+_PREFERENCE: Final = re.compile(r"""\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*("[^"]*"|[^\s;"]*)\s*)?(?:;.*)?""")
 
 
 class Deferral(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -116,7 +117,8 @@ def read_webhook(value: str) -> str:
 
 def _preferences(value: str) -> list[tuple[str, str]]:
     """(name in lower case, value) of each preference; parameters and what is malformed are left out."""
-    return [(found[1].lower(), (found[2] or "").strip('"')) for found in _PREFERENCE.finditer(value)]
+    found = (_PREFERENCE.fullmatch(member) for member in _MEMBER.findall(value))
+    return [(one[1].lower(), (one[2] or "").strip('"')) for one in found if one is not None]
 
 
 def _wait_s(value: str) -> int | None:
