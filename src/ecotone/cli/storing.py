@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
-from ecotone import store
+from ecotone import config, store
 from ecotone.cli.output import show_json
 from ecotone.cli.settings import load
+from ecotone.config import secrets
 from ecotone.values import ConfigError
 
 
 def backed_up(config_path: Path | None, to: Path) -> store.Copied:
     """A copy of the configuration's queue."""
-    return store.backup(_folder(config_path), to)
+    return store.backup(_folder(load(config_path)), to)
 
 
 def restored(config_path: Path | None, source: Path, key_path: Path | None) -> store.Copied:
-    """A copy put into the configuration's store; its key too, where the store has none."""
-    folder = _folder(config_path)
-    given = _read(key_path) if key_path is not None else None
-    key = store.store_key(folder, given, may_make=False)
-    if (folder / store.STORE_KEY).exists() and store.store_key(folder, None) != key:
-        raise ConfigError("store.key", f"{folder / store.STORE_KEY}: another key; move it away if the queue's is right")
+    """A copy put into the configuration's store; its key too, where the store has none and none is configured."""
+    tree = load(config_path)
+    folder, configured = _folder(tree), _configured(tree)
+    key = store.store_key(folder, configured if key_path is None else _read(key_path), may_make=False)
+    has_own = configured is not None or (folder / store.STORE_KEY).exists()
+    if has_own and store.store_key(folder, configured) != key:
+        where = "jobs.key" if configured is not None else folder / store.STORE_KEY
+        raise ConfigError("store.key", f"{where}: another key than --key; the site could not read what is put back")
     copied = store.restore(source, folder, store.Sealer(key))
-    store.keep_key(folder, key)
+    if not has_own:
+        store.keep_key(folder, key)
     return copied
 
 
 def checked(config_path: Path | None, file: Path | None, key_path: Path | None) -> store.Condition:
     """What is found in the configuration's queue, or in a copy; a copy is opened only with a key that is named."""
-    folder = _folder(config_path)
-    if key_path is not None:
-        key = store.store_key(folder, _read(key_path))
-    elif file is not None:
+    tree = load(config_path)
+    folder = _folder(tree)
+    if key_path is None and file is not None:
         return store.examined(file, None)
-    else:
-        key = store.store_key(folder, None, may_make=False)
+    given = _configured(tree) if key_path is None else _read(key_path)
+    key = store.store_key(folder, given, may_make=False)
     return store.examined(file or folder / store.JOBS_FILE, store.Sealer(key))
 
 
@@ -63,8 +67,19 @@ def show_condition(found: store.Condition, *, is_json: bool) -> None:
     click.echo(f"{found.path}: {'whole' if found.is_whole else 'broken'}; version {found.version}; {jobs}")
 
 
-def _folder(config_path: Path | None) -> Path:
-    return Path(load(config_path).store.path).expanduser()
+def _folder(tree: config.Config) -> Path:
+    return Path(tree.store.path).expanduser()
+
+
+def _configured(tree: config.Config) -> bytes | None:
+    """The key that the configuration refers to, if it does."""
+    if tree.jobs.key is None:
+        return None
+    return secrets.resolve(tree.jobs.key, os.environ, _bytes, path="jobs.key").encode()
+
+
+def _bytes(name: str) -> bytes:
+    return Path(name).expanduser().read_bytes()
 
 
 def _read(path: Path) -> bytes:

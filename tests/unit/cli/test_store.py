@@ -82,3 +82,31 @@ def test_a_broken_queue_is_told(shell: Any, folder: Path) -> None:
     found = shell("store", "check")
     assert found.exit_code == 1
     assert "broken: it does not begin" in found.stdout
+
+
+def test_a_configured_key_is_the_one_that_counts(shell: Any) -> None:
+    folder, key = shell.folder / "store", bytes(range(32))
+    folder.mkdir()
+    (shell.folder / "ecotone.yaml").write_text(
+        f"store: {{path: {folder}}}\njobs: {{key: env:JOBS_KEY}}\n"
+        "targets:\n  ward: {url: http://10.0.0.8/v1, model: m, at: edge}\n"
+    )
+    shell.environ["JOBS_KEY"] = key.hex()
+
+    async def fill() -> None:
+        await store.Queue.open(folder, key).close()
+
+    asyncio.run(fill())
+    assert shell("store", "check").exit_code == 0
+    copy = shell.folder / "copy.db"
+    assert shell("store", "backup", str(copy)).exit_code == 0
+    (folder / "jobs.db").unlink()
+    other = shell.folder / "other.key"
+    other.write_bytes(bytes(32))
+    refused = shell("store", "restore", str(copy), "--key", str(other))
+    assert (refused.exit_code, "jobs.key: another key" in refused.stderr) == (2, True)
+    assert shell("store", "restore", str(copy)).exit_code == 0
+    assert not (folder / "store.key").exists()
+    shell.environ["JOBS_KEY"] = bytes(32).hex()
+    wrong = shell("store", "check")
+    assert (wrong.exit_code, "another key sealed" in wrong.stderr) == (2, True)
