@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -184,6 +185,11 @@ def test_a_file_of_every_older_version_is_led_forward(tmp_path: Path, version: i
         assert queue.status().events == (await queue.events(0, limit=99))[-1].seq
 
     play(old, look)
+
+
+def test_a_shape_that_was_released_is_never_edited() -> None:
+    digests = [hashlib.sha256("\n".join(shape).encode()).hexdigest()[:16] for shape in migrations.MIGRATIONS]
+    assert digests == ["223d863ba73ce585", "917754040536f7ec"], "add a version in place of editing one"
 
 
 def test_a_migration_that_fails_leaves_the_version_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
