@@ -54,7 +54,7 @@ def is_in_the_way(site: Site, model: str, mine: int) -> bool:
     for one in _at(site, name.targets if name is not None else (), Place.EDGE):
         target = site.targets[one]
         active, waiting = target.load()
-        if waiting or (active > mine and active >= target.spec.slots + target.spec.queue_max):
+        if waiting or site.load.waiting(one) or (active > mine and active >= target.spec.slots + target.spec.queue_max):
             return True
     return False
 
@@ -65,6 +65,7 @@ def is_free(site: Site, name: str, mine: int) -> bool:
         return False
     spec = site.targets[name].spec
     active, waiting = site.targets[name].load()
+    waiting += site.load.waiting(name)
     if spec.at is Place.EDGE:
         return active <= mine and not waiting
     usd_left, bytes_left = site.spend.left(site.budgets)

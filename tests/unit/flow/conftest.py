@@ -9,6 +9,8 @@ import pytest
 
 from ecotone.sim.scripted import ScriptedTarget, Stage
 
+from .yard import Yard
+
 
 @pytest.fixture
 def stage() -> Iterator[Callable[..., Stage]]:
@@ -23,3 +25,17 @@ def stage() -> Iterator[Callable[..., Stage]]:
     for one in made:
         one.close()
         assert one.left_over() == []
+
+
+@pytest.fixture
+def yard() -> Iterator[Callable[..., Yard]]:
+    """Makes yards; at the end nothing may be left running."""
+    made: list[Yard] = []
+
+    def make(*targets: ScriptedTarget, **changes: Any) -> Yard:
+        made.append(Yard(*targets, **changes))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

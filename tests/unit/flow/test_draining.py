@@ -1,0 +1,394 @@
+"""Jobs on virtual time: each to one end, after everybody else, within its deadline."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ecotone.flow import ModelName, probe_forever
+from ecotone.flow.draining import Caller, Drains, _Work
+from ecotone.jobs import Backoff, Run
+from ecotone.policy import Policy
+from ecotone.privacy import Look
+from ecotone.sim.scripted import SILENCE, ScriptedTarget, failed, status, whole
+from ecotone.values import Egress, Endpoint, Finding, JobEvent, JobState, Leased, Mode, Place, RefusalError, Wish
+
+from .yard import BODY, Refusing, Yard
+
+Make = Callable[..., Yard]
+PRIVATE = Policy(labels={"card": Egress.NEVER})
+
+
+def card(text: str) -> list[Finding]:
+    at = text.find("4111")
+    return [Finding("card", "card", at, at + 4, 1.0, "patterns")] if at >= 0 else []
+
+
+LOOK = Look({"patterns": card})
+
+
+def edge(*scripts: Any, **spec: Any) -> ScriptedTarget:
+    return ScriptedTarget("small", *(scripts or (whole(),)), at=Place.EDGE, **spec)
+
+
+def cloud(*scripts: Any, **spec: Any) -> ScriptedTarget:
+    return ScriptedTarget("big", *(scripts or (whole("from the cloud"),)), **spec)
+
+
+def test_a_job_is_answered_by_an_idle_edge(yard: Make) -> None:
+    made = yard(edge())
+    made.start()
+    job = made.put()
+    done = made.ended(job, 2)
+    assert (done.state, done.status, done.target, done.at) == (JobState.ANSWERED, 200, "small", "edge")
+    answer = made.run(made.queue.answer(job))
+    assert answer is not None
+    assert json.loads(answer)["choices"][0]["message"]["content"] == "whole"
+    assert done.attempts == 1
+    noted = [entry for kind, entry in made.stage.journal.entries if kind == "job"]
+    assert [(one["job"], one["attempt"]) for one in noted] == [(job, 1)]
+
+
+def test_only_so_many_at_a_time_and_the_next_at_once(yard: Make) -> None:
+    target = edge(whole(after_s=1.0))
+    made = yard(target, drains=Drains(concurrent=2))
+    made.start()
+    jobs = [made.put() for _ in range(4)]
+    made.stage.later(0.5)
+    assert target.active == 2
+    for job in jobs:
+        made.ended(job, 3)
+    assert made.stage.loop.now_s < 2.6, "no pause between one job and the next"
+
+
+def test_what_was_tried_in_vain_rests_and_then_fails(yard: Make) -> None:
+    target = edge(status(500))
+    made = yard(target)
+    made.start()
+    job = made.put()
+    made.until(lambda: made.get_now(job).reason == "deferred.retry")
+    assert made.get_now(job).not_before_ms > made.now_ms, "an idle edge does not hasten what rests"
+    done = made.ended(job, 60)
+    assert (done.state, done.attempts, done.status) == (JobState.FAILED, 3, 503)
+    assert len(target.sent) == 3
+
+
+def test_a_target_says_that_the_request_is_wrong(yard: Make) -> None:
+    target = edge(status(400, b'{"error": {"message": "no", "code": "bad"}}'))
+    made = yard(target)
+    made.start()
+    done = made.ended(made.put(), 2)
+    assert (done.state, done.status, len(target.sent)) == (JobState.FAILED, 400, 1)
+
+
+@pytest.mark.parametrize("body", [b"no json", BODY.replace(b"{", b'{"stream":true,', 1)])
+def test_what_is_no_request_fails_untried(yard: Make, body: bytes) -> None:
+    target = edge()
+    made = yard(target)
+    made.start()
+    done = made.ended(made.put(body), 2)
+    assert (done.state, done.status, target.sent) == (JobState.FAILED, 400, [])
+
+
+def test_a_dead_cloud_is_waited_for(yard: Make) -> None:
+    target = cloud([failed("refused")], whole("back"))
+    made = yard(target, failures=1)
+    made.start(probe_forever(lambda: made.stage.site))
+    job = made.put()
+    made.until(lambda: made.get_now(job).reason == "deferred.offline")
+    made.stage.later(60)
+    assert made.get(job).state is JobState.WAITING
+    target.probe_script = status(200)
+    done = made.ended(job, 20)
+    assert (done.state, done.at) == (JobState.ANSWERED, "cloud")
+    assert done.attempts == 2
+
+
+def test_a_job_that_waits_for_the_cloud_moves_to_the_edge_before_its_deadline(yard: Make) -> None:
+    small = edge()
+    made = yard(cloud([failed("refused")]), small, mode=Mode.CLOUD, failures=1)
+    breaker = made.stage.site.breakers["big"]
+    breaker.failed(breaker.admit(0.0), "refused", 0.0)
+    made.start()
+    job = made.put(deadline_at_ms=made.now_ms + 600_000)
+    made.until(lambda: made.get_now(job).reason == "deferred.offline")
+    made.stage.later(60)
+    assert small.sent == []
+    done = made.ended(job, 600)
+    assert (done.state, done.at) == (JobState.ANSWERED, "edge")
+
+
+def test_what_cannot_end_in_time_expires(yard: Make) -> None:
+    target = edge(SILENCE)
+    made = yard(target)
+    made.start()
+    job = made.put(deadline_at_ms=made.now_ms + 5_000)
+    done = made.ended(job, 10)
+    assert done.state is JobState.EXPIRED
+    late = made.put(deadline_at_ms=made.now_ms - 1)
+    assert made.ended(late, 3).state is JobState.EXPIRED
+
+
+def test_interactive_work_goes_first(yard: Make) -> None:
+    target = edge(whole(after_s=30.0), whole(after_s=0.1), slots=1, queue_max=1)
+    made = yard(target)
+    made.start()
+    job = made.put()
+    made.until(lambda: target.active == 1)
+    waiting = [0]
+    target.load = lambda: (target.active, waiting[0])  # type: ignore[method-assign]
+    waiting[0] = 1
+    made.until(lambda: target.active == 0, 1)
+    assert target.aborted == 1
+    made.until(lambda: made.get_now(job).state is JobState.WAITING, 1)
+    assert made.get_now(job).attempts == 0, "a job that gave way has not been tried"
+    made.stage.later(2)
+    assert target.active == 0, "it waits while somebody else is there"
+    waiting[0] = 0
+    assert made.ended(job, 40).state is JobState.ANSWERED
+
+
+def test_a_job_whose_deadline_is_near_does_not_give_way(yard: Make) -> None:
+    target = edge(whole(after_s=3.0), slots=1, queue_max=1)
+    made = yard(target)
+    target.load = lambda: (target.active, 1)  # type: ignore[method-assign]
+    made.start()
+    done = made.ended(made.put(deadline_at_ms=made.now_ms + 30_000), 10)
+    assert (done.state, target.aborted) == (JobState.ANSWERED, 0)
+
+
+def test_a_cancelled_job_is_stopped_at_once(yard: Make) -> None:
+    target = edge(SILENCE)
+    made = yard(target)
+    made.start()
+    job = made.put()
+    made.until(lambda: target.active == 1)
+    made.run(made.queue.cancel(job, now_ms=made.now_ms))
+    made.until(lambda: target.active == 0, 0.5)
+    assert made.get(job).state is JobState.CANCELLED
+
+
+def test_a_lease_that_is_lost_stops_the_work(yard: Make) -> None:
+    target = edge(SILENCE, whole())
+    made = yard(target)
+    made.start()
+    job = made.put()
+    made.until(lambda: target.active == 1)
+    made.queue.restart(now_ms=made.now_ms)
+    made.until(lambda: target.aborted == 1, 20)
+    assert made.ended(job, 60).state is JobState.ANSWERED
+
+
+def test_a_long_job_keeps_its_lease(yard: Make) -> None:
+    target = edge(whole(after_s=90.0))
+    made = yard(target, drains=Drains(lease_s=10.0))
+    made.start()
+    done = made.ended(made.put(), 200)
+    assert (done.state, done.attempts, len(target.sent)) == (JobState.ANSWERED, 1, 1)
+
+
+def test_a_job_that_ends_whoever_works_on_it_ends(yard: Make) -> None:
+    made = yard(edge())
+    job = made.put()
+    for _ in range(3):
+        made.run(made.queue.lease(1, now_ms=made.now_ms, lease_ms=1_000, ids=[job]))
+        made.queue.restart(now_ms=made.now_ms)
+    made.start()
+    done = made.ended(job, 3)
+    assert (done.state, done.reason) == (JobState.FAILED, "failed.attempts")
+
+
+def test_what_policy_keeps_here_is_no_job_for_the_cloud(yard: Make) -> None:
+    big, small = cloud(), edge(whole("from the edge"))
+    made = yard(big, small, mode=Mode.CLOUD, policy=Policy(labels={"medical": Egress.NEVER}))
+    made.start()
+    done = made.ended(made.put(labels=("medical",)), 3)
+    assert (done.at, big.sent) == ("edge", [])
+
+
+def test_what_only_the_attempt_shows_to_be_private_goes_to_the_edge(yard: Make) -> None:
+    """The labels of the job did not say so: the body does."""
+    big, small = cloud(), edge(whole("from the edge"))
+    made = yard(big, small, mode=Mode.CLOUD, policy=PRIVATE, look=LOOK)
+    made.start()
+    done = made.ended(made.put(BODY.replace(b"hello", b"4111")), 60)
+    assert (done.state, done.at, big.sent) == (JobState.ANSWERED, "edge", [])
+
+
+def test_what_may_go_nowhere_is_refused_with_the_reason(yard: Make) -> None:
+    made = yard(cloud(), policy=PRIVATE, look=LOOK)
+    made.start()
+    done = made.ended(made.put(BODY.replace(b"hello", b"4111")), 60)
+    assert (done.state, done.status, done.reason) == (JobState.REFUSED, 403, "refused.policy")
+    held = made.ended(made.put(wish=Wish.EDGE), 60)
+    assert held.state in (JobState.REFUSED, JobState.FAILED)
+
+
+def test_only_so_many_are_remembered_to_stay(yard: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecotone.flow.draining.STAYS_MAX", 1)
+    small = edge()
+    made = yard(cloud(), small, mode=Mode.CLOUD, policy=PRIVATE, look=LOOK)
+    made.start()
+    private = BODY.replace(b"hello", b"4111")
+    jobs = [made.put(private) for _ in range(3)]
+    assert {made.ended(job, 60).at for job in jobs} == {"edge"}
+
+
+def test_an_unknown_model_fails(yard: Make) -> None:
+    made = yard(edge())
+    made.start()
+    done = made.ended(made.put(BODY.replace(b"auto", b"nobody"), model="nobody"), 3)
+    assert (done.state, done.status) == (JobState.FAILED, 404)
+
+
+def test_an_answer_that_is_too_long_fails(yard: Make) -> None:
+    made = yard(edge(whole("x" * 200)), drains=Drains(answer_bytes_max=100))
+    made.start()
+    done = made.ended(made.put(), 3)
+    assert (done.state, done.reason) == (JobState.FAILED, "failed.too_large")
+
+
+@pytest.mark.parametrize("call", ["due", "settle", "extend", "expire_due"])
+def test_a_store_that_refuses_is_asked_again(yard: Make, call: str) -> None:
+    target = edge(whole(after_s=12.0))
+    made = yard(target)
+    made.drain._queue = Refusing(made.queue, **{call: 1})  # type: ignore[assignment]
+    made.start()
+    assert made.ended(made.put(), 300).state is JobState.ANSWERED
+
+
+def test_a_ledger_that_refuses_costs_a_lease(yard: Make) -> None:
+    made = yard(edge())
+    noted, refused = made.stage.journal.note, [True]
+
+    def note(kind: str, entry: Any) -> int:
+        if kind == "job" and refused:
+            refused.pop()
+            raise RefusalError("refused.ledger", "made", status=503)
+        return noted(kind, entry)
+
+    made.stage.journal.note = note  # type: ignore[method-assign]
+    made.start()
+    assert made.ended(made.put(), 120).state is JobState.ANSWERED
+
+
+def test_a_defect_costs_attempts_and_never_the_worker(yard: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = yard(edge())
+
+    async def broken(*given: Any) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ecotone.flow.draining.serve", broken)
+        made.start()
+        job = made.put()
+        done = made.ended(job, 120)
+    assert (done.state, done.reason) == (JobState.FAILED, "failed.attempts")
+    assert made.ended(made.put(), 3).state is JobState.ANSWERED
+
+
+def test_the_end_of_the_worker_leaves_jobs_to_the_next(yard: Make) -> None:
+    target = edge(SILENCE, whole())
+    made = yard(target)
+    made.start()
+    job = made.put()
+    made.until(lambda: target.active == 1)
+    made.tasks[1].cancel()
+    made.until(lambda: target.active == 0, 1)
+    assert made.get(job).state is JobState.RUNNING
+
+
+def test_embeddings_need_a_target_that_serves_them(yard: Make) -> None:
+    target = edge(endpoints=("chat/completions",))
+    made = yard(target, cloud(endpoints=("chat/completions",)))
+    made.start()
+    body = b'{"model":"auto","input":"x"}'
+    done = made.ended(made.put(body, endpoint=Endpoint.EMBEDDINGS), 60)
+    assert done.state in (JobState.FAILED, JobState.REFUSED)
+    assert target.sent == []
+
+
+def test_with_many_due_only_as_many_begin_as_there_is_room(yard: Make) -> None:
+    target = edge(whole(after_s=1.0))
+    made = yard(target, drains=Drains(concurrent=1))
+    jobs = [made.put() for _ in range(3)]
+    made.start()
+    made.stage.later(0.3)
+    assert target.active == 1
+    for job in jobs:
+        made.ended(job, 10)
+
+
+def test_who_takes_an_answer_does_nothing_but_keep_it() -> None:
+    caller = Caller(4)
+    caller.begin(200, [], is_stream=False, length=3)
+    caller.on_flow(None, None)
+    caller.write(b"abc")
+    caller.write(b"de")
+    caller.finish()
+    caller.cut()
+    assert (caller.body, caller.is_too_large) == (b"abc", True)
+
+
+def test_settings_may_change_while_it_works(yard: Make) -> None:
+    made = yard(edge(whole(after_s=1.0)), drains=Drains(concurrent=1, backoff=Backoff()))
+    made.start()
+    made.drains = Drains(concurrent=4)
+    jobs = [made.put() for _ in range(4)]
+    for job in jobs:
+        made.ended(job, 2)
+
+
+def test_a_name_without_targets_at_one_place(yard: Make) -> None:
+    made = yard(cloud(), edge())
+    site = made.stage.site
+    names = {**site.names, "only-edge": ModelName("only-edge", ("small",), Mode.AUTO)}
+    made.stage.site = dataclasses.replace(site, names=names)
+    made.start()
+    done = made.ended(made.put(BODY.replace(b"auto", b"only-edge"), model="only-edge"), 3)
+    assert done.at == "edge"
+
+
+def test_what_can_no_longer_end_in_time_is_not_begun(yard: Make) -> None:
+    target = edge()
+    made = yard(target)
+    for _ in range(20):
+        made.stage.site.speeds.observe_whole("small", prompt_tokens=256, total_s=100.0, output_tokens=256)
+    made.start()
+    done = made.ended(made.put(deadline_at_ms=made.now_ms + 20_000), 5)
+    assert (done.state, done.reason, target.sent) == (JobState.EXPIRED, "refused.deadline", [])
+
+
+def test_a_job_that_is_gone_before_it_is_begun(yard: Make) -> None:
+    target = edge()
+    made = yard(target)
+    job = made.put()
+    due = made.queue.due
+
+    async def late(n: int, **more: Any) -> Any:
+        found = await due(n, **more)
+        await made.queue.cancel(job, now_ms=made.now_ms)
+        return found
+
+    made.queue.due = late  # type: ignore[method-assign]
+    made.start()
+    made.stage.later(2)
+    assert (made.get(job).state, target.sent) == (JobState.CANCELLED, [])
+
+
+def test_news_of_a_job_of_somebody_else_changes_nothing(yard: Make) -> None:
+    target = edge(whole(after_s=1.0))
+    made = yard(target)
+    made.start()
+    job = made.put()
+    made.until(lambda: target.active == 1)
+    made.drain.told(JobEvent(seq=1, job="job-x", state=JobState.CANCELLED, at_ms=0))
+    made.drain._running["job-y"] = _Work(Leased(made.job(), "t", 0, b""), Run())
+    made.drain.told(JobEvent(seq=1, job="job-y", state=JobState.CANCELLED, at_ms=0))
+    assert made.drain._running.pop("job-y").is_lost
+    made.drain.told(JobEvent(seq=1, job=job, state=JobState.ANSWERED, at_ms=0))
+    assert made.ended(job, 3).state is JobState.ANSWERED
