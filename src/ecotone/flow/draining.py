@@ -284,9 +284,10 @@ class Drain:
             is_offline = is_cloud_down(self._current())
             await self._back(leased, OFFLINE if is_offline else RETRY, pause=pause, is_attempt=True)
             return
-        state = JobState.REFUSED if outcome.reason in LASTING else JobState.FAILED
-        if is_retried and outcome.ending == "deadline":
-            state = JobState.EXPIRED
+        # With attempts left, it was the deadline that ended it.
+        state = JobState.FAILED if pause is None else JobState.EXPIRED
+        if outcome.reason in LASTING:
+            state = JobState.REFUSED
         await self._end(leased, Ending(state=state, status=status or 502, reason=outcome.reason, body=body))
 
     def _keep_here(self, job: str) -> None:
