@@ -328,6 +328,20 @@ class Hedging(Section, frozen=True, kw_only=True):
     ] = 0.05
 
 
+class Overload(Section, frozen=True, kw_only=True):
+    """What happens when more is asked than the targets can do."""
+
+    wait_s_max: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            description="Nobody waits longer for a slot of a target, seconds; who would have to, by what slots were "
+            "held for lately, is refused at once (429 with `Retry-After`) unless another target may serve.",
+        ),
+    ] = 30.0
+
+
 class Hub(Section, frozen=True, kw_only=True):
     """The hub that this site belongs to."""
 
@@ -461,6 +475,7 @@ class Config(Section, frozen=True, kw_only=True):
     ] = field(default_factory=dict)
     jobs: Annotated[Jobs, Meta(description="Work that may wait: jobs, files and batches.")] = Jobs()
     hedging: Annotated[Hedging, Meta(description="When a second target is started beside a slow one.")] = Hedging()
+    overload: Annotated[Overload, Meta(description="What happens when too much is asked.")] = Overload()
     hub: Annotated[
         Hub | None,
         Meta(description="Accepted and checked; the hub is not built yet, and nothing is exchanged with it."),

@@ -119,6 +119,8 @@ class Drain:
         if not queue.status().states.get(JobState.WAITING, 0):
             return
         await self._hasten(site)
+        if not site.load.allows_jobs():
+            return
         room = self._settings().concurrent - len(self._running)
         if room <= 0:
             return

@@ -18,6 +18,7 @@ from ecotone.values import (
     DeadlineError,
     EcotoneError,
     Egress,
+    Estimate,
     Findings,
     Limit,
     Placement,
@@ -27,6 +28,8 @@ from ecotone.values import (
     RequestError,
 )
 from ecotone.values import reasons as why
+
+_TIMES: Final = ("ttft_s_p50", "ttft_s_p95", "total_s_p50", "total_s_p95")
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -53,6 +56,11 @@ class Plan(msgspec.Struct, frozen=True):
     def total_s_p50(self, target: str) -> float | None:
         """Predicted time at a target of this plan."""
         return self._candidate(target).estimate.total_s_p50
+
+    def work_s(self, target: str) -> float:
+        """Predicted time at a target of this plan, without the wait for a slot; 0 where nothing was measured."""
+        estimate = self._candidate(target).estimate
+        return 0.0 if estimate.total_s_p50 is None else estimate.total_s_p50 - estimate.wait_s
 
     def ttft_s_p95(self, target: str) -> float | None:
         """Predicted time to the first token at a target of this plan, pessimistic."""
@@ -110,6 +118,7 @@ def plan(site: Site, request: Request, findings: Findings) -> Plan:
         budget_bytes_left=bytes_left,
         is_cloud_off=site.is_cloud_off,
         seed=request.seed,
+        wait_s_max=site.load.wait_s_max,
     )
     return Plan(ask, candidates, placement.decide(ask, candidates), findings)
 
@@ -117,6 +126,7 @@ def plan(site: Site, request: Request, findings: Findings) -> Plan:
 def _candidate(site: Site, request: Request, findings: Findings, target: Target, now_s: float) -> Candidate:
     spec = target.spec
     active, waiting = target.load()
+    waiting += site.load.ahead(spec.name, request.key)
     known, needs = spec.capabilities, request.features.needs
     limit = constrain(site.policy, findings, spec, key=request.key, model=request.model)
     if limit.egress is Egress.PSEUDONYMISE:
@@ -126,13 +136,7 @@ def _candidate(site: Site, request: Request, findings: Findings, target: Target,
         target=spec.name,
         at=spec.at,
         limit=limit,
-        estimate=site.speeds.predict(
-            spec.name,
-            prompt_tokens=request.features.prompt_tokens,
-            output_tokens_max=request.features.output_tokens_max,
-            price=spec.price,
-            queue=(active, waiting, spec.slots),
-        ),
+        estimate=_estimate(site, request, target, (active, waiting, spec.slots)),
         condition=site.breakers[spec.name].condition(now_s, in_flight=active, waiting=waiting),
         lacks=() if known is None else tuple(need for need in needs if need not in known),
         serves_endpoint=request.endpoint.value in spec.endpoints,
@@ -140,6 +144,23 @@ def _candidate(site: Site, request: Request, findings: Findings, target: Target,
         slots=spec.slots,
         queue_max=spec.queue_max,
     )
+
+
+def _estimate(site: Site, request: Request, target: Target, queue: tuple[int, int, int]) -> Estimate:
+    """Predicted times; the wait for a slot by what slots were held for lately, where that was measured."""
+    spec, wait_s = target.spec, site.load.wait_s(target.spec.name, request.key)
+    estimate = site.speeds.predict(
+        spec.name,
+        prompt_tokens=request.features.prompt_tokens,
+        output_tokens_max=request.features.output_tokens_max,
+        price=spec.price,
+        queue=(0, 0, 1) if wait_s else queue,
+    )
+    if not wait_s:
+        return estimate
+    times = {name: getattr(estimate, name) for name in _TIMES}
+    later = {name: time_s + wait_s for name, time_s in times.items() if time_s is not None}
+    return msgspec.structs.replace(estimate, wait_s=wait_s, **later)
 
 
 def entry(site: Site, request: Request, decided: Plan) -> PlacedEntry:
@@ -243,10 +264,26 @@ def meaning(reason: str) -> str:
     return why.REASONS.get(reason, reason)
 
 
+def overload(
+    site: Site, decided: Plan, full: Sequence[str], key: str, *, message: str, code: str = "refused.overload"
+) -> RefusalError:
+    """The error where only slots are wanting: 429, and when one of these targets has a place again.
+
+    Args:
+        full: The targets, in order; the first is the one that the request would wait for.
+    """
+    limit_s, left_s = site.load.wait_s_max, decided.ask.remaining_s
+    if left_s is not None:
+        limit_s = min(limit_s, left_s - decided.work_s(full[0]))
+    retry_after_s = site.load.retry_s(full[0], key, limit_s, site.clock.now_s())
+    return RefusalError(code, message, status=429, retry_after_s=retry_after_s)
+
+
+_FULL: Final = frozenset({"capacity", "overload"})
 _STATUS: Final = {"policy": 403, "no_cloud": 403, "wish": 403}
 
 
-def refusal(site: Site, decided: Plan) -> EcotoneError:
+def refusal(site: Site, decided: Plan, key: str = "") -> EcotoneError:
     """The error for a placement with an empty order: says every target's reason, and when to try again."""
     reason = decided.placement.reason
     word = reason.partition(".")[2]
@@ -264,5 +301,8 @@ def refusal(site: Site, decided: Plan) -> EcotoneError:
         return RefusalError(reason, message, status=429, retry_after_s=86_400.0 - site.clock.wall_s() % 86_400.0)
     if word == "deadline":
         return DeadlineError(reason, message)
+    if word in _FULL:
+        full = [loss.target for loss in decided.placement.lost if loss.obstacle in _FULL]
+        return overload(site, decided, full, key, message=message, code=reason)
     wait_s = min((candidate.condition.retry_in_s for candidate in decided.candidates), default=0.0)
     return PlacementError(reason, message, retry_after_s=max(1.0, wait_s))

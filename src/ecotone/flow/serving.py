@@ -13,10 +13,12 @@ from ecotone.flow.answer import Answer
 from ecotone.flow.handover import CAPABILITY, CONTINUED, Continuation, continued, is_continuable
 from ecotone.flow.hedging import DELAY_S_MIN, OUTRUN, Lane, Race, Sign
 from ecotone.flow.looking import look_on
-from ecotone.flow.planning import Plan, entry, plan, refusal
+from ecotone.flow.planning import Plan, entry, overload, plan, refusal
 from ecotone.flow.preparing import Ready, prepare
+from ecotone.flow.racing import first_told, stop
 from ecotone.flow.relay import LATE, Limits, Relay
 from ecotone.flow.site import Site
+from ecotone.flow.turns import BUSY, turn
 from ecotone.ports import Caller, Prepared, Stream, Target
 from ecotone.values import (
     DeadlineError,
@@ -107,6 +109,7 @@ class _Run:
         self.failure = ""
         self.broken: _Try | None = None
         self.is_continuable = False
+        self.queued_s = 0.0
 
     async def go(self) -> None:
         """Decide, then act within the deadline."""
@@ -123,7 +126,7 @@ class _Run:
             decided = await self.look_on(decided, until_s)
         self.decide(decided)
         if not decided.placement.order:
-            raise refusal(site, decided)
+            raise refusal(site, decided, request.key)
         site.hedges.earn()
         await self.try_in_order(decided, until_s)
 
@@ -174,7 +177,7 @@ class _Run:
 
         Takes out of `waiting` whom it tries. What comes back is `attempt`'s: of whoever failed last.
         """
-        race, site = Race(), self.site
+        race = Race()
         first = self.begin(waiting.pop(0), waiting, decided, race, until_s)
         delay_s = self.hedge_after_s(first.name, waiting, decided)
         if delay_s is None:
@@ -184,13 +187,13 @@ class _Run:
         race.on_win = lambda: _outrun(running, race)
         try:
             await asyncio.wait(running, timeout=delay_s)
-            if race.winner is None and all(not task.done() for task in running) and site.hedges.take():
+            if race.winner is None and all(not task.done() for task in running) and self.may_hedge():
                 second = self.begin(waiting.pop(0), waiting, decided, race, until_s)
                 second.is_hedge = True
                 running[loop.create_task(self.attempt(second))] = second
-            return await _first_told(running)
+            return await first_told(running)
         finally:
-            await _stop(running)
+            await stop(running)
 
     async def continue_at_edge(self, broken: _Try, until_s: float) -> None:
         """Has a target at the edge write on where an answer broke off; where none can, the caller is told."""
@@ -226,6 +229,10 @@ class _Run:
         slow_s = decided.slow_s(name, is_stream=self.request.is_stream)
         return None if slow_s is None else max(slow_s, DELAY_S_MIN)
 
+    def may_hedge(self) -> bool:
+        """Whether there is room, and budget, for a second attempt beside the first."""
+        return self.site.load.allows_hedges() and self.site.hedges.take()
+
     def begin(self, name: str, waiting: list[str], decided: Plan, race: Race, until_s: float) -> _Try:
         """An attempt at this target that leaves time for the one after it."""
         now_s = self.site.clock.now_s()
@@ -236,11 +243,29 @@ class _Run:
         return _Try(self.site.targets[name], decided, race, until_s, reserve_s, now_s)
 
     async def attempt(self, one: _Try) -> TargetError | None:
-        """One try. None where the caller has been answered or told; a failure where the next target may try.
+        """One try, when it is its turn. None where the caller has been answered or told; else the next may try.
 
         Raises:
             RequestError: the request itself is wrong, for any target.
         """
+        site, asked_s = self.site, self.site.clock.now_s()
+        latest_s = one.until_s - max(one.reserve_s, one.decided.work_s(one.name))
+        try:
+            seat = await turn(site, one.target.spec, self.request.key, latest_s)
+        except TargetError as failure:
+            return self.bill.missed(one.name, failure, one.began_s)
+        except asyncio.CancelledError:
+            self.stopped(one)
+            raise
+        try:
+            self.queued_s += seat.since_s - asked_s
+            return await self.attempt_now(one)
+        finally:
+            is_down = site.breakers[one.name].state == "open"
+            site.load.leave(seat, site.clock.now_s(), is_served=one.relay is not None, is_down=is_down)
+
+    async def attempt_now(self, one: _Try) -> TargetError | None:
+        """`attempt` with a slot."""
         site, breaker = self.site, self.site.breakers[one.name]
         one.ticket = breaker.admit(site.clock.now_s())
         if not one.ticket:
@@ -292,7 +317,8 @@ class _Run:
             self.ending = "answered"
             self.ended(one, None)
             return
-        self.site.breakers[one.name].left(one.ticket)
+        if one.ticket:
+            self.site.breakers[one.name].left(one.ticket)
         if one.race.winner is not None and (one.relay is None or not one.relay.is_committed):
             self.bill.missed(one.name, TargetError(OUTRUN, "another target answered first"), one.began_s)
 
@@ -342,7 +368,7 @@ class _Run:
         first_by_s = min(patient_s, one.until_s - one.reserve_s)
         limits = Limits(first_by_s, one.until_s, waits.idle_s, waits.answer_bytes_max, keeps_text)
         if not self.bill.attempts and one.race.winner is None:
-            self.bill.overhead_s = self.bill.overhead_s or now_s - self.request.received_at_s
+            self.bill.overhead_s = self.bill.overhead_s or now_s - self.request.received_at_s - self.queued_s
         debug = self.debug(prepared, one.decided, spec.name) if self.request.is_debug else []
         reason = f"fallback.{OUTRUN}" if one.is_hedge else ""
         sign = Sign(spec.name, spec.at.value, debug, reason)
@@ -422,6 +448,8 @@ class _Run:
         failures = {attempt.failure for attempt in self.bill.attempts}
         if failures == {"context_exceeded"}:
             return RequestError("context_length_exceeded", message, param="messages")
+        if failures == {BUSY}:
+            return overload(self.site, decided, [self.bill.attempts[0].target], self.request.key, message=message)
         if failures == {"rate_limited"}:
             return RefusalError("refused.rate_limited", message, status=429, retry_after_s=retry_after_s)
         return PlacementError("refused.all_failed", message, retry_after_s=retry_after_s)
@@ -454,28 +482,6 @@ def _outrun(running: Running, race: Race) -> None:
     for task, one in running.items():
         if race.winner is not None and one.relay is not race.winner.relay:
             task.cancel()
-
-
-async def _first_told(running: Running) -> TargetError | None:
-    """None as soon as one of them has answered or told the caller; else the failure of whoever failed last."""
-    failure: TargetError | None = None
-    while running:
-        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        for task in [task for task in running if task in done]:
-            del running[task]
-            if not task.cancelled():
-                failure = task.result()
-                if failure is None:
-                    return None
-    return failure
-
-
-async def _stop(running: Running) -> None:
-    """Ends attempts whose caller has been told, or left."""
-    for task in running:
-        task.cancel()
-    if running:
-        await asyncio.wait(running)
 
 
 def is_telling(ttft_s_p95: float | None, waited_s: float) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ecotone.estimate import Speeds
+from ecotone.flow.admission import Load
 from ecotone.flow.breaker import Breaker
 from ecotone.flow.hedging import Hedges
 from ecotone.flow.spend import Budgets, Spend
@@ -53,7 +54,7 @@ class Waits(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """All that `serve` reads. The state objects (speeds, breakers, spend) outlive a reload; the rest is replaced."""
+    """All that `serve` reads. State (speeds, breakers, spend, hedges, load) outlives a reload; the rest is replaced."""
 
     clock: Clock
     journal: Journal
@@ -73,6 +74,7 @@ class Site:
     budgets: Budgets = field(default_factory=Budgets)
     waits: Waits = field(default_factory=Waits)
     hedges: Hedges = field(default_factory=lambda: Hedges(0.0))
+    load: Load = field(default_factory=Load)
     is_cloud_off: bool = False
 
     def model(self, name: str) -> ModelName:

@@ -26,12 +26,14 @@ _EDGE_BECAUSE: Final = {
     "budget": why.EDGE_BUDGET,
     "unreachable": why.EDGE_OFFLINE,
     "deadline": why.EDGE_FASTER,
+    "overload": why.EDGE_FASTER,
 }
 _CLOUD_BECAUSE: Final = {
     "endpoint": why.CLOUD_CAPABILITY,
     "capability": why.CLOUD_CAPABILITY,
     "context": why.CLOUD_CAPABILITY,
     "capacity": why.CLOUD_CAPACITY,
+    "overload": why.CLOUD_CAPACITY,
     "unreachable": why.CLOUD_CAPACITY,
     "deadline": why.CLOUD_FASTER,
 }
@@ -88,7 +90,7 @@ def _held_back(ask: Ask, candidate: Candidate) -> Loss | None:
 
 def _full_or_late(ask: Ask, candidate: Candidate) -> Loss | None:
     """What the target's size, state and speed say."""
-    name, state, estimate = candidate.target, candidate.condition, candidate.estimate
+    name, state = candidate.target, candidate.condition
     context = candidate.context_tokens
     if context is not None and ask.prompt_tokens + min(ask.output_tokens, context // 4) > context:
         return Loss(name, "context", f"about {ask.prompt_tokens} tokens in, context {context}")
@@ -96,12 +98,35 @@ def _full_or_late(ask: Ask, candidate: Candidate) -> Loss | None:
         return Loss(name, "unreachable", f"breaker open, next try in {state.retry_in_s:.1f} s")
     if state.in_flight >= candidate.slots and state.waiting >= candidate.queue_max:
         return Loss(name, "capacity", f"{state.in_flight} in service, {state.waiting} waiting")
-    if ask.remaining_s is not None:
-        if ask.remaining_s <= 0:
-            return Loss(name, "deadline", "the deadline has passed")
-        if estimate.total_s_p50 is not None and estimate.total_s_p50 > ask.remaining_s:
-            return Loss(name, "deadline", f"{estimate.total_s_p50:.3f} s predicted, {ask.remaining_s:.3f} s left")
-    return None
+    return _late(ask, candidate) or _queued_too_long(ask, candidate)
+
+
+def _late(ask: Ask, candidate: Candidate) -> Loss | None:
+    """Whether the deadline is too near for this target even if it had a slot free."""
+    name, estimate, left_s = candidate.target, candidate.estimate, ask.remaining_s
+    if left_s is None:
+        return None
+    if left_s <= 0:
+        return Loss(name, "deadline", "the deadline has passed")
+    work_s = 0.0 if estimate.total_s_p50 is None else estimate.total_s_p50 - estimate.wait_s
+    return Loss(name, "deadline", f"{work_s:.3f} s predicted, {left_s:.3f} s left") if work_s > left_s else None
+
+
+def _queued_too_long(ask: Ask, candidate: Candidate) -> Loss | None:
+    """Whether the wait for a slot is too long, for the site's limit or for the deadline.
+
+    Behind others the pessimistic time must do too. The first in line need only be likely: a slot must not be idle
+    because of what the work before it might have taken.
+    """
+    name, estimate, left_s = candidate.target, candidate.estimate, ask.remaining_s
+    wait_s = estimate.wait_s
+    if ask.wait_s_max is not None and wait_s > ask.wait_s_max:
+        return Loss(name, "overload", f"{wait_s:.1f} s to wait, at most {ask.wait_s_max:g} s")
+    if left_s is None or not wait_s:
+        return None
+    total_s = estimate.total_s_p95 if candidate.condition.waiting else estimate.total_s_p50
+    total_s = wait_s if total_s is None else total_s
+    return Loss(name, "overload", f"{total_s:.3f} s with the wait, {left_s:.3f} s left") if total_s > left_s else None
 
 
 def _by_preference(ask: Ask, candidates: Sequence[Candidate]) -> Sequence[Candidate]:

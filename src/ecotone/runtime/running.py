@@ -11,6 +11,7 @@ import msgspec
 
 from ecotone import __version__, flow
 from ecotone import config as settings
+from ecotone.flow.admission import Load
 from ecotone.flow.hedging import Hedges
 from ecotone.policy import Mint
 from ecotone.ports import Caller, Target
@@ -66,6 +67,7 @@ class Running:
         resolver = Resolver(leave=parts.guard.leave)
         self._doors = EgressDoor(self._mint.verify, resolver), PremisesDoor(resolver)
         self._hedges = Hedges(config.hedging.share)
+        self._load = Load(config.overload.wait_s_max)
         self._began_s = time.time()
         self._reloads = 0
         self._last_reload = ""
@@ -210,6 +212,7 @@ class Running:
     def _build(self, config: settings.Config) -> flow.Site:
         policy, version = build.policy(config)
         self._hedges.share = config.hedging.share
+        self._load.wait_s_max = config.overload.wait_s_max
         is_cloud_off = self._inputs.is_cloud_off()
         breakers = build.breaker_settings(config)
         targets: dict[str, Target] = {}
@@ -238,6 +241,7 @@ class Running:
             budgets=build.budgets(config),
             waits=build.waits(config),
             hedges=self._hedges,
+            load=self._load,
             is_cloud_off=is_cloud_off,
         )
 
@@ -262,6 +266,7 @@ class Running:
     def _target_status(self, name: str) -> dict[str, Any]:
         target, breaker = self.site.targets[name], self.site.breakers[name]
         active, waiting = target.load()
+        waiting += self.site.load.waiting(name)
         condition = breaker.condition(self._parts.clock.now_s(), in_flight=active, waiting=waiting)
         return {
             "at": target.spec.at.value,

@@ -256,6 +256,7 @@ class Stage:
         kept = (-self.site.spend.usd, -self.site.spend.egress_bytes)
         return [
             *(f"{target.spec.name} still at work" for target in self.targets if target.active),
+            *(f"{name}: a slot is held or waited for" for name in self.site.load.left_over()),
             *(f"held: {held}, spent: {kept}" for _ in range(1) if held != kept),
             *(f"{one.begun} heads, {one.finished} ends, {one.cuts} cuts" for one in self.callers if one.ends > 1),
             *("an outcome too few or too many" for _ in range(1) if len(self.telemetry.outcomes) != len(self.callers)),

@@ -61,7 +61,7 @@ class Condition(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         breaker: `closed`, `half_open` or `open`.
         retry_in_s: Seconds until an open breaker lets a probe through.
         in_flight: Requests being served.
-        waiting: Requests waiting for a slot.
+        waiting: Requests waiting for a slot that are served before this one.
     """
 
     breaker: str = "closed"
@@ -90,6 +90,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tru
 
     Attributes:
         remaining_s: Seconds until the deadline; None without one.
+        wait_s_max: Longest wait in a target's queue, seconds; None = no limit.
         budget_usd_left, budget_bytes_left: What is left of today's cloud budgets; None = no budget.
         body_bytes: Size of the request body.
         prompt_tokens, output_tokens: Estimated tokens in, and the caller's limit on tokens out (0 = none given).
@@ -107,6 +108,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tru
     budget_bytes_left: int | None = None
     is_cloud_off: bool = False
     seed: int = 0
+    wait_s_max: float | None = None
 
 
 class Loss(msgspec.Struct, frozen=True, gc=False):

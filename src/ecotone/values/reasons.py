@@ -59,6 +59,7 @@ OBSTACLES: Final[dict[str, str]] = {
     "unreachable": "the target's breaker is open after failures",
     "capacity": "the target's queue is full",
     "deadline": "the target is predicted to miss the deadline",
+    "overload": "the wait for a slot is predicted to be longer than the deadline or `overload.wait_s_max` allows",
     "no_target": "the model name has no targets",
 }
 """Why a target lost, in the order in which `placement.decide` asks."""
@@ -90,7 +91,7 @@ TARGET_FAILURES: Final[dict[str, str]] = {
     "capability": "the target cannot do what the request needs",
     "engine_crashed": "the local engine died",
     "engine_start": "the local engine could not be started",
-    "busy": "the target's queue is full",
+    "busy": "the target's queue is full, or no slot came free in time",
     "breaker_open": "its breaker opened between the decision and the attempt",
     "budget": "the day's cloud budget was used up between the decision and the attempt",
     "egress_refused": "the egress check refused: permit, digest or address do not match",

@@ -156,7 +156,7 @@ def test_when_every_target_fails_so_the_caller_gets_one_error_with_the_reasons(
     assert one.caller.ends == 1
     told = sse.payloads(one.caller.body)[-1] if one.caller.status == 200 else one.caller.body
     assert f"bad: {code}" in msgspec.json.decode(told)["error"]["message"]
-    expected = {"context_exceeded": 400, "rate_limited": 429}.get(code, 503)
+    expected = {"context_exceeded": 400, "rate_limited": 429, "busy": 429}.get(code, 503)
     assert one.caller.status in (expected, 200 if code == "first_byte_timeout" else expected)
 
 

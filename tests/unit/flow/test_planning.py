@@ -120,7 +120,7 @@ OLD = Features(5_000, output_tokens_max=10)
         ("capability", 400, {}, {"capabilities": frozenset()}, {"features": Features(1, needs=("tools",))}),
         ("context", 400, {}, {"context_tokens": 512}, {"features": OLD}),
         ("budget", 429, {"budgets": Budgets(0.0)}, {}, {}),
-        ("capacity", 503, {}, {"slots": 0}, {}),
+        ("capacity", 429, {}, {"slots": 0}, {}),
         ("deadline", 504, {}, {}, {"deadline_at_s": -1.0}),
     ],
 )
