@@ -23,6 +23,7 @@ __all__ = [
 LIMIT_MAX: Final = 100
 _DEFAULT_LIMIT: Final = 20
 
+
 def without_answer(job: Job) -> RequestError:
     """Why a job that has ended has no answer."""
     if job.state is JobState.CANCELLED:

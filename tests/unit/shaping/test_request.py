@@ -325,7 +325,9 @@ def test_capabilities_follow_from_the_profile() -> None:
         "chat", "completions", "tools", "json_schema", "json_object", "logprobs", "n", "stop", "seed", "stream",
         "continue",
     }  # fmt: skip
-    assert not {"chat", "tools", "n", "continue"} & capabilities(profile_for("x", context_tokens=1, has_template=False, slots=1))
+    assert not {"chat", "tools", "n", "continue"} & capabilities(
+        profile_for("x", context_tokens=1, has_template=False, slots=1)
+    )
     assert "embeddings" in capabilities(profile_for("smollm2-135m", context_tokens=1, has_embeddings=True))
 
 
