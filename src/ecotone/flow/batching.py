@@ -300,8 +300,6 @@ class Batching:
     async def _finalize(self, batch: Batch) -> None:
         """Writes the files anew from the queue, then ends the batch."""
         counts = await self._queue.counts(batch.id)
-        if counts.get(JobState.WAITING, 0) or counts.get(JobState.RUNNING, 0):
-            return
         suffix = batch.id.removeprefix("batch-")
         output = _Results(self._queue, self._file(batch, f"file-{suffix}-output", "output"))
         errors = _Results(self._queue, self._file(batch, f"file-{suffix}-error", "error"))

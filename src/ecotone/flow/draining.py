@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from ecotone.flow.accepting import no_stream
-from ecotone.flow.prospects import facts, is_cloud_down, is_edge_idle, is_in_the_way
+from ecotone.flow.prospects import crowd, facts, is_cloud_down, is_edge_idle
 from ecotone.flow.serving import serve
 from ecotone.flow.site import ModelName, Site
 from ecotone.jobs import Backoff, Expire, Patience, Run, Wait, decide, pause_ms
@@ -31,6 +31,8 @@ from ecotone.wire.request import Head, decode, mint_id
 LOOK_EVERY_S: Final = 0.2
 GIVE_WAY_EVERY_S: Final = 0.05
 EXPIRE_EVERY_S: Final = 1.0
+NEAR_MS: Final = 600_000
+"""While others wait, only jobs whose deadline is nearer than this are looked at."""
 STAYS_MAX: Final = 10_000
 """So many jobs are remembered to be none for the cloud."""
 RETRY: Final = "deferred.retry"
@@ -119,15 +121,16 @@ class Drain:
         if not queue.status().states.get(JobState.WAITING, 0):
             return
         await self._hasten(site)
-        if not site.load.allows_jobs():
-            return
         room = self._settings().concurrent - len(self._running)
         if room <= 0:
             return
-        for job in await queue.due(DUE_MAX, now_ms=self._now_ms()):
+        now_ms = self._now_ms()
+        # With others waiting, jobs stay where they are, but for those whose deadline comes near.
+        before_ms = None if site.load.allows_jobs() else now_ms + NEAR_MS
+        for job in await queue.due(DUE_MAX, now_ms=now_ms, deadline_before_ms=before_ms):
             if room <= 0:
                 return
-            room -= await self._consider(site, job, group)
+            room -= await self._consider(site, job, group, is_full=before_ms is not None)
 
     async def _expire(self, site: Site) -> None:
         """Ends what is late, and takes back what a holder let lapse; not in every round, it costs a transaction."""
@@ -148,16 +151,19 @@ class Drain:
             await self._queue.hasten(OFFLINE)
         self._was_down, self._was_idle = is_down, is_idle
 
-    async def _consider(self, site: Site, job: Job, group: asyncio.TaskGroup) -> int:
+    async def _consider(self, site: Site, job: Job, group: asyncio.TaskGroup, *, is_full: bool) -> int:
         """Begins a job (1), puts it off or ends it (0)."""
         now_ms, settings = self._now_ms(), self._settings()
-        known = facts(site, job, stays=job.id in self._stays, mine=self._mine(), now_ms=now_ms)
+        mine = self._mine(), len(self._running) - self._mine()
+        known = facts(site, job, stays=job.id in self._stays, mine=mine, now_ms=now_ms)
         said = decide(known, settings.patience)
         if isinstance(said, Wait):
             await self._queue.defer([job.id], not_before_ms=said.until_ms, reason=said.reason)
             if said.reason == ASKED:
                 # The edge may be idle again before the next look.
                 self._was_idle = False
+            return 0
+        if is_full and isinstance(said, Run) and not said.is_urgent:
             return 0
         for leased in await self._queue.lease(1, now_ms=now_ms, lease_ms=int(settings.lease_s * 1e3), ids=[job.id]):
             if isinstance(said, Expire):
@@ -255,7 +261,10 @@ class Drain:
 
     def _is_in_the_way(self, work: _Work) -> bool:
         """Whether somebody waits for the edge that this job may occupy."""
-        return work.at is not Place.CLOUD and is_in_the_way(self._current(), work.leased.job.model, self._mine())
+        if work.at is Place.CLOUD:
+            return False
+        leaving = sum(one.gave_way for one in self._running.values())
+        return crowd(self._current(), work.leased.job.model, self._mine()) > leaving
 
     async def _judge(self, work: _Work, outcome: Outcome, caller: Caller) -> None:
         """What an attempt's end means for the job."""

@@ -14,12 +14,12 @@ TOKENS: Final = 256
 """Length of prompt that a prediction is made for: what a job asks is sealed while it waits."""
 
 
-def facts(site: Site, job: Job, *, stays: bool, mine: int, now_ms: int) -> Facts:
+def facts(site: Site, job: Job, *, stays: bool, mine: tuple[int, int], now_ms: int) -> Facts:
     """All that `jobs.decide` reads.
 
     Args:
         stays: An attempt showed that policy lets it go to no cloud target.
-        mine: Jobs under way at the edge.
+        mine: Jobs under way at the edge, and in the cloud.
     """
     name = site.names.get(job.model)
     names = name.targets if name is not None else ()
@@ -29,8 +29,8 @@ def facts(site: Site, job: Job, *, stays: bool, mine: int, now_ms: int) -> Facts
     return Facts(
         now_ms=now_ms,
         deadline_at_ms=job.deadline_at_ms,
-        edge=_chances(site, edge, mine),
-        cloud=_chances(site, cloud, mine),
+        edge=_chances(site, edge, mine[0]),
+        cloud=_chances(site, cloud, mine[1]),
         is_edge_last=job.wish is Wish.CLOUD or mode in (Mode.CLOUD, Mode.SHADOW),
     )
 
@@ -45,18 +45,19 @@ def is_cloud_down(site: Site) -> bool:
     return any(is_open(site, name) for name in _at(site, tuple(site.targets), Place.CLOUD))
 
 
-def is_in_the_way(site: Site, model: str, mine: int) -> bool:
-    """Whether somebody waits, or the next one would have to, at a target of the edge that jobs occupy.
+def crowd(site: Site, model: str, mine: int) -> int:
+    """How many wait, or would have to as soon as they come, at the targets of the edge that jobs occupy.
 
-    A server elsewhere does not tell who waits there: then it is full, and not with jobs alone.
+    A server elsewhere does not tell who waits there: where it is full, and not with jobs alone, that is one.
     """
-    name = site.names.get(model)
+    name, found = site.names.get(model), 0
     for one in _at(site, name.targets if name is not None else (), Place.EDGE):
         target = site.targets[one]
         active, waiting = target.load()
-        if waiting or site.load.waiting(one) or (active > mine and active >= target.spec.slots + target.spec.queue_max):
-            return True
-    return False
+        waiting += site.load.waiting(one)
+        is_full = active > mine and active >= target.spec.slots + target.spec.queue_max
+        found += max(waiting, int(is_full))
+    return found
 
 
 def is_free(site: Site, name: str, mine: int) -> bool:
@@ -67,7 +68,7 @@ def is_free(site: Site, name: str, mine: int) -> bool:
     active, waiting = site.targets[name].load()
     waiting += site.load.waiting(name)
     if spec.at is Place.EDGE:
-        return active <= mine and not waiting
+        return active <= mine and not waiting and not site.load.waiting(name)
     usd_left, bytes_left = site.spend.left(site.budgets)
     return active < spec.slots and (usd_left is None or usd_left > 0) and (bytes_left is None or bytes_left > 0)
 
@@ -104,5 +105,7 @@ def _chances(site: Site, permitted: Sequence[str], mine: int) -> Chances:
     ]
     p50_s = min((one.total_s_p50 for one in estimates if one.total_s_p50 is not None), default=0.0)
     p95_s = min((one.total_s_p95 for one in estimates if one.total_s_p95 is not None), default=0.0)
-    is_any_free = any(is_free(site, name, mine) for name in permitted)
+    slots = sum(site.targets[name].spec.slots for name in permitted)
+    # Jobs do not queue up behind each other at a target: they wait here.
+    is_any_free = mine < slots and any(is_free(site, name, mine) for name in permitted)
     return Chances(bool(permitted), is_any_free, p50_s * 1e3, p95_s * 1e3)

@@ -191,9 +191,40 @@ def test_lines_whatever_the_pieces(monkeypatch: pytest.MonkeyPatch, piece: int) 
 
 def test_a_file_that_goes_away_ends_the_batch(desk: Callable[..., Desk]) -> None:
     made = desk()
-    batch = made.batch(b"")
-    made.made.run(made.made.queue.delete_file(batch.input_file))
-    assert made.over("failed").errors[0][0] in ("input_file_missing", "empty_file")
+    batch = made.batch(lines(1))
+    made.over("completed")
+    made.made.run(made.batching.create(msgspec.structs.replace(batch, id="batch-2", input_file="file-x")))
+    assert made.over("failed", "batch-2").errors[0][0] == "input_file_missing"
+
+
+def test_what_was_awaited_for_a_batch_that_changed_meanwhile_is_dropped(desk: Callable[..., Desk]) -> None:
+    made = desk()
+    batch = msgspec.structs.replace(made.batch(lines(3)), state="in_progress", total=3)
+    made.over("completed")
+
+    async def wrong(batch: Batch) -> bool:
+        raise RequestError("made", "made")
+
+    async def scene() -> None:
+        work = made.batching
+        assert not await work._guarded(batch, wrong)
+        work._progress[batch.id] = batching._Progress(Lines(made.queue, batch.input_file))
+        assert not await work._enqueue(batch)
+        work._progress.clear()
+        assert (await work._resumed(batch)).count == 3
+        assert work._progress == {}
+        await made.made.queue.delete_file(batch.input_file)
+        await made.made.queue.put_file(StoredFile(id=batch.input_file, name="n", purpose="p", created_at_ms=0), line(0))
+        assert (await work._resumed(batch)).count == 1
+
+    made.made.run(scene())
+
+
+def test_results_in_small_pieces(desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "PIECE_BYTES", 64)
+    made = desk()
+    made.batch(lines(5))
+    assert len(made.read(made.over("completed").output_file)) == 5
 
 
 def test_a_file_that_shrank_ends_the_batch(desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ecotone.flow import ModelName, probe_forever
+from ecotone.flow.admission import Stand
 from ecotone.flow.draining import Caller, Drains, _Work
 from ecotone.jobs import Backoff, Run
 from ecotone.policy import Policy
@@ -392,3 +393,70 @@ def test_news_of_a_job_of_somebody_else_changes_nothing(yard: Make) -> None:
     assert made.drain._running.pop("job-y").is_lost
     made.drain.told(JobEvent(seq=1, job=job, state=JobState.ANSWERED, at_ms=0))
     assert made.ended(job, 3).state is JobState.ANSWERED
+
+
+def test_while_others_wait_only_urgent_jobs_begin(yard: Make) -> None:
+    target = edge(whole(), slots=1, queue_max=1)
+    made = yard(target)
+    load, spec = made.stage.site.load, target.spec
+    holding, waiting = load.ask(spec, "ann", 0.0), load.ask(spec, "bob", 0.0)
+    made.start()
+    far, near = made.put(), made.put(deadline_at_ms=made.now_ms + 60_000)
+    soon = made.put(deadline_at_ms=made.now_ms + 500_000)
+    made.until(lambda: made.get_now(near).attempts == 1, 10)
+    assert [made.get(job).attempts for job in (far, soon)] == [0, 0]
+    load.withdraw(waiting)
+    load.leave(holding, 1.0, is_served=True)
+    for job in (far, near, soon):
+        assert made.ended(job, 60).state is JobState.ANSWERED
+
+
+def test_who_waits_in_the_line_makes_a_job_give_way(yard: Make) -> None:
+    target = edge(whole(after_s=30.0), whole(), slots=1, queue_max=4)
+    made = yard(target)
+    made.start()
+    job = made.put()
+    made.until(lambda: target.active == 1)
+    seat = made.stage.site.load.ask(target.spec, "ann", 0.0)
+    made.until(lambda: target.aborted == 1, 1)
+    made.stage.site.load.leave(seat, 1.0, is_served=True)
+    assert made.ended(job, 60).state is JobState.ANSWERED
+
+
+def test_jobs_do_not_queue_up_behind_each_other(yard: Make) -> None:
+    target = edge(whole(after_s=1.0), slots=1, queue_max=8)
+    made = yard(target, drains=Drains(concurrent=4))
+    made.start()
+    jobs = [made.put() for _ in range(4)]
+    for job in jobs:
+        made.ended(job, 60)
+    assert (target.aborted, len(target.sent)) == (0, 4)
+
+
+def test_only_as_many_give_way_as_are_needed(yard: Make) -> None:
+    target = edge(whole(after_s=5.0), slots=3, queue_max=8)
+    made = yard(target, drains=Drains(concurrent=3))
+    made.start()
+    jobs = [made.put() for _ in range(3)]
+    made.until(lambda: target.active == 3)
+    seat = made.stage.site.load.ask(target.spec, "ann", 0.0)
+    target.load = lambda: (target.active + (seat.stand is Stand.HELD), 0)  # type: ignore[method-assign]
+    made.stage.later(1.0)
+    assert target.aborted == 1
+    made.stage.site.load.leave(seat, 1.0, is_served=True)
+    for job in jobs:
+        made.ended(job, 60)
+
+
+def test_while_others_wait_anywhere_nothing_begins_that_has_time(yard: Make) -> None:
+    busy = cloud(slots=1, queue_max=1)
+    made = yard(edge(), busy)
+    load = made.stage.site.load
+    holding, waiting = load.ask(busy.spec, "ann", 0.0), load.ask(busy.spec, "bob", 0.0)
+    made.start()
+    job = made.put(deadline_at_ms=made.now_ms + 500_000)
+    made.stage.later(5)
+    assert made.get(job).attempts == 0
+    load.withdraw(waiting)
+    load.leave(holding, 5.0, is_served=True)
+    assert made.ended(job, 5).at == "edge"
