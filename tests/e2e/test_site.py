@@ -116,7 +116,7 @@ FAILURES: dict[str, tuple[str, str]] = {
     "403": ("forbidden", "403"),
     "404": ("no_model", "404"),
     "302": ("redirect", "302"),
-    "not JSON": ("bad_answer", "html"),
+    "a web page": ("captive_portal", "html"),
     "silent": ("first_byte_timeout", "silent"),
     "empty stream": ("empty_stream", "empty"),
 }
@@ -129,7 +129,7 @@ def test_each_class_of_failure_goes_to_the_next_target(
 ) -> None:
     failure, behaviour = FAILURES[case]
     if behaviour == "empty" and not stream:
-        behaviour, failure = "html", "bad_answer"
+        behaviour, failure = "html", "captive_portal"
     upstream.behaviour = behaviour
     site = start(pair(upstream, second, timeouts={"first_byte_s": 0.3, "whole_s": 0.3}), ENV)
     status, headers, body = site.ask("POST", "/v1/chat/completions", CHAT | {"stream": stream})

@@ -53,14 +53,22 @@ TABLE: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
 """(state, event) -> next state. Late ends of requests that began before the breaker opened change nothing: the ticket
 that `admit` gave them is out of date."""
 
-UNREACHABLE: Final = frozenset({"dns", "refused", "connect_timeout", "tls", "first_byte_timeout", "engine_start"})
-"""Failures of which each costs a caller a wait: one opens the breaker, and a probe, not a caller, pays the next."""
+MISLED: Final = frozenset({"captive_portal", "redirect"})
+"""Somebody else answers for the target. A page that is told to a probe is no sign of life then."""
 
-AT_ONCE: Final = UNREACHABLE | {"rate_limited", "unauthorised", "forbidden", "no_model", "redirect", "egress_refused"}
+UNREACHABLE: Final = MISLED | {"dns", "refused", "connect_timeout", "tls", "first_byte_timeout", "engine_start"}
+"""Failures of which each costs a caller a wait, or leads a request astray: one opens the breaker, and a probe, not a
+caller, pays the next."""
+
+AT_ONCE: Final = UNREACHABLE | {"rate_limited", "unauthorised", "forbidden", "no_model", "egress_refused"}
 """Failures that would repeat at once: one is enough."""
 
 NO_FAULT: Final = frozenset({"busy", "capability", "context_exceeded", "breaker_open", "budget", "outrun"})
 """Failures that say something about the request or the moment, not about the target's health."""
+
+
+OPENED_MAX: Final = 5
+"""So many doublings are remembered: after so many times `open_s_max` of calm all is forgotten."""
 
 
 class BreakerSettings(msgspec.Struct, frozen=True):
@@ -68,7 +76,8 @@ class BreakerSettings(msgspec.Struct, frozen=True):
 
     Attributes:
         failures: Failures in a row that open it, for failures that cost little.
-        open_s, open_s_max: First and longest time before the next try; doubles in between.
+        open_s, open_s_max: First and longest time before the next try; doubles in between. Each `open_s_max` that
+            passes without trouble takes one doubling back: a target that comes and goes is not tried at each return.
     """
 
     failures: int = 3
@@ -135,9 +144,6 @@ class Breaker:
         if ticket != self._ticket:
             return
         self._failures = 0
-        # A target may answer probes and nothing else: the pauses shrink only when a caller was answered.
-        if not (self._has_probe and self.needs_probe):
-            self._opened = 0
         self._has_probe = False
         self.last_failure = ""
         self._move(Event.WORKED)
@@ -162,10 +168,12 @@ class Breaker:
         if self.state is State.OPEN:
             self._ticket += 1
             self.last_failure = failure
+            calm_s = max(0.0, now_s - self._until_s)
+            self._opened = max(0, self._opened - int(calm_s / self._settings.open_s_max))
             pause_s = min(self._settings.open_s * 2.0**self._opened, self._settings.open_s_max)
             if retry_after_s is not None:
                 pause_s = min(max(retry_after_s, 0.1), 10 * self._settings.open_s_max)
-            self._opened = min(self._opened + 1, 16)
+            self._opened = min(self._opened + 1, OPENED_MAX)
             self._until_s = now_s + pause_s
 
     def _take_place(self) -> int:

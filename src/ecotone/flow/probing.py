@@ -9,7 +9,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from ecotone.flow.breaker import MISLED
 from ecotone.flow.site import Site
+from ecotone.flow.verdict import is_elsewhere
 from ecotone.ports import Target
 from ecotone.values import Egress, Limit, Permit, Place, Receipt, RefusalError, TargetError
 
@@ -19,13 +21,15 @@ _LIMIT: Final = Limit(Egress.FREE, "probe: an empty body")
 
 
 class _Echo:
-    """A sink that only wants to know whether anything comes back."""
+    """A sink that only wants to know whether anything comes back, and where told so: whether the target said it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_wary: bool) -> None:
+        self._is_wary = is_wary
         self.heard: asyncio.Future[TargetError | None] = asyncio.get_running_loop().create_future()
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
-        self._set(None)
+        is_false = self._is_wary and is_elsewhere(status, headers)
+        self._set(TargetError("captive_portal", "a page answers the probe") if is_false else None)
 
     def data(self, chunk: bytes) -> None:
         pass
@@ -73,7 +77,7 @@ async def probe(site: Site, target: Target) -> None:
     failure: TargetError | None = None
     try:
         async with asyncio.timeout_at(site.clock.now_s() + PROBE_S_MAX):
-            failure = await _ask(site, target)
+            failure = await _ask(site, target, is_wary=found_before in MISLED)
     except TimeoutError:
         failure = TargetError("first_byte_timeout", "no answer to a probe")
     except BaseException:
@@ -89,7 +93,7 @@ async def probe(site: Site, target: Target) -> None:
     site.telemetry.condition(spec.name, breaker.condition(now_s, in_flight=0, waiting=0))
 
 
-async def _ask(site: Site, target: Target) -> TargetError | None:
+async def _ask(site: Site, target: Target, *, is_wary: bool) -> TargetError | None:
     permit: Permit | None = None
     receipt: Receipt | None = None
     if target.spec.at is Place.CLOUD:
@@ -98,7 +102,7 @@ async def _ask(site: Site, target: Target) -> TargetError | None:
             receipt = await site.journal.permit(permit, body_bytes=0, labels=(), region=target.spec.region)
         except RefusalError as error:
             return TargetError("egress_refused", error.message)
-    echo = _Echo()
+    echo = _Echo(is_wary=is_wary)
     stream = target.probe(echo, permit, receipt)
     try:
         return await echo.heard

@@ -212,6 +212,9 @@ class Relay:
                 self._take_payload(payload)
 
     def _collect(self, chunk: bytes) -> None:
+        if not self._chunks and self._timer is not None:
+            self._timer.cancel()
+            self._watch_rest()
         self._size += len(chunk)
         if self._shape is Shape.ERROR and self._size > ERROR_BODY_BYTES_MAX:
             raise TargetError("rejected", f"HTTP {self.status}, with more to say than is read")
@@ -357,6 +360,17 @@ class Relay:
         assert self._timer is not None, "armed until the attempt is settled"
         self._timer.cancel()
         self._timer = self._clock.call_at(self._due_s(), self._check)
+
+    def _watch_rest(self) -> None:
+        """A body in one piece has begun to come: its rest may not stall either, and the next target needs its time."""
+        now_s, idle_s = self._clock.now_s(), self._limits.idle_s
+        self._timer = None
+        if now_s >= self._limits.first_by_s:
+            self._too_late()
+        elif now_s - self.last_at_s >= idle_s:
+            self._settle(TargetError("idle_timeout", f"nothing for {idle_s:g} s in the midst of a body"))
+        else:
+            self._timer = self._clock.call_at(min(self.last_at_s + idle_s, self._limits.first_by_s), self._watch_rest)
 
     def _due_s(self) -> float:
         """When to look next at an answer that has begun."""

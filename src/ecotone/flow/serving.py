@@ -41,6 +41,10 @@ RESERVE_S_MAX: Final = 5.0
 SILENCE_S: Final = 5.0
 """Silence that counts against a target of which nothing was measured yet."""
 
+RESERVE_FACTOR: Final = 1.5
+RESERVE_S_MORE: Final = 0.25
+"""So much more than the next target's median is kept back."""
+
 Leave = tuple[Permit | None, Receipt | None]
 """What egress asks for; (None, None) at the edge."""
 
@@ -239,7 +243,9 @@ class _Run:
         reserve_s = 0.0
         if waiting:
             left_s = max(0.0, until_s - now_s)
-            reserve_s = min(decided.total_s_p50(waiting[0]) or 0.0, RESERVE_S_MAX, left_s / 2)
+            # Half of all answers are slower than the median, and what is a hair too late is lost as well.
+            typical_s = (decided.total_s_p50(waiting[0]) or 0.0) * RESERVE_FACTOR + RESERVE_S_MORE
+            reserve_s = min(typical_s, RESERVE_S_MAX, left_s / 2)
         return _Try(self.site.targets[name], decided, race, until_s, reserve_s, now_s)
 
     async def attempt(self, one: _Try) -> TargetError | None:

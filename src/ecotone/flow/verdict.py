@@ -15,6 +15,7 @@ _BY_STATUS: Final[dict[int, tuple[str, str]]] = {
     500: ("http_500", "internal error of the target"),
     502: ("http_502", "bad gateway at the target"),
     503: ("http_503", "the target is not available"),
+    511: ("captive_portal", "the network wants somebody to log in"),
 }
 
 REJECTIONS: Final = frozenset({400, 413, 422})
@@ -26,13 +27,24 @@ RETRY_AFTER_S_MAX: Final = 3600.0
 def judge_status(status: int, headers: Mapping[str, str]) -> TargetError | None:
     """None for a success; `rejected` where the body must be read to know; else the failure."""
     if 200 <= status < 300:
-        return None
+        return TargetError("captive_portal", f"HTTP {status} with a web page") if is_page(headers) else None
     if status in REJECTIONS:
         return TargetError("rejected", f"HTTP {status}")
     if 300 <= status < 400:
         return TargetError("redirect", f"HTTP {status}: redirects are not followed")
     code, words = _BY_STATUS.get(status, ("http_5xx" if status >= 500 else "http_4xx", "the target failed"))
     return TargetError(code, f"HTTP {status}: {words}", retry_after_s=_retry_after_s(headers.get("retry-after")))
+
+
+def is_elsewhere(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether an answer to a probe is not the target's: a page, a redirect, or HTTP 511 (RFC 6585, 6)."""
+    return 300 <= status < 400 or status == 511 or (200 <= status < 300 and is_page(headers))
+
+
+def is_page(headers: Mapping[str, str]) -> bool:
+    """Whether the body is a web page, which no target of ours ever sends with success."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in ("text/html", "application/xhtml+xml")
 
 
 def _retry_after_s(value: str | None) -> float | None:

@@ -84,6 +84,7 @@ TARGET_FAILURES: Final[dict[str, str]] = {
     "http_503": "HTTP 503",
     "http_5xx": "another HTTP 5xx",
     "redirect": "a redirect: never followed",
+    "captive_portal": "a web page came instead of an answer: somebody between the site and the target answers for it",
     "bad_answer": "the body is not what the API promises (not JSON, no choices, too large)",
     "empty_stream": "the stream ended without content",
     "error_event": "the stream began with an error",

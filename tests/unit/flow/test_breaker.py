@@ -97,7 +97,7 @@ def test_a_caller_who_leaves_gives_the_place_back() -> None:
     assert one.admit(1.0)
 
 
-def test_the_pause_doubles_up_to_its_limit_and_starts_again_after_a_success() -> None:
+def test_the_pause_doubles_up_to_its_limit_and_shrinks_again_with_calm_alone() -> None:
     one, now_s, pauses = breaker(failures=1), 0.0, []
     for _ in range(6):
         assert one.admit(now_s)
@@ -105,6 +105,16 @@ def test_the_pause_doubles_up_to_its_limit_and_starts_again_after_a_success() ->
         pauses.append(one.condition(now_s, in_flight=0, waiting=0).retry_in_s)
         now_s += pauses[-1]
     assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    assert one.admit(now_s)
+    one.works()
+    one.fails("http_503", now_s)
+    assert one.condition(now_s, in_flight=0, waiting=0).retry_in_s == 8.0, "one answer is not calm"
+    now_s += 8.0 + 3 * 8.0
+    assert one.admit(now_s)
+    one.works()
+    one.fails("http_503", now_s)
+    assert one.condition(now_s, in_flight=0, waiting=0).retry_in_s == 4.0, "three times the longest pause: 5 - 3 = 2"
+    now_s += 4.0 + 100.0
     assert one.admit(now_s)
     one.works()
     one.fails("http_503", now_s)
@@ -171,7 +181,7 @@ def test_an_attempt_older_than_the_opening_has_no_say_while_half_open(end: str) 
     assert one.state is State.CLOSED
 
 
-def test_answering_probes_alone_does_not_shrink_the_pauses() -> None:
+def test_a_target_that_comes_and_goes_is_tried_less_and_less() -> None:
     one, now_s, pauses = breaker(), 0.0, []
     for _ in range(4):
         assert one.admit(now_s)
@@ -183,5 +193,5 @@ def test_answering_probes_alone_does_not_shrink_the_pauses() -> None:
     assert pauses == [1.0, 2.0, 4.0, 8.0]
     assert one.admit(now_s)
     one.works()
-    one.fails("first_byte_timeout", now_s)
-    assert one.condition(now_s, in_flight=0, waiting=0).retry_in_s == 1.0
+    one.fails("first_byte_timeout", now_s + 100.0)
+    assert one.condition(now_s + 100.0, in_flight=0, waiting=0).retry_in_s == 1.0

@@ -59,7 +59,7 @@ FAILURES: dict[str, tuple[str, Iterable[Step]]] = {
     "529": ("http_5xx", status(529)),
     "301": ("redirect", status(301, headers={"location": "https://elsewhere.test/"})),
     "307": ("redirect", status(307, headers={"location": "https://elsewhere.test/"})),
-    "a page instead of a stream": ("bad_answer", [head(200, "text/html"), data(b"<html>"), ended()]),
+    "a page instead of a stream": ("captive_portal", [head(200, "text/html"), data(b"<html>"), ended()]),
     "JSON instead of a stream": ("bad_answer", whole()),
     "an event that is not JSON": ("bad_answer", [head(), data(b"data: <html>\n\n"), ended()]),
     "an event without an end": ("bad_answer", [head(), *[data(b"x" * (1 << 20))] * 5]),
@@ -87,7 +87,9 @@ IN_ONE_PIECE: dict[str, tuple[str, Iterable[Step]]] = {
     "no body": ("bad_answer", [head(204, JSON), ended()]),
     "too large": ("bad_answer", whole("x" * 2_000)),
     "cut": ("reset", [head(200, JSON), data(b'{"choices'), failed("reset")]),
-    "silence": ("first_byte_timeout", [head(200, JSON), data(b'{"choices')]),
+    "silence": ("idle_timeout", [head(200, JSON), data(b'{"choices')]),
+    "a body that drips": ("first_byte_timeout", [head(200, JSON), *[data(b" ", after_s=20.0)] * 9]),
+    "a page": ("captive_portal", [head(200, "text/html"), data(b"<html>"), ended()]),
     "503": ("http_503", status(503)),
 }
 """The same for an answer in one piece."""

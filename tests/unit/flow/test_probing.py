@@ -49,6 +49,30 @@ def test_any_answer_to_a_probe_closes_the_breaker(stage: Make, script: list[Step
     assert one.telemetry.conditions == [("big", "closed")]
 
 
+@pytest.mark.parametrize("before", ["captive_portal", "redirect"])
+@pytest.mark.parametrize("script", [[head(200, "text/html")], [head(302)], [head(511)]])
+def test_a_page_is_no_sign_of_life_of_a_target_for_which_somebody_else_answered(
+    stage: Make, before: str, script: list[Step]
+) -> None:
+    target = down("big", *script)
+    one = stage(target)
+    fail(one, "big", before)
+    live(one, 1.5)
+    assert target.probes == 1
+    assert one.site.breakers["big"].state == "open"
+    assert one.site.breakers["big"].last_failure == "captive_portal"
+    target.probe_script = (head(200),)
+    live(one, 3.0)
+    assert one.site.breakers["big"].state == "closed"
+
+
+def test_after_other_failures_a_page_is_a_sign_of_life(stage: Make) -> None:
+    one = stage(down("big", head(200, "text/html")))
+    fail(one, "big", "connect_timeout")
+    live(one, 1.5)
+    assert one.site.breakers["big"].state == "closed"
+
+
 def test_only_the_first_word_of_a_target_counts(stage: Make) -> None:
     def all_at_once(sink: Sink) -> None:
         sink.data(b"x")

@@ -142,7 +142,15 @@ def test_a_part_of_the_deadline_is_kept_back_for_the_next_target(stage: Make) ->
     known_speed(one, "small", 2.0)
     outcome = one.serve(one.request(deadline_at_s=8.0))
     assert (outcome.ending, outcome.reason) == ("answered", "fallback.too_slow")
-    assert outcome.attempts[0].took_s == pytest.approx(6.0, abs=0.01)
+    assert outcome.attempts[0].took_s == pytest.approx(8.0 - 1.5 * 2.0 - 0.25, abs=0.02)
+
+
+def test_a_body_that_stalls_leaves_the_next_target_its_time(stage: Make) -> None:
+    one = stage(cloud((head(200, "application/json"), data(b"{"))), edge(whole("b")))
+    known_speed(one, "small", 0.5)
+    outcome = one.serve(one.request(is_stream=False, deadline_at_s=8.0))
+    assert (outcome.ending, outcome.reason) == ("answered", "fallback.too_slow")
+    assert outcome.attempts[0].took_s == pytest.approx(7.0, abs=0.02)
 
 
 def test_the_next_target_never_takes_more_than_half_of_the_deadline(stage: Make) -> None:

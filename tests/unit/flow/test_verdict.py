@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ecotone.flow.verdict import RETRY_AFTER_S_MAX, judge_status
+from ecotone.flow.verdict import RETRY_AFTER_S_MAX, is_elsewhere, judge_status
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
@@ -38,3 +38,28 @@ def test_retry_after_counts_only_as_whole_seconds(given: str | None, seconds: fl
     failure = judge_status(503, {} if given is None else {"retry-after": given})
     assert failure is not None
     assert failure.retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "is_astray"),
+    [
+        (200, "text/html", True),
+        (200, "Text/HTML; charset=utf-8", True),
+        (200, "application/xhtml+xml", True),
+        (511, "text/html", True),
+        (200, "application/json", False),
+        (200, "text/plain", False),
+        (200, "", False),
+        (404, "text/html", False),
+        (503, "text/html", False),
+    ],
+)
+def test_a_page_instead_of_an_answer_is_somebody_elses(status: int, kind: str, is_astray: bool) -> None:
+    headers = {"content-type": kind} if kind else {}
+    failure = judge_status(status, headers)
+    assert (failure is not None and failure.code == "captive_portal") == is_astray
+    assert is_elsewhere(status, headers) == is_astray
+
+
+def test_a_probe_that_is_redirected_did_not_reach_its_target() -> None:
+    assert is_elsewhere(302, {})
