@@ -43,6 +43,8 @@ DUE_MAX: Final = 64
 
 LASTING: Final = frozenset({"refused.policy", "refused.no_cloud", "refused.wish"})
 RETRIED_ENDINGS: Final = frozenset({"failed", "broken", "deadline", "internal", "left"})
+UNSENT: Final = frozenset({"busy", "breaker_open"})
+"""Failures of attempts of which nothing reached a target: they do not count."""
 RETRIED_STATUSES: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 
@@ -292,8 +294,9 @@ class Drain:
         is_retried = outcome.ending in RETRIED_ENDINGS or status in RETRIED_STATUSES
         pause = pause_ms(leased.job.attempts, self._settings().backoff, self._dice) if is_retried else None
         if pause is not None and self._now_ms() + pause < leased.job.deadline_at_ms:
-            is_offline = is_cloud_down(self._current())
-            await self._back(leased, OFFLINE if is_offline else RETRY, pause=pause, is_attempt=True)
+            reason = OFFLINE if is_cloud_down(self._current()) else RETRY
+            was_sent = any(one.failure not in UNSENT for one in outcome.attempts)
+            await self._back(leased, reason, pause=pause, is_attempt=was_sent)
             return
         # With attempts left, it was the deadline that ended it.
         state = JobState.FAILED if pause is None else JobState.EXPIRED

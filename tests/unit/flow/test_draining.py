@@ -460,3 +460,15 @@ def test_while_others_wait_anywhere_nothing_begins_that_has_time(yard: Make) -> 
     load.withdraw(waiting)
     load.leave(holding, 5.0, is_served=True)
     assert made.ended(job, 5).at == "edge"
+
+
+def test_an_urgent_job_that_finds_no_room_has_not_been_tried(yard: Make) -> None:
+    target = edge(slots=1, queue_max=0)
+    made = yard(target)
+    seat = made.stage.site.load.ask(target.spec, "ann", 0.0)
+    made.start()
+    job = made.put(deadline_at_ms=made.now_ms + 60_000)
+    made.stage.later(30)
+    assert (made.get(job).state, target.sent) == (JobState.WAITING, [])
+    made.stage.site.load.leave(seat, 30.0, is_served=True)
+    assert made.ended(job, 10).state is JobState.ANSWERED
