@@ -86,14 +86,21 @@ class BreakerSettings(msgspec.Struct, frozen=True):
 
 
 class Breaker:
-    """The state of one target. Pure: instants are arguments, on one monotonic scale."""
+    """The state of one target. Pure: instants are arguments, on one monotonic scale.
 
-    __slots__ = ("_failures", "_has_probe", "_opened", "_settings", "_ticket", "_until_s", "last_failure", "state")
+    Attributes:
+        heard: How often the target was heard, in whatever request: grows with each `hear`.
+    """
+
+    __slots__ = (
+        "_failures", "_has_probe", "_opened", "_settings", "_ticket", "_until_s", "heard", "last_failure", "state",
+    )  # fmt: skip
 
     def __init__(self, settings: BreakerSettings) -> None:
         self._settings = settings
         self.state = State.CLOSED
         self.last_failure = ""
+        self.heard = 0
         self._failures = 0
         self._opened = 0
         self._until_s = 0.0
@@ -133,6 +140,10 @@ class Breaker:
         if self._has_probe:
             return 0
         return self._take_place()
+
+    def hear(self) -> None:
+        """The target began to answer somebody."""
+        self.heard += 1
 
     def begin_probe(self) -> int:
         """A probe starts (see `probe_due`); its ticket."""

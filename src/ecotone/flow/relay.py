@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -86,6 +86,7 @@ class Relay:
         status: The target's HTTP status.
         error_body: The target's error body where the request itself was rejected.
         usage: As the target gave it, else None.
+        on_head: Called when the target begins to answer, whatever it says.
         text: What was passed to the caller, where `Limits.keeps_text` asks for it; None where it is not only text.
     """
 
@@ -105,6 +106,7 @@ class Relay:
         self.error_body = b""
         self.usage: Usage | None = None
         self.text: str | None = "" if limits.keeps_text else None
+        self.on_head: Callable[[], None] | None = None
         self.answer_bytes = 0
         self.events = 0
         self.began_at_s = clock.now_s()
@@ -152,6 +154,8 @@ class Relay:
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         """See `ports.Sink.head`."""
         self.status = status
+        if self.on_head is not None:
+            self.on_head()
         failure = judge_status(status, headers)
         if failure is not None and failure.code != "rejected":
             self._settle(failure)

@@ -17,6 +17,7 @@ from ecotone.flow.planning import Plan, entry, overload, plan, refusal
 from ecotone.flow.preparing import Ready, prepare
 from ecotone.flow.racing import first_told, stop
 from ecotone.flow.relay import LATE, Limits, Relay
+from ecotone.flow.silence import telling_s, watch
 from ecotone.flow.site import Site
 from ecotone.flow.turns import BUSY, turn
 from ecotone.ports import Caller, Prepared, Stream, Target
@@ -38,8 +39,8 @@ from ecotone.wire.answer import error_object, is_context_error
 RESERVE_S_MAX: Final = 5.0
 """At most this much of a deadline, and at most half of what is left of it, is kept back for the next target."""
 
-SILENCE_S: Final = 5.0
-"""Silence that counts against a target of which nothing was measured yet."""
+CLOCK_BLUR_S: Final = 0.01
+"""Timers of the loop may fire so much early."""
 
 RESERVE_FACTOR: Final = 1.5
 RESERVE_S_MORE: Final = 0.25
@@ -309,7 +310,7 @@ class _Run:
             breaker.left(one.ticket)
             return None
         elif verdict.code == OUTRUN or (
-            verdict.code == "too_slow" and not is_telling(one.decided.ttft_s_p95(one.name), now_s - relay.began_at_s)
+            verdict.code == "too_slow" and now_s - relay.began_at_s < telling_s(one.decided.ttft_s_p95(one.name))
         ):
             breaker.left(one.ticket)
         else:
@@ -388,6 +389,11 @@ class _Run:
         held_usd = one.decided.price_usd(spec.name) if spec.at is Place.CLOUD else 0.0
         site.spend.hold(held_usd, size)
         stream: Stream | None = None
+        breaker, silence = site.breakers[one.name], None
+        relay.on_head = breaker.hear
+        if spec.at is Place.CLOUD and one.reserve_s:
+            slow_s = one.decided.slow_s(spec.name, is_stream=prepared.is_stream)
+            silence = watch(relay, breaker, site.clock, telling_s(slow_s))
         try:
             stream = one.target.open(prepared, relay, *leave)
             relay.watch(stream)
@@ -396,10 +402,13 @@ class _Run:
             if stream is not None:
                 stream.abort()
             relay.close()
+            if silence is not None:
+                silence.cancel()
             if one.race.winner in (None, lane):
                 self.answer.attach(None)
             self.bill.add(one.target, relay, ready, (held_usd, size), was_queued=active >= spec.slots)
-        if failure is not None and failure.code == "first_byte_timeout" and limits.first_by_s < patient_s:
+        is_hurried = limits.first_by_s < patient_s and site.clock.now_s() >= limits.first_by_s - CLOCK_BLUR_S
+        if failure is not None and failure.code == "first_byte_timeout" and is_hurried:
             failure = TargetError("too_slow", failure.message)
         return self.judged(one, relay, failure)
 
@@ -488,8 +497,3 @@ def _outrun(running: Running, race: Race) -> None:
     for task, one in running.items():
         if race.winner is not None and one.relay is not race.winner.relay:
             task.cancel()
-
-
-def is_telling(ttft_s_p95: float | None, waited_s: float) -> bool:
-    """Whether silence for so long says something about the target rather than about a caller's short deadline."""
-    return waited_s >= (SILENCE_S if ttft_s_p95 is None else max(1.0, 3.0 * ttft_s_p95))

@@ -222,7 +222,7 @@ def test_a_caller_who_leaves_stops_the_work_at_once_wherever_it_is(stage: Make, 
 
 
 def test_a_caller_who_leaves_late_says_nothing_about_a_target_that_answers(stage: Make) -> None:
-    one = stage(cloud(stream(*"abcdefgh", gap_s=1.0)), edge(stream("b")), failures=1)
+    one = stage(cloud(stream(*"abcdefgh", gap_s=0.95)), edge(stream("b")), failures=1)
     known_speed(one, "small", 5.0)
     known_speed(one, "big", 0.1)
     assert one.serve(one.request(deadline_at_s=11.0), leaves_after_s=8.0).ending == "left"

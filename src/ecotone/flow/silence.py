@@ -1,0 +1,40 @@
+"""When silence says something about a target: long by its own measure, and nobody was answered meanwhile.
+
+A link can swallow what is sent and acknowledge it all the same (a proxy, a satellite modem, a captive gateway). Then no
+connection fails, and each request would wait until its deadline.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ecotone.flow.breaker import Breaker
+from ecotone.flow.relay import Relay
+from ecotone.ports import Clock, Scheduled
+from ecotone.values import TargetError
+
+SILENCE_S: Final = 5.0
+"""Silence that counts against a target of which nothing was measured yet."""
+
+SILENCE_S_MIN: Final = 1.0
+"""Silence that counts at all: connections, scheduling and the target's own work blur less than that."""
+
+SLOWER: Final = 3.0
+"""So many times its own p95 is no longer the target's usual spread."""
+
+
+def telling_s(slow_s: float | None) -> float:
+    """Seconds after which silence says something about the target; `slow_s` is its p95."""
+    return SILENCE_S if slow_s is None else max(SILENCE_S_MIN, SLOWER * slow_s)
+
+
+def watch(relay: Relay, breaker: Breaker, clock: Clock, after_s: float) -> Scheduled:
+    """Ends an attempt as `first_byte_timeout` after so many seconds in which the target said nothing to anybody."""
+    heard = breaker.heard
+
+    def look() -> None:
+        if breaker.heard == heard and not relay.settled.done():
+            words = f"nothing from the target for {after_s:.3g} s, for nobody"
+            relay.failed(TargetError("first_byte_timeout", words))
+
+    return clock.call_at(clock.now_s() + after_s, look)
