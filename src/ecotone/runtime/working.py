@@ -64,6 +64,8 @@ class Working:
         Raises:
             ConfigError: a key cannot be read or is another one, the store is in use, or a newer Ecotone made it.
         """
+        # It logs pieces of what it parses.
+        logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
         jobs = config.jobs
         given = None if jobs.key is None else inputs.secret(jobs.key, "jobs.key").encode()
         limits = QueueLimits(
