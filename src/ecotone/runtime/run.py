@@ -105,7 +105,7 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
         parts = Parts(clock, ledger, metrics, memory, local, inspecting, guard, secret, working)
         try:
             running = Running(inputs, config, parts)
-            working.begin(lambda: running.site, lambda: running.config, running.premises)
+            working.begin(lambda: running.site, lambda: running.config, running.resolver)
             working.note(ledger)
             await inspecting.settle()
             await _serve(inputs, running, parts)

@@ -64,8 +64,8 @@ class Running:
         self._parts = parts
         self._calendar = Calendar()
         self._mint = Mint(os.urandom(32))
-        resolver = Resolver(leave=parts.guard.leave)
-        self._doors = EgressDoor(self._mint.verify, resolver), PremisesDoor(resolver)
+        self._resolver = Resolver(leave=parts.guard.leave)
+        self._doors = EgressDoor(self._mint.verify, self._resolver), PremisesDoor(self._resolver)
         self._hedges = Hedges(config.hedging.share)
         self._load = Load(config.overload.wait_s_max)
         self._began_s = time.time()
@@ -113,9 +113,9 @@ class Running:
         return {"reloaded": True, "message": self._last_reload}
 
     @property
-    def premises(self) -> PremisesDoor:
-        """The door to what is on the premises."""
-        return self._doors[1]
+    def resolver(self) -> Resolver:
+        """Names to addresses, with the guard's leave."""
+        return self._resolver
 
     def models(self) -> list[dict[str, Any]]:
         """`GET /v1/models`: the names that applications may ask for."""

@@ -23,7 +23,7 @@ from ecotone.flow.noticing import Notices
 from ecotone.runtime.inputs import Inputs
 from ecotone.store import Ledger, Queue, QueueLimits, State, store_key
 from ecotone.store.disk import Disk
-from ecotone.upstreams import PremisesDoor, Webhooks, check_url
+from ecotone.upstreams import Resolver, Webhooks, check_url
 from ecotone.values import ConfigError, EcotoneError, Job, JobState, Request
 
 SAVE_EVERY_S: Final = 1.0
@@ -81,7 +81,7 @@ class Working:
         return cls(Queue.open(store, store_key(store, given), limits=limits), state, secret)
 
     def begin(
-        self, running: Callable[[], flow.Site], config: Callable[[], settings.Config], door: PremisesDoor
+        self, running: Callable[[], flow.Site], config: Callable[[], settings.Config], resolver: Resolver
     ) -> None:
         """Makes the workers; `live` runs them."""
         self._current = running
@@ -89,7 +89,7 @@ class Working:
         self._batching = Batching(running, self.queue)
         self._drain = Drain(running, self.queue, dice, drains=lambda: Drains(concurrent=config().jobs.concurrent))
         told = self._state.read(TOLD, int)
-        hooks = Webhooks(door, self._secret)
+        hooks = Webhooks(resolver, self._secret)
         self._notices = Notices(
             running, self.queue, hooks.tell, dice, told=self.queue.status().events if told is None else told
         )

@@ -10,6 +10,7 @@ from typing import Final
 
 from ecotone import __version__
 from ecotone.ports import Stream
+from ecotone.upstreams.connect import Resolver
 from ecotone.upstreams.door import Call
 from ecotone.upstreams.exchange import Head
 from ecotone.upstreams.origin import Upstream, locate
@@ -21,6 +22,8 @@ __all__ = ["Webhooks", "check_url", "signature"]
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 10.0
 """A receiver has so long to say that it has the notice."""
+RECEIVERS_MAX: Final = 64
+"""Receivers whose connections are kept."""
 ANSWER_BYTES_MAX: Final = 64 * 1024
 
 
@@ -45,11 +48,13 @@ def check_url(url: str) -> None:
 
 
 class Webhooks:
-    """Calls webhooks, through the door of the premises only."""
+    """Calls webhooks, through a door of the premises only."""
 
-    def __init__(self, door: PremisesDoor, secret: bytes) -> None:
-        self._door = door
+    def __init__(self, resolver: Resolver, secret: bytes) -> None:
+        self._resolver = resolver
         self._secret = secret
+        self._known: set[Upstream] = set()
+        self._door = PremisesDoor(resolver)
 
     async def tell(self, url: str, body: bytes, at_s: int) -> int:
         """The status that the receiver answered; 0 where none came in time, or the address is not on the premises."""
@@ -60,7 +65,7 @@ class Webhooks:
             return 0
         sink = _Status()
         call = Call("webhook", upstream, head, body, ANSWER_BYTES_MAX, _over)
-        stream: Stream = self._door.send(call, sink)
+        stream: Stream = self._door_to(upstream).send(call, sink)
         try:
             async with asyncio.timeout(CONNECT_S + ANSWER_S):
                 return await sink.status
@@ -68,6 +73,15 @@ class Webhooks:
             return 0
         finally:
             stream.abort()
+
+    def _door_to(self, upstream: Upstream) -> PremisesDoor:
+        """Callers name the receivers: what is kept of them is bounded by beginning anew."""
+        if upstream not in self._known and len(self._known) >= RECEIVERS_MAX:
+            self._door.close()
+            self._door = PremisesDoor(self._resolver)
+            self._known.clear()
+        self._known.add(upstream)
+        return self._door
 
     def _headers(self, body: bytes, at_s: int) -> Mapping[str, str]:
         return {
