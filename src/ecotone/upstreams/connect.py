@@ -28,6 +28,15 @@ LOOKUPS_MAX: Final = 4
 
 KEPT_S: Final = 30.0
 KEPT_MAX: Final = 256
+STALE_S: Final = 24 * 3600.0
+"""Addresses this old still serve where no name server answers (RFC 8767, 5, proposes one to three days)."""
+
+STALE_AFTER_S: Final = 0.3
+"""So long a name server is waited for before."""
+
+STALE_FOR_S: Final = 5.0
+"""So long nobody waits again then; the question itself stays asked."""
+
 ADDRESSES_MAX: Final = 8
 STAGGER_S: Final = 0.15
 """Head start of one address before the next is tried as well (RFC 8305, 8, proposes 0.25 s and at least 0.1 s)."""
@@ -52,6 +61,8 @@ def system_lookup(host: str, port: int) -> list[Address]:
 
 class Resolver:
     """Names to addresses, in a bounded number of threads, remembered for 30 s; one per event loop.
+
+    Where the name servers are silent, addresses that were right before serve on until they fail.
 
     A thread that hangs in the resolver cannot be ended; so there are at most `LOOKUPS_MAX`, they are daemons (and do
     not hold up the end of the process), and those who wait for the same name share one.
@@ -80,11 +91,28 @@ class Resolver:
         if literal is not None:
             return [literal]
         name = (host, port)
+        stale = self._remembered(name, STALE_S)
+        if stale is None:
+            return await self._ask(name)
+        try:
+            async with asyncio.timeout(STALE_AFTER_S):
+                return await self._ask(name)
+        except TimeoutError:
+            pass
+        except socket.gaierror as error:
+            if error.errno != socket.EAI_AGAIN:
+                raise  # the name server has spoken
+        until_s, found = self._kept.get(name, (0.0, stale))
+        self._kept[name] = (max(until_s, asyncio.get_running_loop().time() + STALE_FOR_S), found)
+        return found
+
+    async def _ask(self, name: tuple[str, int]) -> list[Address]:
+        """What is remembered, or what the system's resolver says."""
         under_way = self._under_way.get(name)
+        kept = self._remembered(name)
+        if kept is not None:
+            return kept
         if under_way is None:
-            kept = self._remembered(name)
-            if kept is not None:
-                return kept
             await self._slots.acquire()
             # Another one may have asked for this name while we waited for the slot.
             kept, under_way = self._remembered(name), self._under_way.get(name)
@@ -100,9 +128,9 @@ class Resolver:
         """The addresses did not answer: ask again next time."""
         self._kept.pop((host, port), None)
 
-    def _remembered(self, name: tuple[str, int]) -> list[Address] | None:
+    def _remembered(self, name: tuple[str, int], more_s: float = 0.0) -> list[Address] | None:
         kept = self._kept.get(name)
-        return kept[1] if kept is not None and kept[0] > asyncio.get_running_loop().time() else None
+        return kept[1] if kept is not None and kept[0] + more_s > asyncio.get_running_loop().time() else None
 
     def _start(self, loop: asyncio.AbstractEventLoop, name: tuple[str, int]) -> asyncio.Future[list[Address]]:
         future: asyncio.Future[list[Address]] = loop.create_future()
@@ -146,6 +174,7 @@ class Dialler:
         self._resolver = resolver
         self._admit = admit
         self._trust: dict[str | None, ssl.SSLContext] = {}
+        self._public: set[str] = set()
 
     def trust(self, upstream: Upstream) -> None:
         """Loads what TLS to the upstream needs, so that the first request does not wait for it (20 ms).
@@ -171,8 +200,11 @@ class Dialler:
                     sock = await _connect((socket.AF_UNIX, (upstream.host,)), self._resolver.leave)
                 else:
                     addresses = await self._resolver.resolve(upstream.host, upstream.port)
+                    self._doubt(upstream, addresses)
                     stage = "tcp"
                     sock = await _first(self._admitted(upstream, addresses), self._resolver.leave)
+                    if _is_public(sock.getpeername()[0]):
+                        self._public.add(upstream.host)
                 stage = "tls"
                 return await self._hand_over(upstream, sock, make)
         except OSError as error:
@@ -180,6 +212,17 @@ class Dialler:
             raise _explain(error, stage, name, upstream.connect_timeout_s) from error
         except UnicodeError as error:
             raise TargetError("dns", f"{name}: the name is malformed") from error
+
+    def _doubt(self, upstream: Upstream, addresses: list[Address]) -> None:
+        """A name of the public internet that suddenly is one of this network's: a captive portal's lie.
+
+        With TLS the certificate tells, and a name may well have an address of its own within a company's network.
+        """
+        is_lie = upstream.scheme == "http" and upstream.host in self._public
+        if is_lie and not any(_is_public(str(address[0])) for _, address in addresses):
+            self._resolver.forget(upstream.host, upstream.port)
+            words = "the name had a public address before, and now leads into this network: a name server lies"
+            raise TargetError("dns", f"{upstream.origin}: {words}")
 
     def _admitted(self, upstream: Upstream, addresses: list[Address]) -> list[Address]:
         if self._admit is None:
@@ -236,6 +279,10 @@ def _literal(host: str, port: int) -> Address | None:
     if address.version == 4:
         return socket.AF_INET, (host, port)
     return socket.AF_INET6, (host, port, 0, 0)
+
+
+def _is_public(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_global
 
 
 def _alternate(found: Sequence[Address]) -> list[Address]:

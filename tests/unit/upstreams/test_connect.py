@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from ecotone.upstreams import connect
 from ecotone.upstreams.connect import LOOKUPS_MAX, Dialler, Resolver
 from ecotone.upstreams.origin import Upstream
 from ecotone.values import ConfigError, TargetError
@@ -143,6 +144,69 @@ def test_addresses_that_do_not_answer_are_forgotten(play):
         assert (await stage.ask(pool)).code == "refused"
         ports[0] = (await stage.serve(answers)).port
         assert (await stage.ask(pool)).is_ended
+
+    play(scene)
+
+
+def test_where_the_name_servers_are_silent_the_last_addresses_serve_on(play):
+    async def scene(stage):
+        silence = threading.Event()
+        silence.set()
+        asked = []
+        server = await stage.serve(answers)
+
+        def lookup(name, port):
+            asked.append(name)
+            silence.wait()
+            return [(socket.AF_INET, ("127.0.0.1", server.port))]
+
+        resolver = Resolver(lookup, kept_s=0.0)
+        assert (await stage.ask(stage.pool(http("a.test"), resolver=resolver))).is_ended
+        silence.clear()
+        for _ in range(3):
+            assert (await stage.ask(stage.pool(http("a.test"), resolver=resolver))).is_ended
+        assert len(asked) == 2, "one question is under way, and nobody waits for it again at once"
+        silence.set()
+
+    play(scene)
+
+
+@pytest.mark.parametrize(("number", "code"), [(socket.EAI_AGAIN, None), (socket.EAI_NONAME, "dns")])
+def test_a_name_that_was_taken_away_is_gone_and_one_that_nobody_can_tell_is_not(play, number, code):
+    async def scene(stage):
+        server = await stage.serve(answers)
+        says = [None, socket.gaierror(number, "made")]
+
+        def lookup(name, port):
+            error = says.pop(0)
+            if error is not None:
+                raise error
+            return [(socket.AF_INET, ("127.0.0.1", server.port))]
+
+        resolver = Resolver(lookup, kept_s=0.0)
+        assert (await stage.ask(stage.pool(http("a.test"), resolver=resolver))).is_ended
+        assert (await stage.ask(stage.pool(http("a.test"), resolver=resolver))).error is None or code == "dns"
+        assert not says
+
+    play(scene)
+
+
+def test_a_public_name_that_suddenly_leads_into_this_network_is_a_lie(play, monkeypatch):
+    async def scene(stage):
+        server = await stage.serve(answers)
+        resolver = Resolver(found(server.port))
+        pool = stage.pool(http("a.test"), resolver=resolver)
+        monkeypatch.setattr(connect, "_is_public", lambda address: True)
+        assert (await stage.ask(pool)).is_ended
+        pool.drop_idle()
+        assert (await stage.ask(pool)).is_ended
+        monkeypatch.undo()
+        pool.drop_idle()
+        sink = await stage.ask(pool)
+        assert sink.code == "dns"
+        assert "a name server lies" in sink.error.message
+        other = stage.pool(http("b.test"), resolver=Resolver(found(server.port)))
+        assert (await stage.ask(other)).is_ended, "one that always was of this network is no lie"
 
     play(scene)
 
