@@ -86,7 +86,7 @@ WRONG = {
     "another target": (lambda door: (door.permit(target="other"), Receipt(1, b"seal-1"), BODY), "another target"),
     "another origin": (lambda door: (door.permit(origin="http://x:1"), Receipt(1, b"seal-1"), BODY), "another target"),
     "other bytes": (lambda door: (door.permit(), Receipt(1, b"seal-1"), BODY + b" "), "other bytes"),
-    "another transformation": (lambda door: (door.permit(transform="pseudonymise:0"), Receipt(1, b"seal-1"), BODY), "other bytes"),
+    "another way": (lambda door: (door.permit(transform="pseudonymise:0"), Receipt(1, b"seal-1"), BODY), "other bytes"),
     "another receipt": (lambda door: (door.permit(), Receipt(1, b"seal-2"), BODY), "another permit"),
     "a forged permit": (lambda door: (door.permit(seal=b"fake"), Receipt(1, b"fake"), BODY), "not minted"),
 }  # fmt: skip
