@@ -15,7 +15,9 @@ candidates = st.builds(
     target=st.text("abc", min_size=1, max_size=3),
     at=st.sampled_from(Place),
     limit=st.builds(Limit, st.sampled_from(Egress), st.just("rule")),
-    estimate=st.builds(Estimate, total_s_p50=seconds, total_s_p95=seconds, price_usd=st.floats(0, 1)),
+    estimate=st.builds(
+        Estimate, wait_s=st.floats(0, 50), total_s_p50=seconds, total_s_p95=seconds, price_usd=st.floats(0, 1)
+    ),
     condition=st.builds(
         Condition,
         st.sampled_from(("closed", "half_open", "open")),
@@ -41,6 +43,7 @@ asks = st.builds(
     budget_usd_left=st.none() | st.floats(-1, 1),
     budget_bytes_left=st.none() | st.integers(-10, 10_000),
     is_cloud_off=st.booleans(),
+    wait_s_max=seconds,
 )
 
 
@@ -75,6 +78,14 @@ def test_a_decision_replays_from_its_ledger_entry(ask: Ask, fleet: list[Candidat
     wire = msgspec.json.encode((ask, fleet, decide(ask, fleet)))
     again_ask, again_fleet, placed = msgspec.json.decode(wire, type=tuple[Ask, list[Candidate], Placement])
     assert decide(again_ask, again_fleet) == placed
+
+
+@given(asks, fleets)
+def test_nobody_is_sent_to_wait_longer_than_it_may(ask: Ask, fleet: list[Candidate]) -> None:
+    by_name = {one.target: one for one in fleet}
+    for name in decide(ask, fleet).order:
+        wait_s = by_name[name].estimate.wait_s
+        assert ask.wait_s_max is None or wait_s <= ask.wait_s_max
 
 
 @given(asks, fleets)

@@ -224,15 +224,17 @@ class Load:
     def retry_s(self, target: str, key: str, limit_s: float, now_s: float) -> float:
         """Seconds after which a request of this key that may wait for `limit_s` finds a place here, at steady load.
 
-        Each that is told gets an instant of its own, one turn after the one before: told the same, they would all
-        come back at once, and all but one in vain.
+        By then the wait has fallen from what it is to half of what it may be, though others come at half the rate at
+        which slots become free: a retry meets room, not the last place. Each that is told gets an instant of its own,
+        one turn after the one before: told the same, they would all come back at once, and most of them in vain.
         """
         line = self._lines.get(target)
         if line is None or line.hold_s is None:
             return 1.0
         turn_s = line.hold_s / line.slots * max(1, len(line.keys))
-        over_s = (line.wait_s(key) or 0.0) - min(limit_s, self.wait_s_max)
-        at_s = max(now_s + max(over_s, turn_s), line.promised.get(key, 0.0) + turn_s)
+        wait_s = line.wait_s(key) or 0.0
+        fallen_s = 2.0 * wait_s - max(0.0, min(wait_s, limit_s, self.wait_s_max))
+        at_s = max(now_s + max(fallen_s, line.hold_s), line.promised.get(key, 0.0) + turn_s)
         at_s = line.promised[key] = min(at_s, now_s + RETRY_S_MAX)
         return at_s - now_s
 

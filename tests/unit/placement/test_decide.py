@@ -30,7 +30,10 @@ def cloud(name: str = "big", price_usd: float = 0.001, **changes: object) -> Can
 
 NEVER = Limit(Egress.NEVER, "label secret")
 DOWN = Condition("open", 4.0)
+REPLACED = Limit(Egress.PSEUDONYMISE, "label person")
 LATE = Estimate(total_s_p50=9.0, total_s_p95=12.0)
+QUEUED = Estimate(wait_s=4.0, total_s_p50=6.0, total_s_p95=8.0)
+BEHIND = Condition(in_flight=1, waiting=1)
 
 
 @pytest.mark.parametrize(
@@ -50,11 +53,15 @@ LATE = Estimate(total_s_p50=9.0, total_s_p95=12.0)
         (ask(), [cloud(limit=NEVER), edge()], ("small",), why.EDGE_PRIVATE),
         (ask(), [edge(), cloud(limit=NEVER)], ("small",), why.EDGE_PRIVATE),
         (ask(is_cloud_off=True), [cloud(), edge()], ("small",), why.EDGE_PINNED),
+        (ask(), [cloud(limit=REPLACED), edge()], ("big", "small"), why.CLOUD_PSEUDONYMISED),
         (ask(), [cloud(condition=DOWN), edge()], ("small",), why.EDGE_OFFLINE),
         (ask(budget_usd_left=0.0), [cloud(), edge()], ("small",), why.EDGE_BUDGET),
         (ask(budget_bytes_left=399), [cloud(), edge()], ("small",), why.EDGE_BUDGET),
         (ask(remaining_s=5.0), [cloud(estimate=LATE), edge()], ("small",), why.EDGE_FASTER),
         (ask(remaining_s=5.0), [edge(estimate=LATE), cloud()], ("big",), why.CLOUD_FASTER),
+        (ask(remaining_s=5.0), [cloud(estimate=QUEUED), edge()], ("small",), why.EDGE_FASTER),
+        (ask(remaining_s=5.0), [edge(estimate=QUEUED), cloud()], ("big",), why.CLOUD_CAPACITY),
+        (ask(wait_s_max=3.0), [edge(estimate=QUEUED), cloud()], ("big",), why.CLOUD_CAPACITY),
         (ask(), [edge(lacks=("tools",)), cloud()], ("big",), why.CLOUD_CAPABILITY),
         (ask(), [edge(serves_endpoint=False), cloud()], ("big",), why.CLOUD_CAPABILITY),
         (ask(), [edge(context_tokens=99), cloud()], ("big",), why.CLOUD_CAPABILITY),
@@ -73,7 +80,6 @@ def test_order_and_reason(demand: Ask, candidates: list[Candidate], order: tuple
     ("demand", "candidate", "obstacle"),
     [
         (ask(), cloud(limit=NEVER), "policy"),
-        (ask(), cloud(limit=Limit(Egress.PSEUDONYMISE, "label person")), "policy"),
         (ask(is_cloud_off=True), cloud(), "no_cloud"),
         (ask(wish=Wish.EDGE), cloud(), "wish"),
         (ask(), edge(serves_endpoint=False), "endpoint"),
@@ -84,6 +90,11 @@ def test_order_and_reason(demand: Ask, candidates: list[Candidate], order: tuple
         (ask(), edge(condition=DOWN), "unreachable"),
         (ask(), edge(slots=2, queue_max=3, condition=Condition(in_flight=2, waiting=3)), "capacity"),
         (ask(remaining_s=0.0), edge(), "deadline"),
+        (ask(remaining_s=1.9), edge(estimate=QUEUED), "deadline"),
+        (ask(remaining_s=2.1), edge(estimate=QUEUED), "overload"),
+        (ask(remaining_s=3.9), edge(estimate=Estimate(wait_s=4.0)), "overload"),
+        (ask(remaining_s=7.0), edge(estimate=QUEUED, queue_max=9, condition=BEHIND), "overload"),
+        (ask(wait_s_max=3.9), edge(estimate=QUEUED), "overload"),
     ],
 )
 def test_the_only_target_lost_so_its_obstacle_is_the_refusal(demand: Ask, candidate: Candidate, obstacle: str) -> None:
@@ -109,6 +120,18 @@ def test_a_half_open_breaker_may_be_tried() -> None:
 
 def test_a_target_of_unknown_speed_is_not_held_to_the_deadline() -> None:
     assert decide(ask(remaining_s=0.1), [cloud()]).order == ("big",)
+
+
+def test_the_first_in_line_is_held_to_what_is_likely_and_those_behind_it_to_what_is_sure() -> None:
+    first, behind = edge(estimate=QUEUED), edge(estimate=QUEUED, queue_max=9, condition=BEHIND)
+    assert decide(ask(remaining_s=7.0, wait_s_max=4.0), [first]).order == ("small",)
+    assert decide(ask(remaining_s=7.0), [behind]).order == ()
+    assert decide(ask(remaining_s=8.0), [behind]).order == ("small",)
+
+
+def test_who_need_not_wait_is_not_held_to_the_pessimistic_time() -> None:
+    late = Estimate(total_s_p50=4.0, total_s_p95=9.0)
+    assert decide(ask(remaining_s=5.0, wait_s_max=0.1), [edge(estimate=late)]).order == ("small",)
 
 
 def test_a_full_target_with_room_in_its_queue_is_taken() -> None:
