@@ -10,11 +10,11 @@ from callers import INTERACTIVE_S, JOB_S, Told
 
 PROTOCOL = f"""\
 60 % requests in one piece and 30 % streams with {INTERACTIVE_S:g} s to the whole answer, 10 % jobs with {JOB_S:g} s
-(`Prefer: respond-async`; LiteLLM has no queue and gets them as plain requests with the same time). The cloud and the edge
-server are measuring instruments; TLS to the cloud, by name. Both gateways prefer the cloud. They take turns within a
-trouble, so each has the link for itself. LiteLLM's cloud deployment has `timeout: 2` and `stream_timeout: 2`, so that its
-fallback fits in the callers' time; no retries, `allowed_fails: 1`, `cooldown_time: 5`. Answered: the whole right text
-within the deadline. Explained: an error with a code and words, in OpenAI's form."""
+(`Prefer: respond-async`; LiteLLM has no queue and gets them as plain requests with the same time). The cloud and the
+edge server are measuring instruments; TLS to the cloud, by name. Both gateways prefer the cloud. They take turns within
+a trouble, so each has the link for itself. LiteLLM's cloud deployment has `timeout: 2` and `stream_timeout: 2`, so that
+its fallback fits in the callers' time; no retries, `allowed_fails: 1`, `cooldown_time: 5`. Answered: the whole right
+text within the deadline. Explained: an error with a code and words, in OpenAI's form."""
 COLUMNS = (
     "trouble", "gateway", "answered in time", "late", "errors, explained", "unexplained", "TTFT p50 s", "TTFT p99 s",
     "failed attempts, most", "arrivals at the cloud, most", "kB over the link", "cloud used again after s",

@@ -23,6 +23,14 @@ COARSE = {"memory_mb": (0.08, 4.0), "fds": (0.0, 12.0), "in_flight": (0.0, 12.0)
 """The same for a window of a minute."""
 
 
+PROTOCOL = """\
+A real site with patterns on; the cloud fails by turns (503, 429, a web page, answers that stall), 15 % of the callers
+leave, 5 % send jobs. Memory is anonymous and swapped, of the site and its workers. Slopes: Theil-Sen over medians of
+blocks, with Sen's 99 % interval. A series grows where the interval lies above zero and the rise within the window is
+more than what counts as noise."""
+COLUMNS = ("series", "level", "slope per hour", "99 % interval", "rise in the window", "noise", "verdict")
+
+
 @dataclass(frozen=True)
 class Trend:
     """One series: its level, slope per hour with its interval, the rise within the window and what is allowed."""
@@ -94,15 +102,13 @@ def judge(samples: Sequence[Mapping[str, float]], *, is_coarse: bool) -> list[Tr
 
 def page(found: Mapping[str, Any]) -> str:
     """The report as Markdown."""
-    lines = [
-        "# Soak: does anything grow?", "",
-        f"{found['date']}, {found['minutes']:g} minutes at {found['rate']:g} requests/s, the first {found['warm_s']:.0f} s are "
-        f"warm-up; load average {found['load']}. Command: `benchmarks/soak/run.py --minutes {found['minutes']:g}`.", "",
-        "A real site with patterns on; the cloud fails by turns (503, 429, a web page, answers that stall), 15 % of the callers "
-        "leave, 5 % send jobs. Slopes: Theil-Sen over medians of blocks, with Sen's 99 % interval. A series grows where the "
-        "interval lies above zero and the rise within the window is more than what counts as noise.", "",
-        "| series | level | slope per hour | 99 % interval | rise in the window | noise | |", "|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    how = (
+        f"{found['date']}, {found['minutes']:g} minutes at {found['rate']:g} requests/s, the first "
+        f"{found['warm_s']:.0f} s warm-up; load average {found['load']}. "
+        f"Command: `benchmarks/soak/run.py --minutes {found['minutes']:g}`."
+    )
+    lines = ["# Soak: does anything grow?", "", how, "", PROTOCOL, ""]
+    lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
     for one in found["trends"]:
         lines.append(
             f"| {one['name']} | {one['level']:.2f} | {one['per_hour']:+.2f} | {one['low']:+.2f} … {one['high']:+.2f} "
