@@ -12,6 +12,7 @@ from ecotone.upstreams.connect import Dialler
 from ecotone.upstreams.exchange import Exchange, Head
 from ecotone.upstreams.http1 import Pool
 from ecotone.upstreams.origin import Upstream
+from ecotone.upstreams.vitals import LinkFigures
 from ecotone.values import Permit, Place, Receipt, TargetError
 
 
@@ -56,6 +57,9 @@ class Door(Protocol):
     def send(self, call: Call, sink: Sink, permit: Permit | None, receipt: Receipt | None) -> Stream:
         """Sends the call. Refusals come as `sink.failed`, like every other failure."""
 
+    def link(self, upstream: Upstream) -> LinkFigures:
+        """How the link there is, by recent traffic."""
+
 
 class Pools:
     """The pools behind one door, one for each upstream."""
@@ -75,6 +79,11 @@ class Pools:
         if call.is_fresh:
             pool.drop_idle()
         return pool.open(call.head, call.body, sink, bytes_max=call.bytes_max, over=call.over)
+
+    def link(self, upstream: Upstream) -> LinkFigures:
+        """How the link there is, by recent traffic."""
+        pool = self._pools.get(upstream)
+        return LinkFigures() if pool is None else pool.link.figures()
 
     def refuse(self, call: Call, sink: Sink, why: str) -> Exchange:
         """Fails the call with `egress_refused`, as soon as the caller has its stream."""

@@ -13,6 +13,7 @@ from ecotone.ports import Sink, Stream
 from ecotone.upstreams.connect import Dialler, Resolver
 from ecotone.upstreams.door import Call, Pools
 from ecotone.upstreams.origin import Upstream
+from ecotone.upstreams.vitals import LinkFigures
 from ecotone.values import Permit, Place, Receipt, binding
 
 USED_MAX: Final = 8192
@@ -49,6 +50,10 @@ class EgressDoor:
         if why:
             return self._pools.refuse(call, sink, why)
         return self._pools.open(call, sink)
+
+    def link(self, upstream: Upstream) -> LinkFigures:
+        """How the link there is, by recent traffic."""
+        return self._pools.link(upstream)
 
     def close(self) -> None:
         """Drops idle connections; takes no new call. Answers under way go on to their end."""

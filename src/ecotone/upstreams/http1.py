@@ -19,7 +19,7 @@ import httptools
 from ecotone.ports import Sink
 from ecotone.upstreams.exchange import ANSWER_BYTES_MAX, Exchange, Head
 from ecotone.upstreams.origin import Upstream
-from ecotone.upstreams.vitals import Delivery, delivery
+from ecotone.upstreams.vitals import Delivery, LinkRecord, delivery
 from ecotone.values import TargetError
 
 HEAD_BYTES_MAX: Final = 64 * 1024
@@ -48,6 +48,7 @@ class Pool:
     def __init__(self, upstream: Upstream, dialler: Dials, *, idle_s: float = IDLE_S, idle_max: int = IDLE_MAX) -> None:
         """Idle connections are kept `idle_s` seconds, the most recently used first in use, at most `idle_max`."""
         self.upstream = upstream
+        self.link = LinkRecord()
         self._dialler = dialler
         self._idle_s = idle_s
         self._idle_max = idle_max
@@ -188,6 +189,7 @@ class Connection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self.idle_at_s = 0.0
         self._asked_at_s = 0.0
+        self._head_at_s = 0.0
         self._pool = pool
         self._exchange: Exchange | None = None
         self._is_reused = False
@@ -365,6 +367,7 @@ class Connection(asyncio.Protocol):
         if length is not None and not is_bodiless:
             self._bound(exchange, int(length))
         self._is_head_done = True
+        self._head_at_s = self.loop.time()
         self._is_until_eof = length is None and coding is None and not is_bodiless
         exchange.sink.head(status, headers)
         if exchange.is_bodiless:
@@ -411,6 +414,8 @@ class Connection(asyncio.Protocol):
         self._exchange = None
         exchange.connection = None
         transport = self._transport
+        now_s = self.loop.time()
+        self._pool.link.answered(transport.get_extra_info("socket"), now_s, self._body_bytes, now_s - self._head_at_s)
         # A body that the server answered without reading to its end makes the connection useless.
         is_kept = self._is_kept and not transport.is_closing() and not transport.get_write_buffer_size()
         if is_kept and exchange.is_paused:
@@ -418,7 +423,7 @@ class Connection(asyncio.Protocol):
         if is_kept:
             self._is_reused = True
             self._reset()
-            is_kept = self._pool.release(self, self.loop.time())
+            is_kept = self._pool.release(self, now_s)
         if not is_kept:
             transport.abort()
         exchange.end()

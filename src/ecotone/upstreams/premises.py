@@ -9,6 +9,7 @@ from ecotone.ports import Sink, Stream
 from ecotone.upstreams.connect import Dialler, Resolver
 from ecotone.upstreams.door import Call, Pools
 from ecotone.upstreams.origin import Upstream
+from ecotone.upstreams.vitals import LinkFigures
 from ecotone.values import Permit, Place, Receipt
 
 PREMISES: Final = tuple(
@@ -64,6 +65,10 @@ class PremisesDoor:
     def send(self, call: Call, sink: Sink, permit: Permit | None = None, receipt: Receipt | None = None) -> Stream:
         """Sends the call; a public address fails as `egress_refused`. Permit and receipt are not needed here."""
         return self._pools.open(call, sink)
+
+    def link(self, upstream: Upstream) -> LinkFigures:
+        """How the link there is, by recent traffic."""
+        return self._pools.link(upstream)
 
     def close(self) -> None:
         """Drops idle connections; takes no new call. Answers under way go on to their end."""

@@ -13,6 +13,7 @@ from ecotone.upstreams.door import Call, Door
 from ecotone.upstreams.exchange import ANSWER_BYTES_MAX, Head
 from ecotone.upstreams.origin import Upstream, locate
 from ecotone.upstreams.splice import as_stream, splice
+from ecotone.upstreams.vitals import LinkFigures
 from ecotone.values import ConfigError, Endpoint, Permit, Receipt, Request, TargetSpec
 
 PROBE_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -139,6 +140,10 @@ class UrlTarget:
     def load(self) -> tuple[int, int]:
         """See `ports.Target`. Waiting is not known of a server elsewhere: 0."""
         return self._in_flight, 0
+
+    def link(self) -> LinkFigures:
+        """How the link to the target is, by recent traffic; for `ecotone status`."""
+        return self._door.link(self._upstream)
 
     def _over(self) -> None:
         self._in_flight -= 1

@@ -73,6 +73,7 @@ def test_a_permit_with_its_receipt_is_good_for_one_send(play):
         assert again.code == "egress_refused"
         assert "used before" in again.error.message
         assert (await door.send(permit, Receipt(2, permit.seal))).is_ended, "another entry of the ledger"
+        assert door.door.link(door.upstream).rtt_s_p50 > 0
         assert server.requests == 2
         assert door.over == 3
         door.door.close()

@@ -10,6 +10,7 @@ from ecotone import __version__
 from ecotone.ports import Prepared
 from ecotone.upstreams import EgressDoor, Options, PremisesDoor, Resolver, UrlTarget
 from ecotone.upstreams.origin import locate
+from ecotone.upstreams.vitals import LinkFigures
 from ecotone.values import ConfigError, Endpoint, Features, Place, Request, RequestError, TargetSpec
 
 BODY = b'{"model":"assistant","messages":[{"role":"user","content":"hi"}]}'
@@ -238,6 +239,28 @@ def test_two_targets_of_one_origin_share_connections_and_not_keys(play):
             await sink.over
         assert server.connections == 1
         assert [one.headers["authorization"] for one in seen] == ["Bearer a", "Bearer b"]
+        door.close()
+
+    play(scene)
+
+
+def test_a_target_knows_its_link_from_traffic(play):
+    async def scene(stage):
+        async def script(peer):
+            while True:
+                await peer.request()
+                peer.answer(b"a" * 4_000_000)
+
+        server = await stage.serve(script)
+        door = PremisesDoor(stage.resolver)
+        made = UrlTarget(spec(), f"http://127.0.0.1:{server.port}/v1", door)
+        assert made.link() == LinkFigures()
+        sink = stage.recorder()
+        made.open(made.prepare(request()), sink, None, None)
+        await sink.over
+        link = made.link()
+        assert 0 < link.rtt_s_p50 < 1
+        assert link.bytes_per_s_p50 > 0
         door.close()
 
     play(scene)
