@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -13,11 +13,11 @@ from ecotone.flow.answer import Answer
 from ecotone.flow.handover import CAPABILITY, CONTINUED, Continuation, continued, is_continuable
 from ecotone.flow.hedging import DELAY_S_MIN, OUTRUN, Lane, Race, Sign
 from ecotone.flow.looking import look_on
+from ecotone.flow.patience import CLOCK_BLUR_S, reserve_s, telling_s, watch
 from ecotone.flow.planning import Plan, entry, overload, plan, refusal
 from ecotone.flow.preparing import Ready, prepare
 from ecotone.flow.racing import first_told, stop
 from ecotone.flow.relay import LATE, Limits, Relay
-from ecotone.flow.silence import telling_s, watch
 from ecotone.flow.site import Site
 from ecotone.flow.turns import BUSY, turn
 from ecotone.ports import Caller, Prepared, Stream, Target
@@ -35,16 +35,6 @@ from ecotone.values import (
     TargetError,
 )
 from ecotone.wire.answer import error_object, is_context_error
-
-RESERVE_S_MAX: Final = 5.0
-"""At most this much of a deadline, and at most half of what is left of it, is kept back for the next target."""
-
-CLOCK_BLUR_S: Final = 0.01
-"""Timers of the loop may fire so much early."""
-
-RESERVE_FACTOR: Final = 1.5
-RESERVE_S_MORE: Final = 0.25
-"""So much more than the next target's median is kept back."""
 
 Leave = tuple[Permit | None, Receipt | None]
 """What egress asks for; (None, None) at the edge."""
@@ -241,13 +231,8 @@ class _Run:
     def begin(self, name: str, waiting: list[str], decided: Plan, race: Race, until_s: float) -> _Try:
         """An attempt at this target that leaves time for the one after it."""
         now_s = self.site.clock.now_s()
-        reserve_s = 0.0
-        if waiting:
-            left_s = max(0.0, until_s - now_s)
-            # Half of all answers are slower than the median, and what is a hair too late is lost as well.
-            typical_s = (decided.total_s_p50(waiting[0]) or 0.0) * RESERVE_FACTOR + RESERVE_S_MORE
-            reserve_s = min(typical_s, RESERVE_S_MAX, left_s / 2)
-        return _Try(self.site.targets[name], decided, race, until_s, reserve_s, now_s)
+        kept_s = reserve_s(decided.total_s_p50(waiting[0]), until_s - now_s) if waiting else 0.0
+        return _Try(self.site.targets[name], decided, race, until_s, kept_s, now_s)
 
     async def attempt(self, one: _Try) -> TargetError | None:
         """One try, when it is its turn. None where the caller has been answered or told; else the next may try.

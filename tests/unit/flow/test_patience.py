@@ -8,7 +8,7 @@ import pytest
 
 from ecotone.estimate import Observation
 from ecotone.flow.breaker import State
-from ecotone.flow.silence import SILENCE_S, SILENCE_S_MIN, telling_s
+from ecotone.flow.patience import RESERVE_S_MAX, SILENCE_S, SILENCE_S_MIN, reserve_s, telling_s
 from ecotone.sim.scripted import ScriptedTarget, Stage, stream
 from ecotone.values import Place
 
@@ -22,6 +22,14 @@ def between(stage: Make, at: Place = Place.CLOUD, ttft_s: float | None = 0.1) ->
         for _ in range(5):
             one.site.speeds.observe("big", Observation(prompt_tokens=10, ttft_s=ttft_s, output_tokens=1))
     return one
+
+
+@pytest.mark.parametrize(
+    ("median_s", "left_s", "kept_s"),
+    [(2.0, 100.0, 3.25), (None, 100.0, 0.25), (60.0, 100.0, RESERVE_S_MAX), (60.0, 4.0, 2.0), (1.0, -1.0, 0.0)],
+)
+def test_what_is_kept_back_for_the_next_target(median_s: float | None, left_s: float, kept_s: float) -> None:
+    assert reserve_s(median_s, left_s) == kept_s
 
 
 def test_silence_is_long_by_the_measure_of_the_target() -> None:
