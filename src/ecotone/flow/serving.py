@@ -72,6 +72,7 @@ class _Try(msgspec.Struct):
         told: It writes on in an answer that has begun: what the last event says of that.
         is_hedge: It was started beside one that is slower than itself.
         ticket: The breaker's.
+        is_timely: The target began at once (no model to load): its time shows how long a slot is held.
     """
 
     target: Target
@@ -84,6 +85,7 @@ class _Try(msgspec.Struct):
     is_hedge: bool = False
     told: dict[str, Any] | None = None
     ticket: int = 0
+    is_timely: bool = False
     relay: Relay | None = None
 
     @property
@@ -254,7 +256,7 @@ class _Run:
             return await self.attempt_now(one)
         finally:
             is_down = site.breakers[one.name].state == "open"
-            site.load.leave(seat, site.clock.now_s(), is_served=one.relay is not None, is_down=is_down)
+            site.load.leave(seat, site.clock.now_s(), is_served=one.is_timely, is_down=is_down)
 
     async def attempt_now(self, one: _Try) -> TargetError | None:
         """`attempt` with a slot."""
@@ -381,6 +383,7 @@ class _Run:
             silence = watch(relay, breaker, site.clock, telling_s(slow_s))
         try:
             stream = one.target.open(prepared, relay, *leave)
+            one.is_timely = not one.target.load()[1]
             relay.watch(stream)
             failure = await relay.settled
         finally:

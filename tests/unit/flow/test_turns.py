@@ -167,9 +167,7 @@ def test_a_site_under_strain_makes_no_answer_twice(stage: Make) -> None:
     assert other.sent == []
 
 
-def test_who_waits_for_its_turn_is_stopped_when_the_other_answers(
-    stage: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_waits_for_its_turn_is_stopped_when_the_other_answers(stage: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Load, "allows_hedges", lambda self: True)
     slow = narrow(SILENCE, stream("slow", gap_s=3.0))
     one = stage(slow, ScriptedTarget("other", stream("fast")), hedges=Hedges(1.0), load=Load(30.0))
@@ -178,6 +176,17 @@ def test_who_waits_for_its_turn_is_stopped_when_the_other_answers(
     served = together(one, {}, {})
     assert [outcome.reason for outcome, _, _ in served] == ["fallback.outrun", "fallback.outrun"]
     assert [outcome.attempts[0].failure for outcome, _, _ in served] == ["outrun", "outrun"]
+
+
+def test_what_waits_within_the_target_teaches_nothing_about_its_slots(stage: Make) -> None:
+    cold = narrow(stream("a", gap_s=5.0), stream("a", gap_s=0.25))
+    one = stage(cold)
+    cold.load = lambda: (0, cold.active)  # type: ignore[method-assign]
+    one.serve()
+    assert one.site.load._lines["edge"].hold_s is None
+    del cold.load  # type: ignore[method-assign]
+    one.serve()
+    assert one.site.load._lines["edge"].hold_s == pytest.approx(0.75)
 
 
 def test_jobs_see_who_waits(stage: Make) -> None:
