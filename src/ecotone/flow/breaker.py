@@ -68,7 +68,7 @@ NO_FAULT: Final = frozenset({"busy", "capability", "context_exceeded", "breaker_
 
 
 OPENED_MAX: Final = 5
-"""So many doublings are remembered: after so many times `open_s_max` of calm all is forgotten."""
+"""So many doublings are remembered: after half of `open_s_max` of calm for each of them all is forgotten."""
 
 
 class BreakerSettings(msgspec.Struct, frozen=True):
@@ -76,8 +76,8 @@ class BreakerSettings(msgspec.Struct, frozen=True):
 
     Attributes:
         failures: Failures in a row that open it, for failures that cost little.
-        open_s, open_s_max: First and longest time before the next try; doubles in between. Each `open_s_max` that
-            passes without trouble takes one doubling back: a target that comes and goes is not tried at each return.
+        open_s, open_s_max: First and longest time before the next try; doubles in between. Each half of
+            `open_s_max` without trouble takes one doubling back: a target that comes and goes is tried less and less.
     """
 
     failures: int = 3
@@ -180,7 +180,7 @@ class Breaker:
             self._ticket += 1
             self.last_failure = failure
             calm_s = max(0.0, now_s - self._until_s)
-            self._opened = max(0, self._opened - int(calm_s / self._settings.open_s_max))
+            self._opened = max(0, self._opened - int(2 * calm_s / self._settings.open_s_max))
             pause_s = min(self._settings.open_s * 2.0**self._opened, self._settings.open_s_max)
             if retry_after_s is not None:
                 pause_s = min(max(retry_after_s, 0.1), 10 * self._settings.open_s_max)

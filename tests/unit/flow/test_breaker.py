@@ -109,11 +109,13 @@ def test_the_pause_doubles_up_to_its_limit_and_shrinks_again_with_calm_alone() -
     one.works()
     one.fails("http_503", now_s)
     assert one.condition(now_s, in_flight=0, waiting=0).retry_in_s == 8.0, "one answer is not calm"
-    now_s += 8.0 + 3 * 8.0
+    now_s += 8.0 + 3 * 4.0
     assert one.admit(now_s)
     one.works()
     one.fails("http_503", now_s)
-    assert one.condition(now_s, in_flight=0, waiting=0).retry_in_s == 4.0, "three times the longest pause: 5 - 3 = 2"
+    assert one.condition(now_s, in_flight=0, waiting=0).retry_in_s == 4.0, (
+        "three times half of the longest pause: 5 - 3 = 2"
+    )
     now_s += 4.0 + 100.0
     assert one.admit(now_s)
     one.works()
