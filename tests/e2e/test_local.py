@@ -416,7 +416,7 @@ def test_a_full_queue_is_told_at_once_or_passed_by(start: Start, upstream: Upstr
     if has_cloud:
         assert (status, headers["ecotone-placed"], headers["ecotone-reason"]) == (200, "cloud", "cloud.capacity")
     else:
-        assert status == 503, body
+        assert status == 429, body
         assert int(headers["retry-after"]) >= 1
 
 

@@ -174,6 +174,8 @@ def site_at(start: Start, link: Link) -> Open:
         config = {
             "targets": {"big": big, "ward": {"url": ward.url, "model": "small-1", "at": "edge"}},
             "models": {"assistant": {"targets": ["big", "ward"], "mode": "cloud"}},
+            # Company for a slow target would answer before what is looked for here shows.
+            "hedging": {"share": 0},
         }
         site = start(config | more, ENV | (environ or {}), ("ip", "netns", "exec", link.site))
         site.around = link.at_site

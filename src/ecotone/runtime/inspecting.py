@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,8 +24,12 @@ QUICK: Final = ("patterns",)
 """Detectors that run in this process; all others do in the worker."""
 
 FILE_BYTES_MAX: Final = 256 << 20
+LOOK_EVERY_S: Final = 0.2
 TERM_CHARS: Final = range(2, 513)
 EXAMPLES_MAX: Final = 10_000
+
+
+log = logging.getLogger("ecotone.detectors")
 
 
 class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,6 +96,19 @@ class Inspecting:
         if self._workers is None:
             return Looked(((),) * len(texts), tuple((name, "not started") for name in detectors))
         return await self._workers.look(texts, detectors, limit_s=limit_s)
+
+    async def live(self) -> None:
+        """Says in the log when the worker is ready, and when it is not any more."""
+        before = ""
+        while True:
+            status = None if self._workers is None else self._workers.status()
+            state = "" if status is None else status.state
+            if status is not None and state == "ready" and before != "ready":
+                log.info("detectors are ready: %s (%.1f s)", ", ".join(status.versions), status.load_s)
+            elif before == "ready" and state == "pausing" and status is not None:
+                log.warning("the detectors' worker %s: nothing that it must see leaves until it is back", status.died)
+            before = state
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def status(self) -> dict[str, Any] | None:
         """How the worker is, for `ecotone status`; None where none is needed."""

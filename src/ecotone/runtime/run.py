@@ -143,6 +143,7 @@ async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:
             group.create_task(reloading.watch_file()),
             group.create_task(_save_forever(parts.memory)),
             group.create_task(parts.local.live()),
+            group.create_task(parts.inspecting.live()),
             group.create_task(parts.working.live()),
             group.create_task(_drain_logs_forever()),
         ]
