@@ -155,6 +155,7 @@ def test_the_table_and_the_text_agree() -> None:
     counted.watch("ecotone_in_flight", lambda: 0.0)
     counted.watch("ecotone_connections", lambda: 0.0)
     counted.watch("ecotone_guard_refusals", lambda: {"connect": 1.0})
+    counted.watch("ecotone_jobs", lambda: {"waiting": 1.0})
     families = {family.name: family for family in text_string_to_metric_families(counted.text().decode())}
     for name, metric in METRICS.items():
         family = families.pop(name.removesuffix("_total"))
