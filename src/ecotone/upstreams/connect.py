@@ -373,6 +373,9 @@ def _explain(error: OSError, stage: str, name: str, limit_s: float) -> TargetErr
         if stage == "dns":
             return TargetError("dns", f"{name}: the name was not resolved within {limit_s:g} s")
         return TargetError("connect_timeout", f"{name}: no connection within {limit_s:g} s (at {stage})")
+    if stage == "tls" and isinstance(error, ConnectionError):
+        # No verdict on trust, and no wait: the next connection may well succeed.
+        return TargetError("reset", f"{name}: closed in the midst of the TLS handshake")
     if stage == "tls":
         if isinstance(error, ssl.SSLCertVerificationError):
             words = error.verify_message

@@ -342,8 +342,8 @@ def test_tls_that_is_not_trusted(play):
     play(scene)
 
 
-@pytest.mark.parametrize("how", ["plain", "close", "reset"])
-def test_a_handshake_that_fails_is_tls(play, how):
+@pytest.mark.parametrize(("how", "code"), [("plain", "tls"), ("close", "reset"), ("reset", "reset")])
+def test_a_handshake_that_fails_is_tls_and_one_that_is_cut_a_reset(play, how, code):
     async def scene(stage):
         async def script(peer):
             await peer.reader.read(1)
@@ -355,7 +355,7 @@ def test_a_handshake_that_fails_is_tls(play, how):
 
         server = await stage.serve(script)
         sink = await stage.ask(stage.pool(https("127.0.0.1", server.port, ca_file=stage.tls.ca_file)))
-        assert sink.code == "tls", sink.error
+        assert sink.code == code, sink.error
 
     play(scene)
 
