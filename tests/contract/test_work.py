@@ -451,6 +451,20 @@ def test_a_file_comes_back_as_it_went(front: Front) -> None:
     play(front, scenario)
 
 
+def test_after_a_large_upload_the_connection_lives_on(front: Front) -> None:
+    async def scenario(bench: Bench) -> None:
+        wire = await bench.site.connect()
+        for _ in range(3):
+            wire.send(upload(form(CONTENT * 4)))
+            assert (await wire.answer()).status == 200
+            wire.send(get("/v1/files"))
+            assert (await wire.answer()).status == 200
+            wire.send(post())
+            assert (await wire.answer()).status == 200
+
+    play(front, scenario)
+
+
 def test_files_are_listed_by_purpose_and_in_pages(front: Front) -> None:
     async def scenario(bench: Bench) -> None:
         for n in range(4):

@@ -174,6 +174,8 @@ class Connection(HttpToolsProtocol):
         elif self.pipeline or self._ahead:
             self.loop.call_soon(self._next)
         else:
+            # A large body may have stopped it, and its last piece was taken without asking for more.
+            self.flow.resume_reading()
             self._settle()
 
     # For the fast lane.
