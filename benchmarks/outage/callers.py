@@ -29,6 +29,7 @@ class Ask:
     kind: str
     at_s: float
     filler: int
+    tokens: int = 64
 
     @property
     def deadline_s(self) -> float:
@@ -38,7 +39,7 @@ class Ask:
     def body(self) -> dict[str, Any]:
         """The chat request."""
         said = f"{self.name} {FILLER * self.filler}"
-        made = {"model": "assistant", "messages": [{"role": "user", "content": said}], "max_tokens": 64}
+        made = {"model": "assistant", "messages": [{"role": "user", "content": said}], "max_tokens": self.tokens}
         return made | {"stream": True} if self.kind == "stream" else made
 
 
@@ -63,14 +64,16 @@ class Told:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def trace(name: str, count: int, seconds: float, seed: int) -> list[Ask]:
-    """60 % in one piece, 30 % streams, 10 % jobs, at random instants."""
+def trace(name: str, count: int, seconds: float, seed: int, *, is_small: bool = False) -> list[Ask]:
+    """60 % in one piece, 30 % streams, 10 % jobs, at random instants. `is_small`: for a real model on this machine."""
     dice = random.Random(f"{name} {seed}")
     name = name.replace(" ", "-")
     at_s = sorted(dice.uniform(0, seconds) for _ in range(count))
     kinds = dice.choices(("json", "stream", "job"), (60, 30, 10), k=count)
+    sizes = (1, 2, 16) if is_small else (2, 30, 64)
     return [
-        Ask(f"{name}-{n}", kind, at, dice.randint(2, 30)) for n, (kind, at) in enumerate(zip(kinds, at_s, strict=True))
+        Ask(f"{name}-{n}", kind, at, dice.randint(*sizes[:2]), sizes[2])
+        for n, (kind, at) in enumerate(zip(kinds, at_s, strict=True))
     ]
 
 
@@ -187,7 +190,8 @@ def _judge(told: Told, status: int, body: bytes) -> None:
         said, is_done = _stream(told, body)
         if not is_done:
             return
-    is_right = said == TEXT
+    is_ours = told.place in ("large-1", "small-1", "assistant", "ward")  # else a real model spoke, as it liked
+    is_right = said == TEXT if is_ours else bool(said)
     told.end, told.why = ("answered", "") if is_right else ("unexplained", "another text than was said")
 
 

@@ -28,13 +28,18 @@ listen: {{address: 127.0.0.1, port: {port}}}
 store: {{path: {directory}/store}}
 targets:
   big: {{url: "https://{name}:{cloud}/v1", model: large-1, key: "env:UP_KEY", at: cloud, ca_file: "{ca}"}}
-  ward: {{url: "http://127.0.0.1:{edge}/v1", model: small-1, at: edge, capabilities: [stream, continue, stop, seed]}}
+  ward: {ward}
+engines: {{measure: false}}
 models:
   assistant: {{targets: [big, ward], mode: cloud, handover: continue}}
 privacy: {{detectors: [patterns]}}
 timeouts: {{idle_s: 1.5}}
 keys: {{bench: "env:BENCH_KEY"}}
 """
+FAKE = '{{url: "http://127.0.0.1:{edge}/v1", model: small-1, at: edge, capabilities: [stream, continue, stop, seed]}}'
+REAL = "{engine: llama.cpp, model: smollm2-135m, slots: 4, context_tokens: 2048, threads: 1}"
+MODELS = Path(os.environ.get("ECOTONE_TEST_STORE", WORK.parent.parent / ".venv" / ".ecotone-test-store"))
+
 LITELLM_YAML = """\
 model_list:
   - model_name: assistant
@@ -58,8 +63,8 @@ general_settings:
 class Gateway:
     """One gateway in the site's namespace, started by `begin`, ended by `end`."""
 
-    def __init__(self, name: str, network: Network, edge_port: int, ca: Path) -> None:
-        """`name`: ecotone or litellm."""
+    def __init__(self, name: str, network: Network, edge_port: int | None, ca: Path) -> None:
+        """`name`: ecotone or litellm. Without a port the edge is the real starter model, for Ecotone alone."""
         self.name = name
         self.has_jobs = name == "ecotone"
         self._network = network
@@ -69,6 +74,10 @@ class Gateway:
             self.port = int(probe.getsockname()[1])
         values = {"port": self.port, "directory": self._directory, "name": CLOUD_NAME, "cloud": CLOUD_PORT,
                   "edge": edge_port, "ca": ca}  # fmt: skip
+        values["ward"] = REAL if edge_port is None else FAKE.format(edge=edge_port)
+        if edge_port is None:
+            (self._directory / "store").mkdir()
+            (self._directory / "store" / "assets").symlink_to(MODELS / "assets")
         self._conf = self._directory / f"{name}.yaml"
         self._conf.write_text((ECOTONE_YAML if self.has_jobs else LITELLM_YAML).format(**values))
         self._ca = ca

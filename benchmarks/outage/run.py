@@ -189,13 +189,13 @@ async def _back_s(world: World, caller: Caller, name: str, healed_s: float) -> f
 
 
 @contextlib.asynccontextmanager
-async def started(names: list[str], world: World, ca: Path) -> AsyncIterator[list[Gateway]]:
+async def started(names: list[str], world: World, ca: Path, edge_port: int | None) -> AsyncIterator[list[Gateway]]:
     """Those gateways that start; of the others the reason is printed."""
     running = []
     try:
         for name in names:
             try:
-                gateway = Gateway(name, world.network, world.edge_port, ca)
+                gateway = Gateway(name, world.network, edge_port, ca)
                 running.append(gateway)
                 await gateway.begin()
             except SetupError as error:
@@ -215,19 +215,21 @@ async def measure(options: argparse.Namespace, network: Network, folder: Path) -
     count = max(10, options.requests // len(names))
     seconds = max(8.0, count / options.rate)
     found: dict[str, Any] = {"troubles": {name: TROUBLES[name][0] for name in names}, "gateways": {}}
-    async with started(options.gateways.split(","), world, ca) as gateways:
+    is_real = options.edge == "local"
+    edge_port = None if is_real else world.edge_port
+    async with started(options.gateways.split(","), world, ca, edge_port) as gateways:
         for gateway in gateways:
             found["gateways"][gateway.name] = {"version": gateway.version, "phases": {}}
             caller = Caller(gateway.socket, gateway.port, KEY, has_jobs=gateway.has_jobs)
             await asyncio.gather(*(caller.ask(Ask(f"warm-{n}", "stream" if n % 3 else "json", 0, 2)) for n in range(8)))
         for name in names:
-            asks = trace(name, count, seconds, options.seed)
+            asks = trace(name, count, seconds, options.seed, is_small=is_real)
             for gateway in gateways:
                 made = await phase(world, gateway, name, asks, seconds)
                 found["gateways"][gateway.name]["phases"][name] = made
                 short = {key: made[key] for key in ("ends", "ttft_s_p99", "back_s")}
                 print(f"{name:15} {gateway.name:8} {json.dumps(short)} {json.dumps(made['whys'])}", flush=True)
-    return found | {"requests": count * len(names), "seconds_each": seconds, "seed": options.seed}
+    return found | {"requests": count * len(names), "seconds_each": seconds, "seed": options.seed, "edge": options.edge}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -237,6 +239,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=RATE_RPS, help="requests a second")
     parser.add_argument("--troubles", default="", help="with commas between; default: all twelve")
     parser.add_argument("--gateways", default="ecotone,litellm")
+    parser.add_argument(
+        "--edge", choices=("fake", "local"), default="fake", help="local: the starter model, for Ecotone"
+    )
     parser.add_argument("--seed", type=int, default=4)
     parser.add_argument("--out", type=Path, help="folder for the results; default: results, or .work where not all ran")
     options = parser.parse_args(argv)
@@ -253,7 +258,7 @@ def main(argv: list[str] | None = None) -> int:
     here = Path(__file__).resolve().parent.parent
     out = options.out or here / ("results" if is_whole else ".work")
     out.mkdir(parents=True, exist_ok=True)
-    file = out / f"outage-{began:%Y-%m-%d}"
+    file = out / f"outage-{began:%Y-%m-%d}{'' if options.edge == 'fake' else '-local'}"
     file.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
     file.with_suffix(".md").write_text(page(found))
     print(f"written: {file}.md")

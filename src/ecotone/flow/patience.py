@@ -17,8 +17,8 @@ from ecotone.values import TargetError
 SILENCE_S: Final = 5.0
 """Silence that counts against a target of which nothing was measured yet."""
 
-SILENCE_S_MIN: Final = 1.0
-"""Silence that counts at all: connections, scheduling and the target's own work blur less than that."""
+SILENCE_S_MIN: Final = 1.2
+"""Silence that counts at all: more than `timeouts.connect_s` by default, for a dead link has its own words by then."""
 
 SLOWER: Final = 3.0
 """So many times its own p95 is no longer the target's usual spread."""
