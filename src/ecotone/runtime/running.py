@@ -174,6 +174,7 @@ class Running:
                 "reloads": self._reloads,
                 "last_reload": self._last_reload,
             },
+            "strain": round(site.load.strain(), 2),
             "targets": {name: self._target_status(name) for name in site.targets},
             "models": {
                 name: {"mode": model.mode.value, "targets": list(model.targets)} for name, model in site.names.items()
