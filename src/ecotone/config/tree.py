@@ -305,6 +305,13 @@ class Jobs(Section, frozen=True, kw_only=True):
             "base64. Default: the file `store.key` in the store, made at the first start."
         ),
     ] = None
+    webhook_hosts: Annotated[
+        tuple[Hostish, ...],
+        Meta(
+            description="Host names that `Ecotone-Webhook` may be at, or below, besides local ones (`ward7`, `.local`, "
+            "`.lan`, `.internal` ...) and addresses. Their addresses must be on the premises all the same."
+        ),
+    ] = ()
     webhook_secret: Annotated[
         Secret | None,
         Meta(

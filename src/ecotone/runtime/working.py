@@ -106,7 +106,7 @@ class Working:
             news=self._news,
             batching=self._batching,
             accept=self._accept,
-            check_webhook=check_url,
+            check_webhook=lambda url: check_url(url, config.jobs.webhook_hosts),
             stir=self._drain.stir,
             file_bytes_max=config.jobs.file_mb_max * MIB,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ecotone import __version__
@@ -22,6 +22,8 @@ __all__ = ["Webhooks", "check_url", "signature"]
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 10.0
 """A receiver has so long to say that it has the notice."""
+LOCAL: Final = ("localhost", "local", "home.arpa", "internal", "intranet", "private", "corp", "home", "lan")
+"""Ends of names that no resolver outside knows. Source: RFC 6761, 6.3; RFC 6762, 3 and appendix G; RFC 8375."""
 RECEIVERS_MAX: Final = 64
 """Receivers whose connections are kept."""
 ANSWER_BYTES_MAX: Final = 64 * 1024
@@ -33,8 +35,14 @@ def signature(secret: bytes, at_s: int, body: bytes) -> str:
     return f"t={at_s},v1={digest}"
 
 
-def check_url(url: str) -> None:
+def check_url(url: str, hosts: Sequence[str] = ()) -> None:
     """Accepts a URL that can be called, as far as can be told without asking for its name.
+
+    To ask for a name may tell it to a resolver outside: only local names, and those that the operator gave, are asked
+    for.
+
+    Args:
+        hosts: Names that webhooks may be at, and below.
 
     Raises:
         RequestError: it cannot.
@@ -45,6 +53,9 @@ def check_url(url: str) -> None:
         raise RequestError("request.header", f"Ecotone-Webhook: {error.message}", param="Ecotone-Webhook") from None
     if upstream.host.replace(".", "").isdigit() or ":" in upstream.host:
         _refuse_public(upstream)
+    elif not _is_local(upstream.host, hosts):
+        words = "Ecotone-Webhook: not a local name, nor one below `jobs.webhook_hosts` of the configuration"
+        raise RequestError("request.header", words, param="Ecotone-Webhook")
 
 
 class Webhooks:
@@ -132,6 +143,12 @@ def _located(url: str) -> tuple[Upstream, str]:
     if base.endswith("/"):
         path += "/"
     return upstream, (path or "/") + mark + query
+
+
+def _is_local(host: str, hosts: Sequence[str]) -> bool:
+    """Whether a name is one of the premises', by its form or by the operator's word."""
+    name = host.rstrip(".")
+    return "." not in name or any(name == one or name.endswith(f".{one}") for one in (*LOCAL, *hosts))
 
 
 def _refuse_public(upstream: Upstream) -> None:

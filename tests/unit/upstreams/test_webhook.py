@@ -97,7 +97,14 @@ def test_what_is_not_on_the_premises_is_never_called(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:9/x?y", "https://ward.hospital.local/hook", "http://[fd00::1]/", "http://10.1.2.3"]
+    "url",
+    [
+        "http://127.0.0.1:9/x?y",
+        "https://ward.hospital.local/hook",
+        "http://ward7:8080/",
+        "http://[fd00::1]/",
+        "http://10.1.2.3",
+    ],
 )
 def test_urls_that_may_be_called(url: str) -> None:
     check_url(url)
@@ -105,13 +112,28 @@ def test_urls_that_may_be_called(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://1.1.1.1/", "https://[2606:4700::1111]:8443/x", "unix:/run/x.sock", "http://u:p@10.0.0.1/", "http://"],
+    [
+        "http://1.1.1.1/",
+        "https://[2606:4700::1111]:8443/x",
+        "unix:/run/x.sock",
+        "http://u:p@10.0.0.1/",
+        "http://",
+        "http://words.example.org/",
+    ],
 )
 def test_urls_that_may_not(url: str) -> None:
     with pytest.raises(RequestError) as caught:
         check_url(url)
     assert caught.value.param == "Ecotone-Webhook"
     assert "u:p" not in caught.value.message
+
+
+def test_names_that_the_operator_gave() -> None:
+    for url in ("http://example.org/", "http://his.example.org./"):
+        check_url(url, ("example.org",))
+    for url in ("http://badexample.org/", "http://example.org.evil.com/", "http://1.1.1.1/"):
+        with pytest.raises(RequestError):
+            check_url(url, ("example.org",))
 
 
 def test_a_signature() -> None:
