@@ -114,8 +114,6 @@ def page(found: Mapping[str, Any]) -> str:
             f"| {one['name']} | {one['level']:.2f} | {one['per_hour']:+.2f} | {one['low']:+.2f} … {one['high']:+.2f} "
             f"| {one['rise']:+.2f} | {one['allowed']:.2f} | {'GROWS' if one['grows'] else 'steady'} |"
         )
-    lines += [
-        "",
-        f"Requests: {found['requests']}; how they ended: {found['ends']}. At rest afterwards: {found['at_rest']}.",
-    ]
+    ends = f"Requests: {found['requests']}; how they ended: {found['ends']} {found['whys']}."
+    lines += ["", f"{ends} At rest: {found['at_rest']}."]
     return "\n".join(lines) + "\n"
