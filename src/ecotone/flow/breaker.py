@@ -76,8 +76,9 @@ class BreakerSettings(msgspec.Struct, frozen=True):
 
     Attributes:
         failures: Failures in a row that open it, for failures that cost little.
-        open_s, open_s_max: First and longest time before the next try; doubles in between. Each half of
-            `open_s_max` without trouble takes one doubling back: a target that comes and goes is tried less and less.
+        open_s, open_s_max: First and longest time before the next try (half of it where a probe tries); doubles in
+            between. Each half of `open_s_max` without trouble takes one doubling back: a target that comes and goes is
+            tried less and less.
     """
 
     failures: int = 3
@@ -181,7 +182,9 @@ class Breaker:
             self.last_failure = failure
             calm_s = max(0.0, now_s - self._until_s)
             self._opened = max(0, self._opened - int(2 * calm_s / self._settings.open_s_max))
-            pause_s = min(self._settings.open_s * 2.0**self._opened, self._settings.open_s_max)
+            # A probe costs no caller anything: it may ask twice as often.
+            longest_s = self._settings.open_s_max / (2 if failure in UNREACHABLE else 1)
+            pause_s = min(self._settings.open_s * 2.0**self._opened, max(longest_s, self._settings.open_s))
             if retry_after_s is not None:
                 pause_s = min(max(retry_after_s, 0.1), 10 * self._settings.open_s_max)
             self._opened = min(self._opened + 1, OPENED_MAX)
