@@ -90,7 +90,7 @@ def test_a_probe_that_fails_makes_the_next_one_wait_longer(stage: Make) -> None:
     one = stage(target)
     fail(one, "big")
     live(one, 16.0)
-    assert target.probes == 4  # after 1, 2, 4 and 4 seconds (half of 8), each from the failure before
+    assert target.probes == 4  # after 1, 2, 4 and 5 seconds (half of 10), each from the failure before
     assert one.site.breakers["big"].state == "open"
 
 
