@@ -85,7 +85,7 @@ Notice = tuple[str, dict[str, str], bytes]
 
 
 @contextlib.contextmanager
-def receiver() -> Iterator[tuple[str, list[Notice]]]:
+def receiver(port: int = 0) -> Iterator[tuple[str, list[Notice]]]:
     """A program inside the site that takes notices, and refuses the first one."""
     told: list[Notice] = []
 
@@ -99,7 +99,7 @@ def receiver() -> Iterator[tuple[str, list[Notice]]]:
             self.send_response(503 if len(told) == 1 else 204)
             self.end_headers()
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -233,6 +233,21 @@ def test_a_webhook_hears_of_the_end_with_a_signature(start: Start, upstream: Ups
         at, _, digest = headers["ecotone-signature"].partition(",v1=")
         signed = at.removeprefix("t=").encode() + b"." + body
         assert hmac.new(b"s3cret", signed, hashlib.sha256).hexdigest() == digest
+
+
+def test_a_webhook_is_told_after_a_kill(start: Start, upstream: Upstream) -> None:
+    with receiver() as (url, _):
+        pass
+    site = start(edge(upstream))
+    job = later(site, Ecotone_Webhook=f"{url}/hook")
+    ended(site, job)
+    site = again(site, edge(upstream))
+    try:
+        with receiver(int(url.rsplit(":", 1)[1])) as (_, told):
+            poll(lambda: len(told) >= 2, "the notice comes", 40)
+            assert {json.loads(body)["id"] for _, _, body in told} == {job}
+    finally:
+        site.stop()
 
 
 def test_events_go_on_after_the_last_one_seen(start: Start, upstream: Upstream) -> None:

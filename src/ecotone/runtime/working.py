@@ -88,11 +88,10 @@ class Working:
         dice = random.Random()  # noqa: S311 - jitter, not a secret
         self._batching = Batching(running, self.queue)
         self._drain = Drain(running, self.queue, dice, drains=lambda: Drains(concurrent=config().jobs.concurrent))
-        told = self._state.read(TOLD, int)
+        # Where nothing was kept, all that is remembered is told (again): better twice than never.
+        told = self._state.read(TOLD, int) or 0
         hooks = Webhooks(resolver, self._secret)
-        self._notices = Notices(
-            running, self.queue, hooks.tell, dice, told=self.queue.status().events if told is None else told
-        )
+        self._notices = Notices(running, self.queue, hooks.tell, dice, told=told)
         self._keep_ms = lambda: int(config().jobs.keep_days * 86_400_000)
         self._news.on_end(self._batching.told)
         self._news.on_end(self._drain.told)
