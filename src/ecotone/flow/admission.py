@@ -189,19 +189,18 @@ class Load:
         if seat.stand is Stand.WAITING:
             seat.line.withdraw(seat)
 
-    def leave(self, seat: Seat, now_s: float, *, is_served: bool, is_down: bool = False) -> None:
+    def leave(self, seat: Seat, now_s: float, *, is_served: bool) -> None:
         """A slot is free again, and goes to whose turn it is.
 
         Args:
             is_served: The target was asked; how long that took is learned.
-            is_down: It cannot be reached: all that wait are let through, to see so and go elsewhere.
         """
         line = seat.line
         line.held -= 1
         seat.stand = Stand.OUT
         if is_served:
             line.learn(now_s - seat.since_s)
-        while line.waiting and (line.held < line.slots or is_down):
+        while line.waiting and line.held < line.slots:
             line.give(now_s)
         if not line.waiting:
             line.promised.clear()

@@ -255,8 +255,7 @@ class _Run:
             self.queued_s += seat.since_s - asked_s
             return await self.attempt_now(one)
         finally:
-            is_down = site.breakers[one.name].state == "open"
-            site.load.leave(seat, site.clock.now_s(), is_served=one.is_timely, is_down=is_down)
+            site.load.leave(seat, site.clock.now_s(), is_served=one.is_timely)
 
     async def attempt_now(self, one: _Try) -> TargetError | None:
         """`attempt` with a slot."""

@@ -100,16 +100,6 @@ def test_who_waits_no_more_is_forgotten_and_twice_does_no_harm() -> None:
     assert scene.load.left_over() == []
 
 
-def test_a_target_that_is_down_lets_all_through_to_go_elsewhere() -> None:
-    scene = Scene()
-    first, *rest = [scene.come("a") for _ in range(4)]
-    scene.leave(first, is_served=True, is_down=True)
-    assert {seat.stand for seat in rest} == {Stand.HELD}
-    for seat in rest:
-        scene.leave(seat, is_served=False)
-    assert scene.load.left_over() == []
-
-
 def test_a_slot_that_a_reload_adds_is_used_and_one_that_it_takes_is_not() -> None:
     scene = Scene(slots=2)
     seats = [scene.come("a") for _ in range(3)]

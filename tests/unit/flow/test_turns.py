@@ -157,6 +157,34 @@ def test_when_a_target_breaks_down_those_who_wait_go_on_at_once(stage: Make) -> 
     assert all(took_s < 1.5 for _, _, took_s in served)
 
 
+def test_who_waits_for_a_target_that_is_down_does_not_wait_for_the_slots_that_hang(stage: Make) -> None:
+    down = ScriptedTarget(
+        "edge", SILENCE, [failed("connect_timeout", after_s=0.5)], at=Place.EDGE, slots=2, queue_max=4
+    )
+    one = stage(down, ScriptedTarget("cloud", stream("c", gap_s=0.1)))
+    hanging = one.loop.create_task(one.serving(leaves_after_s=3.0))
+    one.later(0.1)
+    served = together(one, {}, {}, {})
+    assert {outcome.target for outcome, _, _ in served} == {"cloud"}
+    assert all(took_s < 1.5 for _, _, took_s in served)
+    one.loop.run_until_complete(hanging)
+
+
+def test_who_has_less_time_is_told_to_come_back_later(stage: Make) -> None:
+    one = stage(narrow(queue_max=99), load=Load(2.5))
+    known(one)
+    one.serve()
+    load, spec = one.site.load, one.targets[0].spec
+    seats = [load.ask(spec, "", one.loop.now_s) for _ in range(5)]
+    one.serve()
+    one.serve(one.request(deadline_at_s=one.loop.now_s + 1.2))
+    # 5 s to wait: it falls to half of 2.5 s, then to half of what a deadline of 1.2 s leaves.
+    assert [caller.headers["retry-after"] for caller in one.callers[1:]] == ["8", "10"]
+    for seat in seats:
+        load.withdraw(seat)
+    load.leave(seats[0], one.loop.now_s, is_served=False)
+
+
 def test_a_site_under_strain_makes_no_answer_twice(stage: Make) -> None:
     slow, other = narrow(stream("slow", gap_s=3.0)), ScriptedTarget("other", stream("fast"))
     one = stage(slow, other, hedges=Hedges(1.0))
