@@ -150,9 +150,9 @@ def test_each_that_is_told_to_come_back_gets_an_instant_of_its_own() -> None:
     assert scene.load.retry_s("edge", "b", 8.0, 0.0) == 4.0
     assert [scene.load.retry_s("edge", "a", 8.0, 0.0) for _ in range(40)][-1] == RETRY_S_MAX
     for seat in held:
-        scene.leave(seat)
+        scene.leave(seat, is_served=False)
     again = scene.come("a", now_s=0.0)
-    assert scene.load.retry_s("edge", "a", -1.0, 0.0) == 2.0 * scene.load._lines["edge"].hold_s
+    assert scene.load.retry_s("edge", "a", -1.0, 0.0) == 4.0
     scene.leave(again)
 
 
