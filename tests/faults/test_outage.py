@@ -33,5 +33,6 @@ def test_all_that_the_edge_may_answer_is_answered_in_time_whatever_the_link_does
         assert told["ends"]["answered"] == told["count"], (trouble, told["ends"], told["whys"])
         attempts = told["failed_attempts"]
         assert attempts is None or attempts["max"] <= 1, (trouble, attempts)
-        assert told["cloud_arrivals_max"] <= 1, (trouble, "nobody asks twice")
+        # Twice only where a kept connection turned out to be closed: that costs no wait, and is no failed attempt.
+        assert told["cloud_arrivals_max"] <= 2, trouble
         assert told["back_s"] is not None, (trouble, "the cloud is used again")
