@@ -10,11 +10,12 @@ HISTORIES ?= 20000
 SEED ?= 0
 ROUNDS ?= 50
 CONVERSATIONS ?= 3000
+MINUTES ?= 60
 # The rooms that decide: every branch of theirs is tested.
 CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/pseudonyms/*,*/ecotone/jobs/*,*/ecotone/estimate/*,*/ecotone/placement/*,*/ecotone/flow/*
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check sim faults test-egress bench-gateway bench-engine bench-privacy docs format clean
+.PHONY: help setup up test check sim faults test-egress bench-gateway bench-engine bench-privacy bench-overload bench-queue outage soak docs format clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +70,18 @@ bench-engine: $(STAMP) ## the local model through Ecotone and bare, in one run
 
 bench-privacy: $(STAMP) ## what the detectors find and miss, and what they cost, beside Presidio (ARGS=--quick)
 	$(BIN)/python benchmarks/privacy/run.py $(ARGS)
+
+bench-overload: $(STAMP) ## goodput at capacity and at three times it, through a site and without one (about 2 minutes)
+	$(BIN)/python benchmarks/overload/run.py $(ARGS)
+
+bench-queue: $(STAMP) ## the durable queue: puts, leases, start-up with 100,000 jobs
+	$(BIN)/python benchmarks/queue/run.py $(ARGS)
+
+outage: $(STAMP) ## one trace through Ecotone and LiteLLM while the link goes through twelve troubles (root)
+	$(BIN)/python benchmarks/outage/run.py $(ARGS)
+
+soak: $(STAMP) ## moderate load for an hour: slopes of memory, files, threads, store (MINUTES=60)
+	$(BIN)/python benchmarks/soak/run.py --minutes $(MINUTES) $(ARGS)
 
 docs: $(STAMP) ## write the generated pages of docs/reference
 	$(BIN)/python -m ecotone.cli.reference

@@ -68,7 +68,7 @@ def is_free(site: Site, name: str, mine: int) -> bool:
     active, waiting = site.targets[name].load()
     waiting += site.load.waiting(name)
     if spec.at is Place.EDGE:
-        return active <= mine and not waiting and not site.load.waiting(name)
+        return active <= mine and not waiting
     usd_left, bytes_left = site.spend.left(site.budgets)
     return active < spec.slots and (usd_left is None or usd_left > 0) and (bytes_left is None or bytes_left > 0)
 
