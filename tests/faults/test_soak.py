@@ -18,5 +18,5 @@ def test_nothing_grows_at_moderate_load(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     told = json.loads(next(tmp_path.glob("soak-*.json")).read_text())
     assert told["at_rest"]["in_flight"] == 0
-    assert set(told["ends"]) <= {"answered", "left", "explained"}, told["ends"]
-    assert told["ends"]["answered"] > 0.7 * told["requests"]
+    assert not told["ends"].get("unexplained"), told["whys"]
+    assert told["ends"]["answered"] > 0.6 * told["requests"]
