@@ -59,7 +59,7 @@ faults: $(STAMP) ## kill, tear, fill and cut for longer than `make test` does (R
 	ECOTONE_FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/faults -p no:cacheprovider
 
 test-egress: $(STAMP) ## what leaves a site, packet by packet: every path under random faults (CONVERSATIONS=3000)
-	ECOTONE_EGRESS_CONVERSATIONS=$(CONVERSATIONS) $(BIN)/python -m pytest tests/egress tests/yardsticks -p no:cacheprovider
+	ECOTONE_EGRESS_SEED=$(SEED) ECOTONE_EGRESS_CONVERSATIONS=$(CONVERSATIONS) $(BIN)/python -m pytest tests/egress tests/yardsticks -p no:cacheprovider
 
 bench-gateway: $(STAMP) ## CPU, latency, streams and memory beside nginx and LiteLLM (about 15 minutes)
 	$(BIN)/python benchmarks/gateway/run.py $(ARGS)
