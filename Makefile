@@ -36,7 +36,7 @@ up: $(STAMP) ## set up, fetch the starter model, start a site on http://127.0.0.
 
 test: check ## set up, check the house, run the tests with coverage (under 5 minutes)
 	@$(BIN)/ecotone models pull smollm2-135m --store $(ECOTONE_TEST_STORE)
-	@set -o pipefail; $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report= | tee $(VENV)/.test.log
+	@set -o pipefail; $(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report= | tee $(VENV)/.test.log
 	@$(BIN)/coverage report --include '$(CORE)' --fail-under=100 --skip-covered
 	@$(BIN)/coverage report --fail-under=90 --format=total | sed 's/^/coverage of the whole, branches included, %: /'
 	@tail -n 1 $(VENV)/.test.log

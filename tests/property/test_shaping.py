@@ -6,7 +6,7 @@ import json
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 
@@ -140,6 +140,7 @@ def test_a_value_ends_where_it_ends(data: st.DataObject, value: Any, after: str)
 
 
 @given(SCHEMAS, JSON)
+@example({"prefixItems": {"type": "string"}}, [None])
 def test_any_schema_is_fitted_or_refused_by_name_and_fitting_again_changes_nothing(schema: Any, value: Any) -> None:
     fitter = Fitter()
     try:

@@ -89,7 +89,8 @@ class _Check:
         if not isinstance(value, list):
             return None
         items = schema.get("items")
-        first = items if isinstance(items, list) else schema.get("prefixItems") or []
+        prefix = schema.get("prefixItems")
+        first = items if isinstance(items, list) else prefix if isinstance(prefix, list) else []
         rest = True if isinstance(items, list) or items is None else items
         for i, one in enumerate(value):
             found = self.at(first[i] if i < len(first) else rest, one, f"{where}.{i}")
