@@ -1,6 +1,6 @@
 """CPU of the corridor alone: `flow.serve` with a target, a caller and a ledger that do nothing, on uvloop.
 
-    .venv/bin/python benchmarks/corridor/run.py [--profile]
+    .venv/bin/python benchmarks/corridor/run.py [--patterns] [--profile]
 
 Prints µs of CPU per request for an answer in one piece and µs per chunk of a stream. No sockets: what is measured is
 understanding, deciding, permits, the relay and the entries' encoding.
@@ -25,8 +25,15 @@ from ecotone.flow.breaker import Breaker, BreakerSettings
 from ecotone.flow.spend import Spend
 from ecotone.policy import Mint
 from ecotone.ports import Prepared, Sink
+from ecotone.privacy import Look
+from ecotone.privacy.patterns import Patterns
 from ecotone.values import Endpoint, Features, Permit, Place, Receipt, Request, TargetSpec
 
+SAID = b"Explain in plain words how a heat pump works, and why it needs less power than it gives. " * 9
+BODY = (
+    b'{"model":"assistant","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"%%d %b"}]}'
+    % SAID
+)
 ANSWER = msgspec.json.encode(
     {
         "id": "c1",
@@ -103,7 +110,9 @@ class Journal:
         self.encode(entry)
         return 1
 
-    async def permit(self, permit: Permit, *, body_bytes: int, labels: Sequence[str], region: str | None) -> Receipt:
+    async def permit(
+        self, permit: Permit, *, body_bytes: int, labels: Sequence[str], region: str | None, replaced: object = None
+    ) -> Receipt:
         self.encode((permit.request, permit.target, permit.digest, body_bytes, labels, region))
         return Receipt(1, permit.seal)
 
@@ -126,7 +135,7 @@ def site(target: Target) -> flow.Site:
         speeds=Speeds(),
         spend=Spend("2026-01-01"),
         today=lambda: "2026-01-01",
-        detectors={},
+        look=Look({"patterns": Patterns().find}) if "--patterns" in sys.argv else Look(),
     )
 
 
@@ -142,7 +151,7 @@ async def measure(at: Place, *, is_stream: bool, chunks: int, rounds: int) -> fl
             id=f"req-{number}",
             endpoint=Endpoint.CHAT,
             model="assistant",
-            body=b"x" * 1000,
+            body=BODY % number,
             is_stream=is_stream,
             is_usage_asked=False,
             features=Features(250, 200),
