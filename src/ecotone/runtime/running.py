@@ -24,7 +24,7 @@ from ecotone.runtime.memory import Memory
 from ecotone.runtime.working import Working
 from ecotone.store import Ledger
 from ecotone.telemetry import BREAKER, Metrics
-from ecotone.upstreams import EgressDoor, Guard, PremisesDoor, Resolver
+from ecotone.upstreams import EgressDoor, Guard, PremisesDoor, Resolver, UrlTarget
 from ecotone.values import ConfigError, Place, Request
 
 OWNER: Final = "ecotone"
@@ -277,6 +277,7 @@ class Running:
             "in_flight": active,
             "waiting": waiting,
             **self.site.speeds.summary(name),
+            **({"link": msgspec.to_builtins(target.link())} if isinstance(target, UrlTarget) else {}),
         }
 
     def _ledger_status(self) -> dict[str, Any]:
