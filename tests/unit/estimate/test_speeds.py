@@ -29,6 +29,13 @@ def test_nothing_is_promised_of_a_target_never_seen() -> None:
     assert seen.price_usd == pytest.approx((1000 + 200) / 1e6)
 
 
+def test_of_a_target_that_only_served_those_who_had_waited_nothing_is_known() -> None:
+    speeds = Speeds()
+    speeds.observe("t", Observation(prompt_tokens=10, ttft_s=9.0, was_queued=True))
+    seen = predict(speeds, 10)
+    assert (seen.ttft_s_p50, seen.total_s_p50) == (None, None)
+
+
 def test_quantiles_of_the_same_prompt_size() -> None:
     speeds = Speeds()
     feed(speeds, 100, [0.1] * 10 + [0.9])
