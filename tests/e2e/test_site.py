@@ -308,7 +308,9 @@ def test_the_days_spending_survives_a_kill(start: Start, upstream: Upstream, sec
     body = CHAT | {"max_tokens": 8}
     assert site.ask("POST", "/v1/chat/completions", body)[1]["ecotone-placed"] == "cloud"
     assert json.loads(site.ask("GET", "/admin/status")[2])["today"]["cloud_usd"] == pytest.approx(4.0)
-    site.ask("GET", f"/v1/explain/{site.ask('POST', '/v1/chat/completions', body)[1]['ecotone-id']}")
+    path = f"/v1/explain/{site.ask('POST', '/v1/chat/completions', body)[1]['ecotone-id']}"
+    # Asking makes durable what was noted; the answer may be here a moment before its outcome is.
+    poll(lambda: json.loads(site.ask("GET", path)[2])["outcome"], "the second outcome is durable")
     site.stop(signal.SIGKILL)
     again = Site(site.file.parent, config, ENV, ()).wait()
     try:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from ecotone.cli.policy_trial import Site, specs
 from ecotone.config import Config
-from ecotone.values import ConfigError
 
 PATTERNS: Final = "patterns"
 
@@ -24,30 +21,16 @@ def site(config: Config) -> Site:
     from ecotone.runtime import build
     from ecotone.runtime.inspecting import Inspecting
 
-    look = Inspecting(Path(config.store.path).expanduser()).arrange(config, is_cloud_off=False)
-    given = {"store": config.store.path, "topics_examples": _topic_examples(config)}
+    inspecting = Inspecting(Path(config.store.path).expanduser())
+    look = inspecting.arrange(config, is_cloud_off=False)
     dear: dict[str, Any] = {}
     missing = {name: "absent" for name in config.privacy.detectors if name not in (*look.quick, *look.dear)}
     for name in look.dear:
         try:
-            dear[name] = load(name, given)
+            dear[name] = load(name, inspecting.plain)
         except DetectorError as error:
             missing[name] = error.why
     versions = {name: str(detector.version) for name, detector in dear.items()}
     if PATTERNS in look.quick:
         versions = {PATTERNS: str(look.quick[PATTERNS].__self__.version), **versions}  # type: ignore[attr-defined]  # it is a method of `Patterns`
     return Site(build.policy(config)[0], look, dear, versions, missing, specs(config))
-
-
-def _topic_examples(config: Config) -> list[dict[str, str]]:
-    """The site's own examples; `Inspecting` has found them right."""
-    path = config.privacy.topic_examples
-    if path is None or "topics" not in config.privacy.detectors:
-        return []
-    try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise ConfigError("config.unreadable", f"privacy.topic_examples: {path}: {error.strerror}") from error
-    return [
-        msgspec.json.decode(line, type=dict[str, str]) for line in lines if line.strip() and not line.startswith("#")
-    ]

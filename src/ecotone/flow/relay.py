@@ -87,7 +87,6 @@ class Relay:
         error_body: The target's error body where the request itself was rejected.
         usage: As the target gave it, else None.
         on_head: Called when the target begins to answer, whatever it says.
-        text: What was passed to the caller, where `Limits.keeps_text` asks for it; None where it is not only text.
     """
 
     def __init__(self, request: Request, prepared: Prepared, front: Front, clock: Clock, limits: Limits) -> None:
@@ -105,7 +104,7 @@ class Relay:
         self.status = 0
         self.error_body = b""
         self.usage: Usage | None = None
-        self.text: str | None = "" if limits.keeps_text else None
+        self._said: list[str] | None = [] if limits.keeps_text else None
         self.on_head: Callable[[], None] | None = None
         self.answer_bytes = 0
         self.events = 0
@@ -121,6 +120,11 @@ class Relay:
         self._is_paused = False
         self._stream: Stream | None = None
         self._timer: Scheduled | None = clock.call_at(limits.first_by_s, self._too_late)
+
+    @property
+    def text(self) -> str | None:
+        """What was passed to the caller, where `Limits.keeps_text` asks for it; None where it is not only text."""
+        return None if self._said is None else "".join(self._said)
 
     # What flow calls.
 
@@ -179,7 +183,7 @@ class Relay:
         if self.answer_bytes > self._limits.bytes_max:
             self._settle(TargetError("bad_answer", f"an answer of more than {self._limits.bytes_max} bytes"))
             return
-        is_read = self._prepared.reply is not None or self.text is not None
+        is_read = self._prepared.reply is not None or self._said is not None
         if self._shape is Shape.EVENTS and self.is_committed and not is_read:
             self._pass_on(chunk)
             return
@@ -253,9 +257,12 @@ class Relay:
                 raise TargetError("bad_answer", f"an answer of more than {self._limits.bytes_max} bytes")
             self._aggregate.add(payload)
         elif not (seen.is_usage_only and self._prepared.is_usage_added):
-            if self.text is not None:
+            if self._said is not None:
                 said = words(payload)
-                self.text = None if said is None else self.text + said
+                if said is None:
+                    self._said = None
+                else:
+                    self._said.append(said)
             self._send(sse.event(payload), has_content=seen.has_content or seen.is_finish)
 
     def _send(self, block: bytes, *, has_content: bool) -> None:

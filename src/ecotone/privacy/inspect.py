@@ -35,6 +35,11 @@ requests, and hostile text costs them three seconds a megabyte. The conversation
 FOUND_MAX: Final = 10_000
 """More findings than that are no findings: the conversation is `unknown`."""
 
+
+class _TooMuchError(Exception):
+    """More new text than the quick detectors look at in one request."""
+
+
 Find = Callable[[str], Sequence[Finding]]
 """A quick detector: what it sees in a text. Pure; raising counts as `unknown`."""
 
@@ -121,6 +126,8 @@ def inspect(request: Request, look: Look) -> Findings:
     for name, find in look.quick.items():
         try:
             spots += _quick(name, find, text, look)
+        except _TooMuchError:
+            missing.append(f"{name}: more than {FRESH_CHARS_MAX} new characters at once")
         except Exception as error:  # noqa: BLE001 - fail closed: whatever a detector does wrong, the data stays
             missing.append(f"{name}: {type(error).__name__}")
     return _told(request.labels, text, spots, missing, look.dear)
@@ -201,7 +208,7 @@ def _quick(name: str, find: Find, text: Text, look: Look) -> list[tuple[int, Fin
             digests[at] = digest
         fresh.append(at)
     if sum(len(text.segments[at].text) for at in fresh) > FRESH_CHARS_MAX:
-        raise OverflowError("too much text at once")
+        raise _TooMuchError
     new = _joined(find, [text.segments[at] for at in fresh])
     for index, at in enumerate(fresh):
         spots += [(at, one) for one in new[index]]

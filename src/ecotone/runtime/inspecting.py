@@ -76,8 +76,14 @@ class Inspecting:
         withheld = (self._patterns(config).find, labels) if labels else None
         return Look(quick, dear, missing, secret=self._secret, withheld=withheld)
 
+    @property
+    def plain(self) -> Any:
+        """What the dear detectors are told (`detectors.load`), by the last configuration."""
+        return self._wanted[1]
+
     async def settle(self) -> None:
-        """Starts the worker that the last configuration wants; the one before finishes and goes."""
+        """Starts the worker that the last configuration wants; the one before goes, and what it was
+        asked is `unknown`."""
         if self._wanted == self._setup:
             return
         self._setup = self._wanted

@@ -36,6 +36,7 @@ DRAIN_LOGS_EVERY_S: Final = 0.2
 GC_THRESHOLD: Final = 50_000
 """Allocations between two young collections: requests make few cycles, and the default of 700 costs 5 % of CPU."""
 
+REFUSALS_TOLD_MAX: Final = 100
 COMMANDS: Final = (
     (sys.executable, "-P", engines.worker.__file__),
     (sys.executable, "-P", "-m", "ecotone.detectors.worker"),
@@ -98,7 +99,7 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
         memory = Memory(state, ledger)
         local = Local(config, store, memory.speeds)
         inspecting = Inspecting(store)
-        guard = Guard(_refused, commands=COMMANDS)
+        guard = Guard(_told_once(), commands=COMMANDS)
         clock = LoopClock(asyncio.get_running_loop())
         secret = hmac.digest(digest_key(store, Disk()), b"surrogates", "sha256")
         working = Working.open(inputs, config, store, state)
@@ -160,9 +161,16 @@ async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:
             task.cancel()
 
 
-def _refused(kind: str, module: str) -> None:
-    """Something in this process, that is not the doors, wanted to reach the network."""
-    log.warning("the guard refused a %s by %s: only the doors reach the network", kind, module)
+def _told_once() -> Callable[[str, str], None]:
+    """Logs what the guard refuses, once for each kind and module: the metric counts them all."""
+    told: set[tuple[str, str]] = set()
+
+    def refused(kind: str, module: str) -> None:
+        if (kind, module) not in told and len(told) < REFUSALS_TOLD_MAX:
+            told.add((kind, module))
+            log.warning("the guard refused a %s by %s: only the doors reach the network", kind, module)
+
+    return refused
 
 
 class Reloading:

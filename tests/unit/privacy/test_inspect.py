@@ -113,7 +113,8 @@ def test_a_picture_is_opaque() -> None:
 def test_too_much_text_at_once_is_unknown_and_nobody_waits_for_it() -> None:
     card = Card()
     found = inspect(request("x" * (FRESH_CHARS_MAX // 2 + 1), "y" * (FRESH_CHARS_MAX // 2 + 1)), look(card))
-    assert (found.labels, found.missing, card.shown) == ((UNKNOWN,), ("patterns: OverflowError",), [])
+    told = f"patterns: more than {FRESH_CHARS_MAX} new characters at once"
+    assert (found.labels, found.missing, card.shown) == ((UNKNOWN,), (told,), [])
 
 
 def test_too_many_findings_are_none() -> None:
