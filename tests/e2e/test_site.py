@@ -17,7 +17,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.e2e.conftest import ECOTONE, Site, Start, Upstream
+from tests.e2e.conftest import ECOTONE, Site, Start, Upstream, poll
 
 CHAT = {"model": "assistant", "messages": [{"role": "user", "content": "PLANTED-SECRET-7731 hello"}]}
 
