@@ -12,15 +12,20 @@ ROUNDS ?= 50
 CONVERSATIONS ?= 3000
 MINUTES ?= 60
 # The rooms that decide: every branch of theirs is tested.
-CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/pseudonyms/*,*/ecotone/jobs/*,*/ecotone/estimate/*,*/ecotone/placement/*,*/ecotone/flow/*
+CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/pseudonyms/*,*/ecotone/jobs/*,*/ecotone/estimate/*,*/ecotone/learning/*,*/ecotone/placement/*,*/ecotone/flow/*
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check sim faults test-egress bench-gateway bench-engine bench-privacy bench-overload bench-queue outage soak docs format clean
+.PHONY: help setup up test check sim faults test-egress bench-gateway bench-engine bench-privacy bench-overload bench-queue bench-routing outage soak docs format clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## make .venv with all that running, testing and benchmarking need
+set$(VENV)/.bench: $(STAMP)
+	@echo "installing the baselines of the routing benchmark"
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev,bench]'
+	@touch $@
+
+up: $(STAMP) ## make .venv with all that running, testing and benchmarking need
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Ecotone needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Mend: make setup PYTHON=python3.11" % v[:2])'
@@ -28,6 +33,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing what running, testing and benchmarking need (about a minute)"
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
 	@$(BIN)/python -c 'import xllamacpp' || { echo "The local engine cannot be loaded. Mend, on Debian or Ubuntu: apt-get install libgomp1 libstdc++6" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.bench: $(STAMP)
+	@echo "installing the baselines of the routing benchmark"
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev,bench]'
 	@touch $@
 
 up: $(STAMP) ## set up, fetch the starter model, start a site on http://127.0.0.1:3266
@@ -73,6 +83,9 @@ bench-privacy: $(STAMP) ## what the detectors find and miss, and what they cost,
 
 bench-overload: $(STAMP) ## goodput at capacity and at three times it, through a site and without one (about 2 minutes)
 	$(BIN)/python benchmarks/overload/run.py $(ARGS)
+
+bench-routing: $(VENV)/.bench ## learned placement on labelled data beside its baselines (ARGS=--quick)
+	$(BIN)/python benchmarks/routing/run.py $(ARGS)
 
 bench-queue: $(STAMP) ## the durable queue: puts, leases, start-up with 100,000 jobs
 	$(BIN)/python benchmarks/queue/run.py $(ARGS)

@@ -1,0 +1,4 @@
+"""What a site learns from its own traffic: signals, the gap to the cloud, and how much of it may be risked.
+
+numpy lives here, so this room is loaded only where a model name asks for it.
+"""
