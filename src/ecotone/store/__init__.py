@@ -4,6 +4,7 @@ from ecotone.store.backup import Condition, Copied, backup, examined, restore
 from ecotone.store.chain import Entry, Head
 from ecotone.store.checking import Attestation, BadEntry
 from ecotone.store.disk import Lock
+from ecotone.store.documents import Documents
 from ecotone.store.evidence import Answer, Question, answered, await_checkpoint
 from ecotone.store.inclusion import Proof, checked, proofs
 from ecotone.store.keys import KeyRing, new_key
@@ -37,6 +38,7 @@ __all__ = [
     "BadEntry",
     "Condition",
     "Copied",
+    "Documents",
     "Entry",
     "Head",
     "KeyRing",
