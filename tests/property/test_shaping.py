@@ -12,10 +12,10 @@ from openai.types.chat import ChatCompletionChunk
 
 from ecotone.shaping import SMOLLM2_135M, shape
 from ecotone.shaping.calls import StopCutter, ToolReply
-from ecotone.shaping.check import violation
 from ecotone.shaping.envelope import StringReader, ValueReader
 from ecotone.shaping.schemas import Fitter
 from ecotone.values import EcotoneError, Endpoint, RequestError
+from ecotone.values.json_schema import violation
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 JSON: st.SearchStrategy[Any] = st.recursive(

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from ecotone.shaping.check import violation
 from ecotone.shaping.envelope import Envelope, EnvelopeError
 from ecotone.shaping.reply import ChunkReply
+from ecotone.values.json_schema import violation
 
 CALL_ID_CHARS: Final = 24
 

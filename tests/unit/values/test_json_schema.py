@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ecotone.shaping.check import violation
+from ecotone.values.json_schema import violation
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from ecotone.shaping.check import violation
         ({"multipleOf": 2, "maxLength": 1, "maxItems": 0, "required": ["a"], "uniqueItems": True}, None),
         ({"uniqueItems": True}, [1, True, "1"]),
         ({"uniqueItems": False}, [1, 1]),
+        ({"uniqueItems": True}, [1] * 501),
         ({"anyOf": [{"type": "null"}, {"minLength": 1}]}, "a"),
         ({"oneOf": [{"type": "null"}, {"minLength": 1}]}, "a"),
         ({"allOf": [{"minLength": 1}], "not": {"const": "b"}}, "a"),

@@ -1,7 +1,7 @@
 """Checks a value against a JSON Schema in every keyword that takes bounded time. Pure.
 
-The grammar already binds the model to most of a schema; this finds what the grammar cannot bind (bounds of
-non-integers, `multipleOf`, `uniqueItems`, `not`, ...). `pattern` is left out: Python's regular expressions take
+Two rooms ask: `shaping`, whose grammar binds the model to most of a schema and leaves open bounds of non-integers,
+`multipleOf`, `uniqueItems`, `not`, ...; and `checking`, which compares answers that nothing has bound. `pattern` is left out: Python's regular expressions take
 exponential time on some, and a caller could choose one. `format`, `if` and `unevaluated*` are left out as well.
 """
 
@@ -14,6 +14,9 @@ from urllib.parse import unquote
 
 STEPS_MAX: Final = 20_000
 """Bounds the work; a larger check passes, for the grammar has bound what matters."""
+
+UNIQUE_MAX: Final = 500
+"""Items that are compared with one another; the time is quadratic, so that a longer list passes."""
 
 
 def violation(schema: Any, value: Any) -> str | None:
@@ -131,7 +134,7 @@ def _is_multiple(value: Any, of: Any) -> bool:
 
 
 def _is_unique(value: Any, wanted: Any) -> bool:
-    if not wanted or not isinstance(value, list):
+    if not wanted or not isinstance(value, list) or len(value) > UNIQUE_MAX:
         return True
     return all(not any(_is_same(one, other) for other in value[:i]) for i, one in enumerate(value))
 
