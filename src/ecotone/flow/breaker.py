@@ -60,7 +60,10 @@ UNREACHABLE: Final = MISLED | {"dns", "refused", "connect_timeout", "tls", "firs
 """Failures of which each costs a caller a wait, or leads a request astray: one opens the breaker, and a probe, not a
 caller, pays the next."""
 
-AT_ONCE: Final = UNREACHABLE | {"rate_limited", "unauthorised", "forbidden", "no_model", "egress_refused"}
+ASKED_TO_WAIT: Final = frozenset({"rate_limited", "unauthorised", "forbidden", "no_model", "egress_refused"})
+"""Trying again soon is impolite or in vain: the pause grows to `open_s_max`."""
+
+AT_ONCE: Final = UNREACHABLE | ASKED_TO_WAIT
 """Failures that would repeat at once: one is enough."""
 
 NO_FAULT: Final = frozenset({"busy", "capability", "context_exceeded", "breaker_open", "budget", "outrun"})
@@ -70,15 +73,23 @@ NO_FAULT: Final = frozenset({"busy", "capability", "context_exceeded", "breaker_
 OPENED_MAX: Final = 5
 """So many doublings are remembered: after half of `open_s_max` of calm for each of them all is forgotten."""
 
+PROBED_S_MAX: Final = 1.5
+"""Longest pause between two probes of one outage. It bounds how long a link is back before it is used (at most 3 s, with
+the probe that is under way when it comes back), and costs a few bytes a probe: what is dead answers none."""
+
+TRIED_S_MAX: Final = 2.5
+"""The same where a caller finds out and pays a round trip for it (HTTP 5xx and the like)."""
+
 
 class BreakerSettings(msgspec.Struct, frozen=True):
     """When a breaker opens and how long it stays so.
 
     Attributes:
         failures: Failures in a row that open it, for failures that cost little.
-        open_s, open_s_max: First and longest time before the next try (half of it where a probe tries); doubles in
-            between. Each half of `open_s_max` without trouble takes one doubling back: a target that comes and goes is
-            tried less and less.
+        open_s, open_s_max: First and longest time before the next try; doubles in between. Within one outage it stays
+            below `PROBED_S_MAX` or `TRIED_S_MAX`, however long the outage is. A target that comes and goes is tried
+            less and less: each time that it went doubles that bound, up to `open_s_max` (half of it where a probe
+            tries), and each half of `open_s_max` without trouble takes one doubling back.
     """
 
     failures: int = 3
@@ -94,7 +105,8 @@ class Breaker:
     """
 
     __slots__ = (
-        "_failures", "_has_probe", "_opened", "_settings", "_ticket", "_until_s", "heard", "last_failure", "state",
+        "_failures", "_gone", "_has_probe", "_opened", "_settings", "_ticket", "_until_s", "heard", "last_failure",
+        "state",
     )  # fmt: skip
 
     def __init__(self, settings: BreakerSettings) -> None:
@@ -104,6 +116,7 @@ class Breaker:
         self.heard = 0
         self._failures = 0
         self._opened = 0
+        self._gone = 0
         self._until_s = 0.0
         self._has_probe = False
         self._ticket = 1
@@ -176,19 +189,35 @@ class Breaker:
         self._has_probe = False
         self._failures += 1
         too_often = failure in AT_ONCE or self._failures >= self._settings.failures
+        was_closed = self.state is State.CLOSED
         self._move(Event.FAILED_TOO_OFTEN if too_often else Event.FAILED)
         if self.state is State.OPEN:
             self._ticket += 1
             self.last_failure = failure
-            calm_s = max(0.0, now_s - self._until_s)
-            self._opened = max(0, self._opened - int(2 * calm_s / self._settings.open_s_max))
+            self._until_s = now_s + self._pause_s(failure, now_s, retry_after_s, was_closed=was_closed)
+
+    def _pause_s(self, failure: str, now_s: float, retry_after_s: float | None, *, was_closed: bool) -> float:
+        """Seconds until the next try; counts this one."""
+        settings = self._settings
+        doublings = int(2 * max(0.0, now_s - self._until_s) / settings.open_s_max)
+        self._opened = max(0, self._opened - doublings)
+        if was_closed:
+            self._gone = min(max(0, self._gone - doublings) + 1, OPENED_MAX)
+        pause_s = min(settings.open_s * 2.0**self._opened, self._longest_s(failure))
+        self._opened = min(self._opened + 1, OPENED_MAX)
+        return pause_s if retry_after_s is None else min(max(retry_after_s, 0.1), 10 * settings.open_s_max)
+
+    def _longest_s(self, failure: str) -> float:
+        """The longest pause after such a failure now."""
+        settings, often = self._settings, 2.0 ** max(0, self._gone - 1)
+        if failure in ASKED_TO_WAIT:
+            longest_s = settings.open_s_max
+        elif failure in UNREACHABLE:
             # A probe costs no caller anything: it may ask twice as often.
-            longest_s = self._settings.open_s_max / (2 if failure in UNREACHABLE else 1)
-            pause_s = min(self._settings.open_s * 2.0**self._opened, max(longest_s, self._settings.open_s))
-            if retry_after_s is not None:
-                pause_s = min(max(retry_after_s, 0.1), 10 * self._settings.open_s_max)
-            self._opened = min(self._opened + 1, OPENED_MAX)
-            self._until_s = now_s + pause_s
+            longest_s = min(PROBED_S_MAX * often, settings.open_s_max / 2)
+        else:
+            longest_s = min(TRIED_S_MAX * often, settings.open_s_max)
+        return max(longest_s, settings.open_s)
 
     def _take_place(self) -> int:
         self._has_probe = True

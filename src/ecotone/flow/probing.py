@@ -15,8 +15,9 @@ from ecotone.flow.verdict import is_elsewhere
 from ecotone.ports import Target
 from ecotone.values import Egress, Limit, Permit, Place, Receipt, RefusalError, TargetError
 
-LOOK_EVERY_S: Final = 0.2
-PROBE_S_MAX: Final = 5.0
+LOOK_EVERY_S: Final = 0.1
+PROBE_S_MAX: Final = 3.0
+"""For a probe: a path that swallowed it is given up, and asked anew, so soon after it is whole again."""
 _LIMIT: Final = Limit(Egress.FREE, "probe: an empty body")
 
 
@@ -45,11 +46,12 @@ class _Echo:
             self.heard.set_result(error)
 
 
-async def probe_forever(current: Callable[[], Site]) -> None:
-    """Looks at all breakers a few times a second and probes those that are due, each at most once at a time.
+async def probe_forever(current: Callable[[], Site], is_back: Callable[[], object] = bool) -> None:
+    """Looks at all breakers some times a second and probes those that are due, each at most once at a time.
 
     Args:
         current: Gives the site as it is now; a reload replaces it.
+        is_back: Called when a probe found that a target is back: what waits for it need not wait any longer.
     """
     under_way: dict[str, asyncio.Task[None]] = {}
     async with asyncio.TaskGroup() as group:
@@ -58,7 +60,7 @@ async def probe_forever(current: Callable[[], Site]) -> None:
             for name, target in site.targets.items():
                 task = under_way.get(name)
                 if (task is None or task.done()) and is_due(site, target):
-                    under_way[name] = group.create_task(probe(site, target))
+                    under_way[name] = group.create_task(probe(site, target, is_back))
             await asyncio.sleep(LOOK_EVERY_S)
 
 
@@ -69,7 +71,7 @@ def is_due(site: Site, target: Target) -> bool:
     return site.breakers[target.spec.name].probe_due(site.clock.now_s())
 
 
-async def probe(site: Site, target: Target) -> None:
+async def probe(site: Site, target: Target, is_back: Callable[[], object] = bool) -> None:
     """Asks one target once and tells its breaker."""
     spec, breaker = target.spec, site.breakers[target.spec.name]
     found_before = breaker.last_failure
@@ -86,6 +88,7 @@ async def probe(site: Site, target: Target) -> None:
     now_s = site.clock.now_s()
     if failure is None:
         breaker.worked(ticket)
+        is_back()
     else:
         # A probe that was not let out says nothing new about the target: a caller must not pay for that.
         code = found_before if failure.code == "egress_refused" else failure.code

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from ecotone.flow.breaker import AT_ONCE, NO_FAULT, TABLE, UNREACHABLE, Breaker, BreakerSettings, Event, State, picture
+from ecotone.flow.breaker import (
+    AT_ONCE,
+    NO_FAULT,
+    PROBED_S_MAX,
+    TABLE,
+    TRIED_S_MAX,
+    UNREACHABLE,
+    Breaker,
+    BreakerSettings,
+    Event,
+    State,
+    picture,
+)
 from ecotone.values.reasons import TARGET_FAILURES
 
 
@@ -101,25 +113,25 @@ def test_the_pause_doubles_up_to_its_limit_and_shrinks_again_with_calm_alone() -
     one, now_s, pauses = breaker(failures=1), 0.0, []
     for _ in range(6):
         assert one.admit(now_s)
-        one.fails("http_503", now_s)
+        one.fails("rate_limited", now_s)
         pauses.append(one.condition(now_s, in_flight=0, waiting=0).retry_in_s)
         now_s += pauses[-1]
     assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
     assert one.admit(now_s)
     one.works()
-    one.fails("http_503", now_s)
+    one.fails("rate_limited", now_s)
     assert one.condition(now_s, in_flight=0, waiting=0).retry_in_s == 8.0, "one answer is not calm"
     now_s += 8.0 + 3 * 4.0
     assert one.admit(now_s)
     one.works()
-    one.fails("http_503", now_s)
+    one.fails("rate_limited", now_s)
     assert one.condition(now_s, in_flight=0, waiting=0).retry_in_s == 4.0, (
         "three times half of the longest pause: 5 - 3 = 2"
     )
     now_s += 4.0 + 100.0
     assert one.admit(now_s)
     one.works()
-    one.fails("http_503", now_s)
+    one.fails("rate_limited", now_s)
     assert one.condition(now_s, in_flight=0, waiting=0).retry_in_s == 1.0
 
 
@@ -197,3 +209,22 @@ def test_a_target_that_comes_and_goes_is_tried_less_and_less() -> None:
     one.works()
     one.fails("first_byte_timeout", now_s + 100.0)
     assert one.condition(now_s + 100.0, in_flight=0, waiting=0).retry_in_s == 1.0
+
+
+@pytest.mark.parametrize(("failure", "longest_s"), [("connect_timeout", PROBED_S_MAX), ("http_503", TRIED_S_MAX)])
+def test_one_outage_however_long_is_tried_at_short_intervals(failure: str, longest_s: float) -> None:
+    one, now_s, pauses = breaker(failures=1), 0.0, []
+    for _ in range(200):
+        ticket = one.begin_probe() if one.needs_probe else one.admit(now_s)
+        assert ticket
+        one.failed(ticket, failure, now_s)
+        pauses.append(one.condition(now_s, in_flight=0, waiting=0).retry_in_s)
+        now_s += pauses[-1] + 1.0
+    assert pauses[0] == 1.0
+    assert set(pauses[2:]) == {longest_s}
+
+
+def test_a_first_pause_that_an_operator_made_longer_is_kept() -> None:
+    one = Breaker(BreakerSettings(open_s=30.0, open_s_max=120.0))
+    one.failed(one.admit(0.0), "dns", 0.0)
+    assert one.condition(0.0, in_flight=0, waiting=0).retry_in_s == 30.0

@@ -85,20 +85,52 @@ def test_only_the_first_word_of_a_target_counts(stage: Make) -> None:
     assert one.site.breakers["big"].state == "closed"
 
 
-def test_a_probe_that_fails_makes_the_next_one_wait_longer(stage: Make) -> None:
+def test_probes_of_one_outage_come_at_short_intervals(stage: Make) -> None:
     target = down("big", failed("connect_timeout", after_s=0.5))
     one = stage(target)
     fail(one, "big")
-    live(one, 16.0)
-    assert target.probes == 4  # after 1, 2, 4 and 5 seconds (half of 10), each from the failure before
+    live(one, 14.9)
+    # After 1 second, then after 1.5 each: with half a second for the failure and up to 0.1 until it is noticed.
+    assert target.probes == 7
     assert one.site.breakers["big"].state == "open"
+
+
+@pytest.mark.parametrize("after_s", [0.0, 1.0])
+@pytest.mark.parametrize("outage_s", [3.0, 60.0, 300.0, 3_600.0])
+def test_a_link_that_is_back_is_used_within_three_seconds_after_any_outage(
+    stage: Make, outage_s: float, after_s: float
+) -> None:
+    """`after_s`: so long a probe takes to fail (a path that swallows it: the connect limit)."""
+    waits_s = []
+    for phase in range(13):
+        target = down("big", failed("connect_timeout", after_s=after_s))
+        one = stage(target)
+        fail(one, "big")
+        told: list[float] = []
+
+        async def scene(
+            one: Stage = one, target: ScriptedTarget = target, told: list[float] = told, phase: int = phase
+        ) -> float:
+            prober = one.loop.create_task(flow.probe_forever(lambda: one.site, lambda: told.append(one.loop.now_s)))
+            await asyncio.sleep(outage_s + 0.2 * phase)
+            target.probe_script = (head(200, after_s=0.1),)
+            back_s = one.loop.now_s
+            while not told:
+                await asyncio.sleep(0.01)
+            prober.cancel()
+            await asyncio.gather(prober, return_exceptions=True)
+            return told[0] - back_s
+
+        waits_s.append(one.loop.run_until_complete(scene()))
+        assert one.site.breakers["big"].admit(one.loop.now_s), "and the next request goes there at once"
+    assert max(waits_s) < 3.0
 
 
 def test_a_probe_without_an_answer_ends_by_itself(stage: Make) -> None:
     target = down("big")
     one = stage(target)
     fail(one, "big")
-    live(one, 7.0)
+    live(one, 4.5)
     assert (target.probes, target.aborted) == (1, 1)
     assert one.site.breakers["big"].last_failure == "first_byte_timeout"
 
