@@ -570,3 +570,37 @@ def test_what_ended_long_ago_is_forgotten(play: Play) -> None:
         assert (await queue.events(last, limit=9))[0].job == "job-000009"
 
     play(act)
+
+
+def test_an_ended_job_is_removed_on_its_own_with_all_that_lies_beside_it(play: Play) -> None:
+    async def act(queue: Queue) -> None:
+        await queue.put([(job(1, idempotency="x"), b"secret"), (job(2), b""), (job(3), b"")])
+        held = await begun(queue)
+        assert not await queue.delete("job-000001"), "it is under way"
+        assert not await queue.delete("job-000002"), "it waits"
+        assert not await queue.delete("job-000009"), "there is none"
+        assert await queue.settle(held.token, ANSWER, now_ms=START_MS + 10)
+        assert await queue.delete("job-000001")
+        assert not await queue.delete("job-000001")
+        assert await queue.get("job-000001") is None
+        assert await queue.body("job-000001") is None
+        assert await queue.answer("job-000001") is None
+        assert {event.job for event in await queue.events(0, limit=99)} == {"job-000002", "job-000003"}
+        assert queue.status().states[JobState.ANSWERED] == 0
+        assert await queue.put([(job(9, idempotency="x"), b"")]) == ("job-000009",), "its idempotency key is free"
+
+    play(act)
+
+
+def test_the_next_end_is_the_nearest_deadline_or_end_of_a_lease(play: Play) -> None:
+    async def act(queue: Queue) -> None:
+        assert await queue.next_end_ms() is None
+        await queue.put([(job(1, deadline_at_ms=START_MS + 50_000), b""), (job(2, not_before_ms=START_MS + 9), b"")])
+        assert await queue.next_end_ms() == START_MS + 50_000
+        held = await begun(queue)
+        assert held.job.id == "job-000001"
+        assert await queue.next_end_ms() == held.until_ms
+        await queue.settle(held.token, ANSWER, now_ms=START_MS + 10)
+        assert await queue.next_end_ms() == job(2).deadline_at_ms
+
+    play(act)

@@ -123,11 +123,19 @@ class Jobs(Protocol):
     async def next_due_ms(self, *, now_ms: int) -> int | None:
         """The next instant at which something is due: a waiting job, a deadline, the end of a lease. None: nothing."""
 
+    async def next_end_ms(self) -> int | None:
+        """The next instant at which `expire_due` has something to do: a deadline of a job that waits, or the end of a
+        lease. None: nothing."""
+
     async def events(self, since: int, *, limit: int, key: str | None = None) -> tuple[JobEvent, ...]:
         """Changes of state after number `since`, in their order. The oldest are forgotten in the course of time."""
 
     async def changed(self, since: int) -> int:
         """Waits until there is an event after number `since`; the number of the last one. Has no limit of its own."""
+
+    async def delete(self, job: str) -> bool:
+        """Removes a job that has ended: what it asked, how it was answered, its events, and its idempotency key.
+        False: there is none, or it has not ended, and nothing changed."""
 
     async def delete_ended(self, before_ms: int, *, now_ms: int) -> int:
         """Removes jobs that ended before an instant, their events, ended batches without jobs, files that have expired;

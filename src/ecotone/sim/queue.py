@@ -220,6 +220,11 @@ class MemoryQueue(MemoryFiles):
         found += [job.deadline_at_ms for job in waiting]
         return min([*found, *(kept.until_ms for kept in self._in(JobState.RUNNING))], default=None)
 
+    async def next_end_ms(self) -> int | None:
+        """See `ports.Jobs.next_end_ms`."""
+        waiting = [kept.job.deadline_at_ms for kept in self._in(JobState.WAITING)]
+        return min([*waiting, *(kept.until_ms for kept in self._in(JobState.RUNNING))], default=None)
+
     async def events(self, since: int, *, limit: int, key: str | None = None) -> tuple[JobEvent, ...]:
         """See `ports.Jobs.events`."""
         found = (event for event in self._events if event.seq > since and (key is None or event.key == key))
@@ -236,12 +241,16 @@ class MemoryQueue(MemoryFiles):
                 self._watchers.discard(watcher)
         return self._last
 
+    async def delete(self, job: str) -> bool:
+        """See `ports.Jobs.delete`."""
+        gone = {kept.job.id for kept in self._named([job]) if kept.job.state in ENDED}
+        self._forget(gone)
+        return bool(gone)
+
     async def delete_ended(self, before_ms: int, *, now_ms: int) -> int:
         """See `ports.Jobs.delete_ended`."""
         gone = {kept.job.id for kept in self._kept.values() if 0 < kept.job.ended_at_ms < before_ms}
-        self._kept = {name: kept for name, kept in self._kept.items() if name not in gone}
-        self._known = {of: name for of, name in self._known.items() if name not in gone}
-        self._events = [event for event in self._events if event.job not in gone]
+        self._forget(gone)
         self.drop_expired(now_ms)
         self.drop_batches(before_ms, {kept.job.batch for kept in self._kept.values()})
         return len(gone)
@@ -260,6 +269,11 @@ class MemoryQueue(MemoryFiles):
 
     async def close(self) -> None:
         """See `ports.Queue.close`."""
+
+    def _forget(self, gone: set[str]) -> None:
+        self._kept = {name: kept for name, kept in self._kept.items() if name not in gone}
+        self._known = {of: name for of, name in self._known.items() if name not in gone}
+        self._events = [event for event in self._events if event.job not in gone]
 
     def _lease(self, kept: _Kept, now_ms: int, lease_ms: int) -> Leased:
         self._move(kept, Event.LEASED, now_ms, "")

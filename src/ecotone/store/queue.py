@@ -206,6 +206,10 @@ class Queue:
         """See `ports.Jobs.next_due_ms`."""
         return await self._database.read(lambda c: self._reads.next_due_ms(c, now_ms))
 
+    async def next_end_ms(self) -> int | None:
+        """See `ports.Jobs.next_end_ms`."""
+        return await self._database.read(self._reads.next_end_ms)
+
     async def events(self, since: int, *, limit: int, key: str | None = None) -> tuple[JobEvent, ...]:
         """See `ports.Jobs.events`."""
         return await self._database.read(lambda c: self._reads.events(c, since, limit, key))
@@ -222,6 +226,10 @@ class Queue:
             finally:
                 self._watchers.discard(watcher)
         return self._database.seen.events
+
+    async def delete(self, job: str) -> bool:
+        """See `ports.Jobs.delete`."""
+        return await self._database.write(lambda c: self._jobs.drop(c, job))
 
     async def delete_ended(self, before_ms: int, *, now_ms: int) -> int:
         """See `ports.Jobs.delete_ended`."""

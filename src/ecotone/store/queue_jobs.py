@@ -53,6 +53,7 @@ _LAPSED: Final = f"""
 _LATE: Final = f"""
     SELECT {COLUMNS} FROM jobs INDEXED BY jobs_deadline WHERE state = 'waiting' AND deadline_at_ms <= ?1
         ORDER BY deadline_at_ms LIMIT ?2"""  # noqa: S608 - made of constants
+_ENDED_BY_ID: Final = "SELECT seq, id, state, size FROM jobs WHERE id = ? AND ended_at_ms > 0"
 _OF_BATCH: Final = f"""
     SELECT {COLUMNS} FROM jobs WHERE batch = ?1 AND batch != '' AND state IN ('waiting', 'running') LIMIT ?2"""  # noqa: S608 - made of constants
 
@@ -277,12 +278,23 @@ class JobRows:
         """Up to n jobs that ended before an instant are gone, with their bodies and events; how many."""
         query = "SELECT seq, id, state, size FROM jobs WHERE ended_at_ms > 0 AND ended_at_ms < ? LIMIT ?"
         rows = connection.execute(query, (before_ms, n)).fetchall()
-        for seq, name, state, size in rows:
-            connection.execute("DELETE FROM jobs WHERE seq = ?", (seq,))
-            connection.execute("DELETE FROM bodies WHERE seq = ?", (seq,))
-            connection.execute("DELETE FROM events WHERE job = ?", (name,))
-            self._tally.moved(JobState(state), None, size, 0)
+        for gone in rows:
+            self._drop(connection, gone)
         return len(rows)
+
+    def drop(self, connection: sqlite3.Connection, name: str) -> bool:
+        """See `ports.Jobs.delete`."""
+        gone = connection.execute(_ENDED_BY_ID, (name,)).fetchone()
+        if gone is not None:
+            self._drop(connection, gone)
+        return gone is not None
+
+    def _drop(self, connection: sqlite3.Connection, gone: tuple[int, str, str, int]) -> None:
+        seq, name, state, size = gone
+        connection.execute("DELETE FROM jobs WHERE seq = ?", (seq,))
+        connection.execute("DELETE FROM bodies WHERE seq = ?", (seq,))
+        connection.execute("DELETE FROM events WHERE job = ?", (name,))
+        self._tally.moved(JobState(state), None, size, 0)
 
     def drop_events(self, connection: sqlite3.Connection) -> None:
         """The oldest events beyond the bound are gone."""

@@ -24,11 +24,14 @@ _LISTS: Final = {
     (True, True): _BATCH + _UP,
     (True, False): _BATCH + _DOWN,
 }
+_ENDS: Final = (
+    "SELECT min(deadline_at_ms) FROM jobs INDEXED BY jobs_deadline WHERE state = 'waiting'",
+    "SELECT min(lease_until_ms) FROM jobs INDEXED BY jobs_running WHERE state = 'running'",
+)
 _NEXT: Final = (
     f"""SELECT min(CASE WHEN not_before_ms > ?1 + {DEFER_MS_MAX} THEN ?1 ELSE not_before_ms END)
         FROM jobs INDEXED BY jobs_waiting WHERE state = 'waiting'""",  # noqa: S608 - made of constants
-    "SELECT min(deadline_at_ms) FROM jobs INDEXED BY jobs_deadline WHERE state = 'waiting'",
-    "SELECT min(lease_until_ms) FROM jobs INDEXED BY jobs_running WHERE state = 'running'",
+    *_ENDS,
 )
 
 
@@ -66,6 +69,11 @@ class JobReads:
     def next_due_ms(self, connection: sqlite3.Connection, now_ms: int) -> int | None:
         """See `ports.Jobs.next_due_ms`."""
         found = [connection.execute(query, (now_ms,) if "?1" in query else ()).fetchone()[0] for query in _NEXT]
+        return min((at_ms for at_ms in found if at_ms is not None), default=None)
+
+    def next_end_ms(self, connection: sqlite3.Connection) -> int | None:
+        """See `ports.Jobs.next_end_ms`."""
+        found = [connection.execute(query).fetchone()[0] for query in _ENDS]
         return min((at_ms for at_ms in found if at_ms is not None), default=None)
 
     def events(self, connection: sqlite3.Connection, since: int, limit: int, key: str | None) -> tuple[JobEvent, ...]:
