@@ -36,8 +36,23 @@ class Learning(Protocol):
     def guess_answer(self, model: str, target: str, read: Read, question: Question, reply: Reply) -> Guess:
         """The same once the edge has answered."""
 
-    def placed(self, model: str, target: str, guess: Guess, *, is_cloud: bool) -> None:
-        """A learned decision was carried out: moves the price towards the cloud budget, and watches the traffic."""
+    def placed(  # noqa: PLR0913 - what one decision was, said once
+        self,
+        model: str,
+        target: str,
+        guess: Guess,
+        *,
+        is_cloud: bool,
+        role: Role = Role.NONE,
+        read: Read | None = None,
+    ) -> None:
+        """A learned decision was carried out: moves the price towards the cloud budget, and watches the traffic.
+
+        Args:
+            target: The edge target whose guess decided, wherever the request went.
+            role: What the pair is for: pairs that were drawn to certify and never come are counted as missing.
+            read: With the signals, traffic of a new kind is noticed.
+        """
 
     def add(
         self, pair: Pair, read: Read, *, question: Question | None = None, reply: Reply | None = None, at_ms: int = 0
@@ -47,6 +62,9 @@ class Learning(Protocol):
         Args:
             question, reply: With the edge's own answer, where a gate looks at answers.
         """
+
+    def missed(self, model: str, target: str, role: Role) -> None:
+        """A pair that was drawn will never come: dropped, cancelled, or no checker could tell."""
 
     def settle(
         self, names: Mapping[str, tuple[QualityTerms, Mapping[str, str], str]], *, at_ms: int = 0
