@@ -36,7 +36,7 @@ class Learning(Protocol):
     def guess_answer(self, model: str, target: str, read: Read, question: Question, reply: Reply) -> Guess:
         """The same once the edge has answered."""
 
-    def placed(  # noqa: PLR0913 - what one decision was, said once
+    def placed(
         self,
         model: str,
         target: str,
