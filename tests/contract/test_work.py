@@ -17,7 +17,7 @@ from ecotone.flow.batching import Batching
 from ecotone.flow.news import News
 from ecotone.gateway import Work
 from ecotone.sim.queue import MemoryQueue
-from ecotone.values import Ending, Job, JobState, RefusalError, Request, RequestError, StoredFile
+from ecotone.values import Batch, Ending, Endpoint, Job, JobState, RefusalError, Request, RequestError, StoredFile
 
 from .gateway_site import BOUND_S, Answer, Front, Site, Wire, get, post, said
 
@@ -38,6 +38,7 @@ class Bench:
         self.news = News(self.queue)
         self.stirred = 0
         self.refusal: Exception | None = None
+        self.accepted: list[str] = []
 
         def current() -> Any:
             return types.SimpleNamespace(clock=types.SimpleNamespace(wall_s=time.time))
@@ -48,6 +49,7 @@ class Bench:
             news=self.news,
             batching=self.batching,
             accept=self._accept,
+            accepted=lambda job: self.accepted.append(job.id),
             check_webhook=self._check_webhook,
             stir=self._stir,
             **work,
@@ -133,6 +135,7 @@ def test_respond_async_is_202_with_all_that_is_needed(front: Front) -> None:
         assert (told["state"], told["priority"], told["labels"]) == ("waiting", 7, ["hr"])
         assert bench.site.requests == []
         assert bench.stirred == 1
+        assert bench.accepted == [told["id"]]
 
     play(front, scenario)
 
@@ -278,9 +281,43 @@ def test_cancel_delete_and_retry(front: Front) -> None:
         assert new["id"] != job
         assert (new["labels"], new["priority"]) == (["hr"], 3)
         assert json.loads((await bench.ask(get(f"/v1/jobs/{new['id']}", "DELETE"))).body)["state"] == "cancelled"
-        assert code(await bench.ask(get(f"/v1/jobs/{new['id']}", "DELETE"))) == (409, "request.job_ended")
+        answer = await bench.ask(get(f"/v1/jobs/{new['id']}", "DELETE"))
+        assert json.loads(answer.body) == {"id": new["id"], "object": "job", "deleted": True}
+        assert code(await bench.ask(get(f"/v1/jobs/{new['id']}", "DELETE"))) == (404, "request.job")
+        assert bench.accepted == [job, new["id"]]
         bench.queue._kept[job].body = None  # type: ignore[assignment]
         assert code(await bench.ask(post(b"", f"/v1/jobs/{job}/retry"))) == (410, "job.lost")
+
+    play(front, scenario)
+
+
+def test_a_line_of_a_batch_is_removed_only_when_the_batch_is_over(front: Front) -> None:
+    async def scenario(bench: Bench) -> None:
+        batch = Batch(id="batch-1", endpoint="/v1/chat/completions", input_file="f", created_at_ms=1, expires_at_ms=9)
+        await bench.queue.put_batch(msgspec.structs.replace(batch, state="in_progress"))
+        job = Job(
+            id="job-1", endpoint=Endpoint.CHAT, model="auto", created_at_ms=1, deadline_at_ms=1 << 60, batch="batch-1"
+        )
+        await bench.queue.put([(job, b"{}")])
+        await bench.end()
+        assert code(await bench.ask(get("/v1/jobs/job-1", "DELETE"))) == (409, "request.job_state")
+        await bench.queue.put_batch(msgspec.structs.replace(batch, state="completed"))
+        assert json.loads((await bench.ask(get("/v1/jobs/job-1", "DELETE"))).body)["deleted"] is True
+        assert await bench.queue.answer("job-1") is None
+
+    play(front, scenario)
+
+
+def test_a_job_that_somebody_removed_meanwhile_is_not_there(front: Front) -> None:
+    async def scenario(bench: Bench) -> None:
+        job = await bench.job()
+        await bench.end()
+
+        async def gone(name: str) -> bool:
+            return False
+
+        bench.queue.delete = gone  # type: ignore[method-assign]
+        assert code(await bench.ask(get(f"/v1/jobs/{job}", "DELETE"))) == (404, "request.job")
 
     play(front, scenario)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 import msgspec
@@ -10,7 +11,7 @@ from ecotone import privacy
 from ecotone.flow.planning import plan, refusal
 from ecotone.flow.site import Site
 from ecotone.jobs.dispatch import ASKED, OFFLINE
-from ecotone.values import Endpoint, Place, Request, RequestError
+from ecotone.values import Endpoint, Place, RefusalError, Request, RequestError
 from ecotone.values.job import Job
 from ecotone.wire.request import Head
 
@@ -64,6 +65,29 @@ def accept(site: Site, request: Request, terms: Terms) -> tuple[Job, bytes]:
 def unaccepted(site: Site, head: Head, endpoint: Endpoint, terms: Terms) -> Job:
     """The job of a request that `accept` or `decode` refused: it will fail, and say why, in its turn."""
     return msgspec.structs.replace(_job(site, head, endpoint, terms), reason=ASKED)
+
+
+class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The ledger's entry of a job's acceptance: from here on the site owes an end. No content, and none of the
+    caller's own words for it."""
+
+    job: str
+    model: str
+    endpoint: str
+    deadline_at_ms: int
+    key: str = ""
+    labels: tuple[str, ...] = ()
+    batch: str = ""
+    priority: int = 5
+
+
+def note_accepted(site: Site, job: Job) -> None:
+    """Says in the ledger that a job was accepted. Where it cannot be written the job is accepted all the same."""
+    entry = Accepted(
+        job.id, job.model, job.endpoint.value, job.deadline_at_ms, job.key, job.labels, job.batch, job.priority
+    )
+    with contextlib.suppress(RefusalError):
+        site.journal.note("accepted", entry)
 
 
 def no_stream() -> RequestError:

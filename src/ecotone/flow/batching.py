@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ecotone.flow.accepting import Terms, accept, unaccepted
+from ecotone.flow.accepting import Terms, accept, note_accepted, unaccepted
 from ecotone.flow.site import Site
 from ecotone.ports import Queue
 from ecotone.values import Batch, EcotoneError, Endpoint, Job, JobEvent, JobFilter, JobState, RequestError, StoredFile
@@ -238,11 +238,14 @@ class Batching:
         if not self._is_current(batch):
             return False
         try:
-            await self._queue.put(jobs)
+            taken = await self._queue.put(jobs)
         except EcotoneError:
             # Read anew: some of these lines may have been taken.
             self._progress.pop(batch.id, None)
             raise
+        for (job, _), name in zip(jobs, taken, strict=True):
+            if job.id == name:
+                note_accepted(self._current(), job)
         progress.count += len(jobs)
         return True
 

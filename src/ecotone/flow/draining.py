@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -29,8 +30,12 @@ from ecotone.wire.errors import encode_error
 from ecotone.wire.request import Head, decode, mint_id
 
 LOOK_EVERY_S: Final = 0.2
+REST_S_MIN: Final = 0.05
 GIVE_WAY_EVERY_S: Final = 0.05
-EXPIRE_EVERY_S: Final = 1.0
+LAPSE_EVERY_S: Final = 1.0
+"""Where there are somebody else's leases, those that a clock which jumped left behind are looked for so often."""
+INSIST_S: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Pauses between the tries to write down how a job ended; the last one again, as long as the lease may hold."""
 NEAR_MS: Final = 600_000
 """While others wait, only jobs whose deadline is nearer than this are looked at."""
 STAYS_MAX: Final = 10_000
@@ -88,7 +93,8 @@ class Drain:
         self._stays: dict[str, None] = {}
         self._counter = 0
         self._wake = asyncio.Event()
-        self._expire_at_s = 0.0
+        self._lapse_at_s = 0.0
+        self._end_ms: int | None = None
         self._was_down = False
         self._was_idle = False
 
@@ -113,8 +119,14 @@ class Drain:
                 with contextlib.suppress(EcotoneError):
                     await self._look(group)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_EVERY_S):
+                    async with asyncio.timeout(self._rest_s()):
                         await self._wake.wait()
+
+    def _rest_s(self) -> float:
+        """Until the next look: a deadline that comes before the usual one is not waited past."""
+        if self._end_ms is None:
+            return LOOK_EVERY_S
+        return min(LOOK_EVERY_S, max((self._end_ms - self._now_ms()) / 1e3, REST_S_MIN))
 
     async def _look(self, group: asyncio.TaskGroup) -> None:
         """One round: what has expired, what was put off and is possible again, what may begin."""
@@ -135,13 +147,18 @@ class Drain:
             room -= await self._consider(site, job, group, is_full=before_ms is not None)
 
     async def _expire(self, site: Site) -> None:
-        """Ends what is late, and takes back what a holder let lapse; not in every round, it costs a transaction."""
-        states = self._queue.status().states
-        now_s = site.clock.now_s()
-        is_any = states.get(JobState.WAITING, 0) or states.get(JobState.RUNNING, 0) > len(self._running)
-        if is_any and now_s >= self._expire_at_s:
-            self._expire_at_s = now_s + EXPIRE_EVERY_S
+        """Ends what is late, and takes back what a holder let lapse; only where there is some, it is a transaction."""
+        states, now_s = self._queue.status().states, site.clock.now_s()
+        is_others = states.get(JobState.RUNNING, 0) > len(self._running)
+        if not is_others and not states.get(JobState.WAITING, 0):
+            self._end_ms = None
+            return
+        self._end_ms = await self._queue.next_end_ms()
+        is_late = self._end_ms is not None and self._end_ms <= self._now_ms()
+        if is_late or (is_others and now_s >= self._lapse_at_s):
+            self._lapse_at_s = now_s + LAPSE_EVERY_S
             await self._queue.expire_due(now_ms=self._now_ms())
+            self._end_ms = await self._queue.next_end_ms()
 
     async def _hasten(self, site: Site) -> None:
         """What was put off until something changes is due now, if that has changed."""
@@ -311,13 +328,33 @@ class Drain:
 
     async def _end(self, leased: Leased, ending: Ending) -> None:
         self._stays.pop(leased.job.id, None)
-        await self._queue.settle(leased.token, ending, now_ms=self._now_ms())
+        await self._insist(lambda now_ms: self._queue.settle(leased.token, ending, now_ms=now_ms))
 
     async def _back(self, leased: Leased, reason: str, *, pause: int, is_attempt: bool) -> None:
-        now_ms = self._now_ms()
-        await self._queue.release(
-            leased.token, now_ms=now_ms, not_before_ms=now_ms + pause, reason=reason, is_attempt=is_attempt
+        await self._insist(
+            lambda now_ms: self._queue.release(
+                leased.token, now_ms=now_ms, not_before_ms=now_ms + pause, reason=reason, is_attempt=is_attempt
+            )
         )
+
+    async def _insist(self, write: Callable[[int], Awaitable[bool]]) -> None:
+        """Has the queue write something down, also where it refuses for a moment: an answer that was paid for is not
+        asked for again. The lease's token keeps it exactly once: over, or written already, a try changes nothing.
+
+        Raises:
+            EcotoneError: it refused for as long as a lease holds.
+        """
+        clock = self._current().clock
+        until_s = clock.now_s() + self._settings().lease_s
+        for pause_s in itertools.chain(INSIST_S, itertools.repeat(INSIST_S[-1])):
+            try:
+                await write(self._now_ms())
+            except EcotoneError:
+                if clock.now_s() + pause_s >= until_s:
+                    raise
+                await asyncio.sleep(pause_s)
+            else:
+                return
 
     def _now_ms(self) -> int:
         return int(self._current().clock.wall_s() * 1e3)

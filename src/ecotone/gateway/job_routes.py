@@ -14,7 +14,8 @@ from ecotone.gateway.work import Work, answer, no_such_job, not_yet
 from ecotone.ports import Queue
 from ecotone.values import ENDED, Job, JobFilter, JobState, RefusalError, RequestError
 from ecotone.wire import sse
-from ecotone.wire.jobs import encode_event, encode_job, encode_page, read_filter
+from ecotone.wire.batches import OVER
+from ecotone.wire.jobs import encode_deleted, encode_event, encode_job, encode_page, read_filter
 from ecotone.wire.prefer import WAIT_S_MAX
 from ecotone.wire.request import Head, decode
 
@@ -87,11 +88,17 @@ class JobRoutes:
         return await self._told(await self._job(ask))
 
     async def _delete(self, ask: Ask) -> Told:
+        """Ends a job; one that has ended is removed, with what it asked and how it was answered."""
         job = await self._job(ask)
-        if job.state in ENDED:
-            words = f"The job has ended ({job.state}); it is removed when its time is over."
-            raise RequestError("request.job_ended", words, status=409, param="id")
-        return await self._cancel(ask)
+        if job.state not in ENDED:
+            return await self._cancel(ask)
+        batch = await self._queue.batch(job.batch) if job.batch else None
+        if batch is not None and batch.state not in OVER:
+            words = f"The job is a line of {batch.id}, which has not ended; its result is still needed."
+            raise RequestError("request.job_state", words, status=409, param="id")
+        if not await self._queue.delete(job.id):
+            raise no_such_job()
+        return Told(encode_deleted(job))
 
     async def _retry(self, ask: Ask) -> Told:
         """A new job that asks the same: what ended stays as it is."""
@@ -119,6 +126,7 @@ class JobRoutes:
         )
         job, content = self._work.accept(decode(old.endpoint, body, head), terms)
         await self._queue.put([(job, content)])
+        self._work.accepted(job)
         self._work.stir()
         return Told(encode_job(job), 202, headers=(("Location", f"/v1/jobs/{job.id}"),))
 

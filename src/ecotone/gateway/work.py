@@ -27,6 +27,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         accept: Looks at a request and makes a job of it; may raise EcotoneError.
+        accepted: Told of each job that was taken and is durable.
         check_webhook: Raises RequestError where a URL can never be called.
         stir: There is something new in the queue.
         file_bytes_max: Largest file of a caller.
@@ -37,6 +38,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     news: News
     batching: Batching
     accept: Callable[[Request, Terms], tuple[Job, bytes]]
+    accepted: Callable[[Job], object]
     check_webhook: Callable[[str], None]
     stir: Callable[[], None]
     file_bytes_max: int = 200 << 20
@@ -61,7 +63,9 @@ async def defer(work: Work, request: Request, deferral: Deferral, caller: Caller
     job, body = work.accept(request, terms)
     taken = (await work.queue.put([(job, body)]))[0]
     caller.request = taken
-    if taken != job.id:
+    if taken == job.id:
+        work.accepted(job)
+    else:
         await _check_same(work, taken, job, body)
     work.stir()
     found: Job | None = job if taken == job.id else None

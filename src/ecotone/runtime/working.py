@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ecotone import config as settings
 from ecotone import flow, gateway
-from ecotone.flow.accepting import Terms, accept
+from ecotone.flow.accepting import Terms, accept, note_accepted
 from ecotone.flow.batching import Batching
 from ecotone.flow.draining import Drain, Drains
 from ecotone.flow.news import News
@@ -105,6 +105,7 @@ class Working:
             news=self._news,
             batching=self._batching,
             accept=self._accept,
+            accepted=self._accepted,
             check_webhook=lambda url: check_url(url, config.jobs.webhook_hosts),
             stir=self._drain.stir,
             file_bytes_max=config.jobs.file_mb_max * MIB,
@@ -163,6 +164,10 @@ class Working:
     def _accept(self, request: Request, terms: Terms) -> tuple[Job, bytes]:
         assert self._current is not None, "begun first"
         return accept(self._current(), request, terms)
+
+    def _accepted(self, job: Job) -> None:
+        assert self._current is not None, "begun first"
+        note_accepted(self._current(), job)
 
     def _save(self) -> None:
         if self._notices is not None:

@@ -10,6 +10,7 @@ import msgspec
 from ecotone.values import ENDED, Job, JobEvent, JobPage, JobState, RequestError
 
 __all__ = [
+    "encode_deleted",
     "encode_event",
     "encode_job",
     "encode_notice",
@@ -64,6 +65,11 @@ def encode_job(job: Job, answer: bytes | None = None) -> bytes:
     if job.state in ENDED:
         told["response"] = None if answer is None else {"status_code": job.status, "body": _as_json(answer)}
     return msgspec.json.encode(told)
+
+
+def encode_deleted(job: Job) -> bytes:
+    """What is left of a job that was removed, in OpenAI's form."""
+    return msgspec.json.encode({"id": job.id, "object": "job", "deleted": True})
 
 
 def encode_page(page: JobPage) -> bytes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
-from ecotone.flow.accepting import accept, unaccepted
+from ecotone.flow.accepting import accept, note_accepted, unaccepted
 from ecotone.policy import Policy
 from ecotone.privacy import Look
 from ecotone.sim.scripted import ScriptedTarget
@@ -65,3 +66,28 @@ def test_what_was_refused_may_become_a_job_that_fails(yard: Make) -> None:
     head = Head(id="r", received_at_s=0.0, key="ann", labels=("hr",))
     job = unaccepted(made.stage.site, head, Endpoint.CHAT, made.terms(custom_id="c"))
     assert (job.model, job.labels, job.key, job.custom_id, job.reason) == ("", ("hr",), "ann", "c", "deferred.asked")
+
+
+def test_the_ledger_says_that_a_job_was_accepted_and_none_of_the_callers_words(yard: Make) -> None:
+    made = yard(ScriptedTarget("small", at=Place.EDGE))
+    request = made.stage.request(is_stream=False, body=BODY, key="ann", labels=("hr",))
+    terms = made.terms(idempotency="my words", custom_id="my case", webhook="http://ward/7", batch="batch-1")
+    job, _ = accept(made.stage.site, request, terms)
+    note_accepted(made.stage.site, job)
+    [(kind, entry)] = made.stage.journal.entries
+    told = msgspec.to_builtins(entry)
+    assert kind == "accepted"
+    assert told == {
+        "job": "job-1", "model": "auto", "endpoint": "chat/completions", "deadline_at_ms": job.deadline_at_ms,
+        "key": "ann", "labels": ["hr"], "batch": "batch-1",
+    }  # fmt: skip
+
+
+def test_a_ledger_that_refuses_does_not_undo_an_acceptance(yard: Make) -> None:
+    made = yard(ScriptedTarget("small", at=Place.EDGE))
+
+    def note(kind: str, entry: object) -> int:
+        raise RefusalError("refused.ledger", "made", status=503)
+
+    made.stage.journal.note = note  # type: ignore[method-assign]
+    note_accepted(made.stage.site, made.job())

@@ -116,6 +116,9 @@ def test_every_line_is_answered(desk: Callable[..., Desk]) -> None:
     assert {kept.job.priority for kept in made.made.queue._kept.values()} == {3}
     assert {kept.job.labels for kept in made.made.queue._kept.values()} == {("hr",)}
     assert made.batching.oldest_ms() is None
+    accepted = [entry for kind, entry in made.made.stage.journal.entries if kind == "accepted"]
+    assert {one["job"] for one in accepted} == set(made.made.queue._kept)
+    assert len(accepted) == 100
 
 
 def test_lines_that_fail_go_to_the_errors(desk: Callable[..., Desk]) -> None:

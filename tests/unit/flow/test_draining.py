@@ -472,3 +472,62 @@ def test_an_urgent_job_that_finds_no_room_has_not_been_tried(yard: Make) -> None
     assert (made.get(job).state, target.sent) == (JobState.WAITING, [])
     made.stage.site.load.leave(seat, 30.0, is_served=True)
     assert made.ended(job, 10).state is JobState.ANSWERED
+
+
+@pytest.mark.parametrize("refusals", [1, 4, 12])
+def test_an_answer_is_written_down_although_the_store_refuses_for_a_moment_and_is_not_asked_for_again(
+    yard: Make, refusals: int
+) -> None:
+    target = edge(whole(after_s=1.0))
+    made = yard(target)
+    made.drain._queue = Refusing(made.queue, settle=refusals)  # type: ignore[assignment]
+    made.start()
+    done = made.ended(made.put(), 30)
+    assert (done.state, done.attempts, len(target.sent)) == (JobState.ANSWERED, 1, 1)
+    ends = [event for event in made.run(made.queue.events(0, limit=99)) if event.state is JobState.ANSWERED]
+    assert len(ends) == 1
+
+
+def test_a_store_that_refuses_for_longer_than_a_lease_costs_the_attempt_and_the_job_ends_once_all_the_same(
+    yard: Make,
+) -> None:
+    target = edge(whole(after_s=0.1))
+    made = yard(target, drains=Drains(lease_s=3.0, backoff=Backoff(attempts_max=3, first_ms=1_000, most_ms=4_000)))
+    refusing = Refusing(made.queue, settle=5, extend=1_000)
+    made.drain._queue = refusing  # type: ignore[assignment]
+    made.start()
+    done = made.ended(made.put(), 120)
+    assert (done.state, len(target.sent)) == (JobState.ANSWERED, 2)
+    ends = [event for event in made.run(made.queue.events(0, limit=99)) if event.state is JobState.ANSWERED]
+    assert len(ends) == 1
+
+
+@pytest.mark.parametrize("left_ms", [300, 1_234, 4_950, 5_100])
+def test_a_job_that_waits_ends_within_a_quarter_of_a_second_of_its_deadline(yard: Make, left_ms: int) -> None:
+    target = edge(SILENCE, slots=1)
+    made = yard(target, drains=Drains(concurrent=1))
+    made.start()
+    made.put()
+    made.until(lambda: bool(target.sent))
+    job = made.put(deadline_at_ms=made.now_ms + left_ms)
+    done = made.ended(job, 10)
+    assert done.state is JobState.EXPIRED
+    assert done.deadline_at_ms <= done.ended_at_ms <= done.deadline_at_ms + 250
+
+
+def test_looking_for_what_is_late_writes_nothing_while_nothing_is(yard: Make) -> None:
+    target = edge(SILENCE, slots=1)
+    made = yard(target, drains=Drains(concurrent=1))
+    asked = []
+    expire = made.queue.expire_due
+
+    async def counted(*, now_ms: int) -> tuple[str, ...]:
+        asked.append(now_ms)
+        return await expire(now_ms=now_ms)
+
+    made.queue.expire_due = counted  # type: ignore[method-assign]
+    made.start()
+    made.put()
+    made.put()
+    made.stage.later(20)
+    assert asked == []

@@ -9,7 +9,15 @@ import pytest
 
 from ecotone.values import Endpoint, Job, JobEvent, JobPage, JobState, RequestError
 from ecotone.wire import jobs
-from ecotone.wire.jobs import encode_event, encode_job, encode_notice, encode_page, read_filter, without_answer
+from ecotone.wire.jobs import (
+    encode_deleted,
+    encode_event,
+    encode_job,
+    encode_notice,
+    encode_page,
+    read_filter,
+    without_answer,
+)
 
 
 def job(**changes: Any) -> Job:
@@ -44,6 +52,7 @@ def test_lists_events_and_notices() -> None:
     page = json.loads(encode_page(JobPage((job(), job(id="job-2")), True)))
     assert (page["first_id"], page["last_id"], page["has_more"]) == ("job-1", "job-2", True)
     assert json.loads(encode_page(JobPage((), False)))["first_id"] is None
+    assert json.loads(encode_deleted(job())) == {"id": job().id, "object": "job", "deleted": True}
     event = JobEvent(seq=7, job="job-1", state=JobState.RUNNING, at_ms=1_500, key="ann", batch="batch-1")
     first, second, third, *_ = encode_event(event).split(b"\n")
     assert (first, second) == (b"id: 7", b"event: job")
