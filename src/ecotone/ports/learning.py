@@ -36,21 +36,11 @@ class Learning(Protocol):
     def guess_answer(self, model: str, target: str, read: Read, question: Question, reply: Reply) -> Guess:
         """The same once the edge has answered."""
 
-    def placed(
-        self,
-        model: str,
-        target: str,
-        guess: Guess,
-        *,
-        is_cloud: bool,
-        role: Role = Role.NONE,
-        read: Read | None = None,
-    ) -> None:
+    def placed(self, model: str, target: str, guess: Guess, *, is_cloud: bool, read: Read | None = None) -> None:
         """A learned decision was carried out: moves the price towards the cloud budget, and watches the traffic.
 
         Args:
             target: The edge target whose guess decided, wherever the request went.
-            role: What the pair is for: pairs that were drawn to certify and never come are counted as missing.
             read: With the signals, traffic of a new kind is noticed.
         """
 
