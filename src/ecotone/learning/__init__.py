@@ -2,3 +2,9 @@
 
 numpy lives here, so this room is loaded only where a model name asks for it.
 """
+
+from ecotone.learning.learner import Learner, Row, Scorer
+from ecotone.learning.signals import Signals
+from ecotone.learning.traits import Traits
+
+__all__ = ["Learner", "Row", "Scorer", "Signals", "Traits"]
