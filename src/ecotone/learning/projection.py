@@ -50,7 +50,7 @@ class Projection:
             ValueError: One is missing, or shapes do not fit together.
         """
         hand = shaped(arrays, "hand", np.float32, (2, HAND))
-        weights = shaped(arrays, "weights", np.float32, (BUCKETS,))
+        weights = shaped(arrays, "rarity", np.float32, (BUCKETS,))
         topics = shaped(arrays, "topics", np.float16, (BUCKETS, -1))
         embedded = shaped(arrays, "embedded", np.float32, (2, -1))
         near = HAND + topics.shape[1] + embedded.shape[1]
@@ -118,7 +118,7 @@ class Projection:
         return cls(
             {
                 "hand": hand,
-                "weights": weights,
+                "rarity": weights,
                 "topics": directions,
                 "embedded": embedded,
                 "metric": metric,
