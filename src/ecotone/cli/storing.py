@@ -75,6 +75,9 @@ def _configured(tree: config.Config) -> bytes | None:
     """The key that the configuration refers to, if it does."""
     if tree.jobs.key is None:
         return None
+    if not secrets.is_readable(tree.jobs.key):
+        # `keyring:SERVICE/NAME`, which the store looks up.
+        return tree.jobs.key.encode()
     return secrets.resolve(tree.jobs.key, os.environ, _bytes, path="jobs.key").encode()
 
 

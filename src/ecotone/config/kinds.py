@@ -13,6 +13,9 @@ REFERENCE: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"
 KEY_REFERENCE: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|sha256:[0-9a-f]{64})$"
 """A secret that can be compared with: as above, or its SHA-256."""
 
+STORE_KEY_REFERENCE: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|keyring:[^\s/]{1,100}/\S{1,200})$"
+"""A secret that can be read, or looked up in the system's keyring."""
+
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", extra={"is": "letters, digits, . _ -"})]
 ModelName = Annotated[str, Meta(pattern=r"^[^\s,\"]{1,200}$", extra={"is": "text without spaces, commas or quotes"})]
 LabelName = Annotated[str, Meta(pattern=r"^[a-z0-9_.:-]{1,64}$", extra={"is": "lower-case letters, digits, _ . : -"})]
@@ -32,6 +35,13 @@ CallerKey = Annotated[
     Meta(
         pattern=KEY_REFERENCE,
         extra={"secret": "`env:NAME`, `file:PATH` or `sha256:HEX` (`ecotone keys new NAME` makes a key and its line)"},
+    ),
+]
+StoreKey = Annotated[
+    str,
+    Meta(
+        pattern=STORE_KEY_REFERENCE,
+        extra={"secret": "`env:NAME`, `file:PATH` or `keyring:SERVICE/NAME` (the system's keyring)"},
     ),
 ]
 Positive = Annotated[int, Meta(ge=1, le=100_000_000)]

@@ -67,7 +67,11 @@ class Working:
         # It logs pieces of what it parses.
         logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
         jobs = config.jobs
-        given = None if jobs.key is None else inputs.secret(jobs.key, "jobs.key").encode()
+        given = None
+        if jobs.key is not None:
+            # What lies in the system's keyring is looked up by the store.
+            is_readable = settings.secrets.is_readable(jobs.key)
+            given = (inputs.secret(jobs.key, "jobs.key") if is_readable else jobs.key).encode()
         limits = QueueLimits(
             file_bytes_max=jobs.file_mb_max * MIB,
             disk_bytes_max=jobs.disk_mb_max * MIB,

@@ -26,7 +26,8 @@ KEY: Final = "store.key"
 KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 """Random: AES-GCM under one key is good for 2^32 pieces then. Source: NIST SP 800-38D, 8.3."""
-_SERVICE: Final = "ecotone"
+KEYRING: Final = b"keyring:"
+"""What is given begins so where it is not the key but its place in the system's keyring: `keyring:SERVICE/NAME`."""
 _MEND: Final = "give 32 bytes, 64 hex digits, or base64 of 32 bytes: `openssl rand -base64 32` makes some"
 
 
@@ -67,23 +68,21 @@ class Sealer:
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=self._digest_key).digest()
 
 
-def key(
-    store: Path, given: bytes | None, *, disk: Disk | None = None, is_keyring: bool = False, may_make: bool = True
-) -> bytes:
-    """The store's key, 32 bytes: what is given, or the system's keyring if asked for, or a file made at first start.
+def key(store: Path, given: bytes | None, *, disk: Disk | None = None, may_make: bool = True) -> bytes:
+    """The store's key, 32 bytes: what is given, or lies in the system's keyring, or a file made at first start.
 
     Args:
-        given: As `env:` or `file:` gave it: raw, hex or base64.
+        given: As `env:` or `file:` gave it: raw, hex or base64; or `keyring:SERVICE/NAME`.
         may_make: Whether a key is made where there is none yet.
 
     Raises:
         ConfigError: `store.key`: it is damaged, or there is none. `store.keyring`: there is no keyring, or it refuses.
         OSError: the file cannot be read or written.
     """
+    if given is not None and given.startswith(KEYRING):
+        return _of_keyring(given.removeprefix(KEYRING).decode("utf-8", "replace"), may_make)
     if given is not None:
         return _parsed(given, "store.key")
-    if is_keyring:
-        return _of_keyring(store, may_make)
     path = store / KEY
     if not path.exists():
         if not may_make:
@@ -121,22 +120,22 @@ def _parsed(given: bytes, where: str) -> bytes:
     return found
 
 
-def _of_keyring(store: Path, may_make: bool) -> bytes:
-    """The key in the system's keyring under the store's path; made there at first start."""
+def _of_keyring(place: str, may_make: bool) -> bytes:
+    """The key in the system's keyring at `SERVICE/NAME`; made there at first start."""
+    service, _, name = place.partition("/")
     try:
         keyring: Any = importlib.import_module("keyring")
     except ImportError as error:
         raise ConfigError(
             "store.keyring", "store.key: the package `keyring` is missing: pip install keyring"
         ) from error
-    name = str(store.resolve())
     try:
-        kept = keyring.get_password(_SERVICE, name)
+        kept = keyring.get_password(service, name)
         if kept is None and not may_make:
-            raise ConfigError("store.key", "store.key: the system's keyring has no key for this store")
+            raise ConfigError("store.key", f"store.key: the system's keyring has no key {name!r} of {service!r}")
         if kept is None:
             kept = base64.b64encode(os.urandom(KEY_BYTES)).decode()
-            keyring.set_password(_SERVICE, name, kept)
+            keyring.set_password(service, name, kept)
     except keyring.errors.KeyringError as error:
         message = f"store.key: the system's keyring refuses ({type(error).__name__}); unlock it, or use a file"
         raise ConfigError("store.keyring", message) from error

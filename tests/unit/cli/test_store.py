@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +112,25 @@ def test_a_configured_key_is_the_one_that_counts(shell: Any) -> None:
     shell.environ["JOBS_KEY"] = bytes(32).hex()
     wrong = shell("store", "check")
     assert (wrong.exit_code, "another key sealed" in wrong.stderr) == (2, True)
+
+
+def test_a_key_of_the_systems_keyring_is_looked_up(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, kept = shell.folder / "store", {("ecotone", "ward7"): bytes(range(32)).hex()}
+    made = types.ModuleType("keyring")
+    made.get_password = lambda service, name: kept.get((service, name))  # type: ignore[attr-defined]
+    made.errors = types.SimpleNamespace(KeyringError=OverflowError)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "keyring", made)
+    folder.mkdir()
+    (shell.folder / "ecotone.yaml").write_text(
+        f"store: {{path: {folder}}}\njobs: {{key: 'keyring:ecotone/ward7'}}\n"
+        "targets:\n  ward: {url: http://10.0.0.8/v1, model: m, at: edge}\n"
+    )
+
+    async def fill() -> None:
+        await store.Queue.open(folder, bytes(range(32))).close()
+
+    asyncio.run(fill())
+    assert shell("store", "check").exit_code == 0
+    assert not (folder / "store.key").exists()
+    kept.clear()
+    assert "the system's keyring has no key 'ward7' of 'ecotone'" in shell("store", "check").stderr

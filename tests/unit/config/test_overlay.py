@@ -249,3 +249,17 @@ def test_a_tree_is_frozen() -> None:
     with pytest.raises(AttributeError):
         config.Config().site = "x"  # type: ignore[misc]
     assert msgspec.structs.replace(config.Config(), site="x").site == "x"
+
+
+@pytest.mark.parametrize("reference", ["keyring:ecotone/ward7", "keyring:ecotone/a/b", "env:K", "file:/run/key"])
+def test_the_key_of_the_jobs_may_lie_in_the_systems_keyring(reference: str) -> None:
+    tree = config.parse(f"jobs: {{key: '{reference}'}}", "x")
+    assert tree.jobs.key == reference
+    assert config.secrets.is_readable(reference) is not reference.startswith("keyring:")
+
+
+@pytest.mark.parametrize("reference", ["keyring:ecotone", "keyring:/ward7", "keyring:a b/c", "0f" * 32])
+def test_what_names_no_place_of_a_keyring_is_told(reference: str) -> None:
+    with pytest.raises(ConfigError, match=r"jobs.key.*keyring:SERVICE/NAME") as told:
+        config.parse(f"jobs: {{key: '{reference}'}}", "x")
+    assert "0f0f" not in str(told.value)

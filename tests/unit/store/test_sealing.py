@@ -110,18 +110,27 @@ def test_a_key_may_lie_in_the_keyring_of_the_system(tmp_path: Path, monkeypatch:
     kept: dict[tuple[str, str], str] = {}
     keyring(monkeypatch, kept)
     with pytest.raises(ConfigError, match="has no key"):
-        key(tmp_path, None, is_keyring=True, may_make=False)
-    made = key(tmp_path, None, is_keyring=True)
-    assert list(kept) == [("ecotone", str(tmp_path))]
-    assert key(tmp_path, None, is_keyring=True) == made
+        key(tmp_path, b"keyring:ecotone/site-7", may_make=False)
+    made = key(tmp_path, b"keyring:ecotone/site-7")
+    assert list(kept) == [("ecotone", "site-7")]
+    assert key(tmp_path, b"keyring:ecotone/site-7") == made
+    assert key(tmp_path, b"keyring:ecotone/an/other") != made
+    assert kept["ecotone", "an/other"], "the name may hold a slash, the service not"
     assert not (tmp_path / KEY).exists()
 
 
 def test_a_keyring_that_is_locked_or_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keyring(monkeypatch, {}, is_locked=True)
     with pytest.raises(ConfigError, match="unlock it") as told:
-        key(tmp_path, None, is_keyring=True)
+        key(tmp_path, b"keyring:ecotone/site-7")
     assert told.value.code == "store.keyring"
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(ConfigError, match="pip install keyring"):
-        key(tmp_path, None, is_keyring=True)
+        key(tmp_path, b"keyring:ecotone/site-7")
+
+
+def test_a_keyring_with_something_else_at_this_place_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keyring(monkeypatch, {("ecotone", "site-7"): "a word"})
+    with pytest.raises(ConfigError, match=r"the system's keyring: (not a key|. bytes long)") as told:
+        key(tmp_path, b"keyring:ecotone/site-7")
+    assert "a word" not in told.value.message
