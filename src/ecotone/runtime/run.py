@@ -26,7 +26,7 @@ from ecotone.runtime.working import Working
 from ecotone.store import Ledger, LedgerLimits, State
 from ecotone.store.disk import Disk
 from ecotone.store.keys import digest_key
-from ecotone.telemetry import Metrics, drain_logs, set_up_logs
+from ecotone.telemetry import Metrics, drain_logs, say, set_up_logs
 from ecotone.upstreams import Guard
 from ecotone.values import ConfigError, EcotoneError
 
@@ -280,5 +280,4 @@ def _say_hello(running: Running, address: tuple[Any, ...]) -> None:
     """Where the site listens and what it lets out, in words, on standard output."""
     host, port = address[0], address[1]
     shown = f"[{host}]" if ":" in host else host
-    sys.stdout.write(f"listening on http://{shown}:{port}\nprivacy: {running.privacy()}\n")
-    sys.stdout.flush()
+    say(f"listening on http://{shown}:{port}\nprivacy: {running.privacy()}")

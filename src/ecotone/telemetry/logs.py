@@ -5,7 +5,6 @@ One line for each request at `info`, from its outcome; the rest comes through `l
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import sys
@@ -15,6 +14,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
+from ecotone.telemetry.outlet import Outlet
 from ecotone.values import Outcome
 
 REQUESTS: Final = "ecotone.request"
@@ -60,7 +60,8 @@ class Lines(logging.Handler):
     def __init__(self, out: TextIO, form: logging.Formatter) -> None:
         super().__init__()
         self.setFormatter(form)
-        self._out = out
+        self._outlet = Outlet(out)
+        self._lost = 0
         self._held: list[str] = []
         self._drained_s = 0.0
 
@@ -81,18 +82,30 @@ class Lines(logging.Handler):
             self.drain()
 
     def drain(self) -> None:
-        """Writes what is held. A log that cannot be written is no reason to fail."""
+        """Writes what is held, as far as somebody reads. A log that cannot be written is no reason to fail or to wait.
+
+        Lines that were lost are told of once there is a reader again.
+        """
         held, self._held = self._held, []
+        outlet = self._outlet
+        if outlet.is_behind:
+            outlet.flush()
+        if outlet.lost > self._lost and not outlet.is_behind:
+            words = f"{outlet.lost - self._lost} lines of this log were lost: nobody read it"
+            self._lost = outlet.lost
+            held.insert(0, self.format(logging.LogRecord(__name__, logging.WARNING, "", 0, words, None, None)))
         if held:
-            held.append("")
-            with contextlib.suppress(OSError, ValueError):
-                self._out.write("\n".join(held))
-                self._out.flush()
+            outlet.write(held)
 
     def close(self) -> None:
         """Writes what is held."""
         self.drain()
         super().close()
+
+
+def say(words: str) -> None:
+    """Says something on standard output, if somebody reads it."""
+    Outlet(sys.stdout).write([words])
 
 
 def drain_logs() -> None:

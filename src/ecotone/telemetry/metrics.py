@@ -87,6 +87,16 @@ METRICS: Final[dict[str, Metric]] = {
         "gauge", ("kind",), "What in this process, besides the doors, wanted to reach the network and was refused."
     ),
     "ecotone_breaker_state": Metric("gauge", ("target",), "A target's breaker: 0 closed, 1 half-open, 2 open."),
+    "ecotone_aside_total": Metric(
+        "counter",
+        ("purpose", "target", "ending"),
+        "Requests of the site's own that compare answers (`shadow`, `judge`); not among `ecotone_requests_total`.",
+    ),
+    "ecotone_promise": Metric(
+        "gauge", ("model",), "1 while a model name's promise of quality stands on a certificate, else 0."
+    ),
+    "ecotone_pairs": Metric("gauge", ("model",), "Pairs of answers compared since the site learns for this name."),
+    "ecotone_learning_usd": Metric("gauge", (), "US dollars today for comparing answers in the cloud."),
     "ecotone_jobs": Metric("gauge", ("state",), "Jobs by state; ended ones as long as they are kept."),
     "ecotone_in_flight": Metric("gauge", (), "Requests being served."),
     "ecotone_connections": Metric("gauge", (), "Open connections of callers."),
@@ -174,6 +184,9 @@ class Metrics:
 
     def ended(self, outcome: Outcome) -> None:
         """See `ports.Telemetry.ended`."""
+        if outcome.purpose:
+            self._aside(outcome)
+            return
         model = OTHER if outcome.failure == "model_not_found" else outcome.model
         key = (model, outcome.target, outcome.at, outcome.ending, outcome.reason, outcome.endpoint, outcome.failure)
         cell = self._cells.get(key)
@@ -199,6 +212,12 @@ class Metrics:
             self.counter("ecotone_surrogates_total", (outcome.target, "left")).value += outcome.unrestored
         if self._log is not None:
             self._log(outcome)
+
+    def _aside(self, outcome: Outcome) -> None:
+        """A request of the site's own: what left and what it cost counts as any other's, and nothing else."""
+        self.counter("ecotone_aside_total", (outcome.purpose, outcome.target, outcome.ending)).value += 1
+        self.counter("ecotone_egress_bytes_total", (outcome.target,)).value += outcome.egress_bytes
+        self.counter("ecotone_cost_usd_total", (outcome.target,)).value += outcome.cost_usd
 
     def attempted(self, target: str, failure: str, took_s: float) -> None:
         """See `ports.Telemetry.attempted`."""
