@@ -5,8 +5,8 @@ turn, so that a key that floods delays nobody's first request by more than one t
 is measured, so that a wait can be told before it begins. When the waiting places are all taken, the longest queue of
 one key gives up its newest for a key that has less.
 
-As the site fills, it gives up in this order: hedges as soon as anybody waits, then jobs (`JOBS_SHARE`), then new
-requests. There is no shadow traffic yet; it would go first.
+As the site fills, it gives up in this order: shadow answers, as soon as half of a target's slots are in use
+(`SHADOWS_SHARE`), hedges as soon as anybody waits, then jobs (`JOBS_SHARE`), then new requests.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ WAIT_S_MAX: Final = 30.0
 
 RETRY_S_MAX: Final = 60.0
 """Nobody is told to come back later than this: what is predicted beyond it is a guess."""
+
+SHADOWS_SHARE: Final = 0.5
+"""From this share of any target's slots on, nothing is answered only to learn from it."""
 
 JOBS_SHARE: Final = 0.5
 """From this strain on, jobs are left where they are."""
@@ -240,6 +243,11 @@ class Load:
     def strain(self) -> float:
         """How full the fullest line is: 0 while nobody waits, 1 where new requests are refused."""
         return max((line.strain(self.wait_s_max) for line in self._lines.values()), default=0.0)
+
+    def allows_shadows(self) -> bool:
+        """Whether there is room for answers that nobody gets: the first to go."""
+        is_idle = all(line.held < SHADOWS_SHARE * line.slots for line in self._lines.values())
+        return is_idle and self.allows_hedges()
 
     def allows_hedges(self) -> bool:
         """Whether there is room for answers that are made twice."""

@@ -163,19 +163,34 @@ def test_where_nothing_was_measured_a_second_is_as_good_as_any() -> None:
     assert scene.load.retry_s("edge", "a", 8.0, 0.0) == 1.0
 
 
-def test_hedges_stop_first_then_jobs_and_only_then_new_requests() -> None:
+def test_shadows_stop_first_then_hedges_then_jobs_and_only_then_new_requests() -> None:
     scene = Scene(hold_s=1.0, queue_max=4)
     seen = []
     for _ in range(6):
-        seen.append((scene.load.allows_hedges(), scene.load.allows_jobs(), scene.come("a").stand is not Stand.OUT))
+        load = scene.load
+        may = load.allows_shadows(), load.allows_hedges(), load.allows_jobs()
+        seen.append((*may, scene.come("a").stand is not Stand.OUT))
     assert seen == [
-        (True, True, True),
-        (True, True, True),
-        (False, True, True),
-        (False, False, True),
-        (False, False, True),
-        (False, False, False),
+        (True, True, True, True),
+        (False, True, True, True),
+        (False, False, True, True),
+        (False, False, False, True),
+        (False, False, False, True),
+        (False, False, False, False),
     ]
+
+
+def test_shadows_leave_half_of_every_target_to_whoever_asks() -> None:
+    scene = Scene(slots=4, queue_max=4)
+    seen, seats = [], []
+    for _ in range(4):
+        seats.append(scene.come("a"))
+        seen.append(scene.load.allows_shadows())
+    assert seen == [True, False, False, False]
+    assert scene.load.allows_hedges(), "nobody waits yet"
+    for seat in seats:
+        scene.leave(seat)
+    assert scene.load.allows_shadows()
 
 
 def test_a_long_wait_strains_as_much_as_a_full_queue() -> None:
