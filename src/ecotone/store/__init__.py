@@ -6,6 +6,7 @@ from ecotone.store.checking import Attestation, BadEntry
 from ecotone.store.disk import Lock
 from ecotone.store.documents import Documents
 from ecotone.store.evidence import Answer, Question, answered, await_checkpoint
+from ecotone.store.examples import Example, Examples
 from ecotone.store.inclusion import Proof, checked, proofs
 from ecotone.store.keys import KeyRing, new_key
 from ecotone.store.ledger import FOLDER, LOCK, Ledger, LedgerStatus
@@ -24,6 +25,7 @@ from ecotone.store.sealing import key as store_key
 from ecotone.store.signing import PUBLIC, verifier_key
 from ecotone.store.state import State
 from ecotone.store.verifying import Report, Trust, verify
+from ecotone.store.walking import Passed, Walk
 
 __all__ = [
     "CHECKPOINTS",
@@ -40,6 +42,8 @@ __all__ = [
     "Copied",
     "Documents",
     "Entry",
+    "Example",
+    "Examples",
     "Head",
     "KeyRing",
     "Ledger",
@@ -48,6 +52,7 @@ __all__ = [
     "Lock",
     "Loss",
     "Note",
+    "Passed",
     "Proof",
     "Question",
     "Queue",
@@ -57,6 +62,7 @@ __all__ = [
     "Sealer",
     "State",
     "Trust",
+    "Walk",
     "answered",
     "await_checkpoint",
     "backup",

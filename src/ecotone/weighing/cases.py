@@ -1,0 +1,198 @@
+"""What a ledger says of one request, put together: how it was placed, how it ended, and how its answers compared.
+
+Entries of one request lie far apart, and a ledger may hold millions: a case is given out as soon as all is there that
+is awaited, and only so many wait at a time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from ecotone.values import Ask, Candidate, Place, Placement
+from ecotone.values.quality import Pair, Role
+
+__all__ = ["FORCED", "KINDS", "PROMISED", "WAITING_MAX", "Case", "Ended", "Joiner", "Placed"]
+
+KINDS: Final = ("placed", "outcome", "compared")
+"""The entries that a case is made of."""
+WAITING_MAX: Final = 20_000
+"""So many requests wait for their other entries; the oldest goes first."""
+PROMISED: Final = frozenset({"edge.good_enough", "edge.cheaper"})
+"""Reasons for which the edge answers under the promise, where there is one."""
+FORCED: Final = frozenset({"edge.private", "edge.pinned", "edge.offline", "edge.faster", "edge.budget"})
+"""Reasons for which it answers whatever its answer is worth: hard limits."""
+
+
+class Placed(msgspec.Struct, frozen=True, gc=False):
+    """What is needed of a `placed` entry.
+
+    Attributes:
+        needs: What the request asked for: `tools`, `json_schema` ...
+        pending: Detectors that had not looked when it was decided.
+    """
+
+    request: str
+    model: str
+    ask: Ask
+    candidates: tuple[Candidate, ...]
+    placement: Placement
+    endpoint: str = ""
+    key: str = ""
+    labels: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    def candidate(self, target: str) -> Candidate | None:
+        """What was known of a target; None where it was not among the candidates."""
+        return next((one for one in self.candidates if one.target == target), None)
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether the promise is about this request: it drew a role, so an edge and a cloud target may answer it."""
+        return self.ask.role != ""
+
+    @property
+    def cloud(self) -> Candidate | None:
+        """The cloud target that would answer: the first in the order, else the first that policy lets it go to."""
+        rank = {name: place for place, name in enumerate(self.placement.order)}
+        lost = {loss.target for loss in self.placement.lost if loss.obstacle in ("policy", "no_cloud", "wish")}
+        able = [one for one in self.candidates if one.at is Place.CLOUD and one.target not in lost]
+        return min(able, key=lambda one: rank.get(one.target, len(rank)), default=None)
+
+
+class Ended(msgspec.Struct, frozen=True, gc=False):
+    """What is needed of an `outcome` entry."""
+
+    request: str
+    ending: str
+    reason: str = ""
+    target: str = ""
+    at: str = ""
+    ttft_s: float | None = None
+    total_s: float = 0.0
+    cost_usd: float = 0.0
+    egress_bytes: int = 0
+
+
+class Case(msgspec.Struct, gc=False):
+    """One request.
+
+    Attributes:
+        at_ms: When it was placed, milliseconds since the Unix epoch.
+        ended: None where the ledger does not say (yet).
+        pair: How its answers compared, or None.
+    """
+
+    at_ms: int
+    placed: Placed
+    ended: Ended | None = None
+    pair: Pair | None = None
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether the edge answered under the promise."""
+        return self.placed.is_promised and self.answered_at == "edge" and self.reason in PROMISED
+
+    @property
+    def is_escalated(self) -> bool:
+        """Whether the edge was asked under the promise and its answer was not given."""
+        return self.placed.is_promised and self.reason == "escalated.unsure"
+
+    @property
+    def reason(self) -> str:
+        """Why it was answered where it was."""
+        return self.ended.reason if self.ended is not None and self.ended.reason else self.placed.placement.reason
+
+    @property
+    def answered_at(self) -> str:
+        """`edge`, `cloud`, or `''` where nobody answered."""
+        return self.ended.at if self.ended is not None and self.ended.ending == "answered" else ""
+
+
+_PLACED: Final = msgspec.json.Decoder(Placed)
+_ENDED: Final = msgspec.json.Decoder(Ended)
+_PAIR: Final = msgspec.json.Decoder(Pair)
+
+
+class Joiner:
+    """Entries in, cases out, each once.
+
+    Attributes:
+        unreadable: Entries of these kinds that are of another form than this version knows.
+        late: Comparisons and endings whose request had been given out already, or was never placed here.
+    """
+
+    def __init__(self, is_awaited: Callable[[Case], bool], waiting_max: int = WAITING_MAX) -> None:
+        """Begins.
+
+        Args:
+            is_awaited: Whether a case that has ended, and has no pair, may yet get one that matters.
+        """
+        self.unreadable = 0
+        self.late = 0
+        self._is_awaited = is_awaited
+        self._max = waiting_max
+        self._open: OrderedDict[str, Case] = OrderedDict()
+
+    def feed(self, kind: str, at_ms: int, body: bytes | msgspec.Raw) -> Iterator[Case]:
+        """Takes the next entry; the cases that are whole now."""
+        try:
+            yield from self._take(kind, at_ms, body)
+        except msgspec.DecodeError:
+            self.unreadable += 1
+
+    def rest(self) -> Iterator[Case]:
+        """The cases that still waited at the end."""
+        while self._open:
+            yield self._open.popitem(last=False)[1]
+
+    def _take(self, kind: str, at_ms: int, body: bytes | msgspec.Raw) -> Iterator[Case]:
+        if kind == "placed":
+            yield from self._placed(at_ms, _PLACED.decode(body))
+        elif kind == "outcome":
+            ended = _ENDED.decode(body)
+            case = self._known(ended.request)
+            if case is not None:
+                case.ended = ended
+                yield from self._closed(case)
+        else:
+            pair = _PAIR.decode(body)
+            case = self._known(pair.request)
+            if case is not None:
+                # A request is placed once; where several edge targets were compared, the one that matters goes first.
+                case.pair = case.pair or pair
+                yield from self._closed(case)
+
+    def _placed(self, at_ms: int, placed: Placed) -> Iterator[Case]:
+        """A request that is placed again (detectors have looked meanwhile) stays one case: the last word counts."""
+        before = self._open.get(placed.request)
+        if before is not None:
+            before.placed = placed
+            return
+        self._open[placed.request] = Case(at_ms, placed)
+        if len(self._open) > self._max:
+            yield self._open.popitem(last=False)[1]
+
+    def _known(self, request: str) -> Case | None:
+        case = self._open.get(request)
+        self.late += case is None
+        return case
+
+    def _closed(self, case: Case) -> Iterator[Case]:
+        if case.ended is not None and (case.pair is not None or not self._is_awaited(case)):
+            del self._open[case.placed.request]
+            yield case
+
+
+def certifies(case: Case) -> bool:
+    """Whether a case was drawn to certify: its pair is awaited."""
+    return case.placed.ask.role == Role.CERTIFY
+
+
+def teaches(case: Case) -> bool:
+    """Whether any pair may come of it."""
+    return case.placed.is_promised
