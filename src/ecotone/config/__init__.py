@@ -3,6 +3,7 @@
 from ecotone.config import secrets
 from ecotone.config.built_in import built_in
 from ecotone.config.check import model_names
+from ecotone.config.learning import Quality
 from ecotone.config.notes import notes
 from ecotone.config.overlay import overlay
 from ecotone.config.parse import parse
@@ -25,7 +26,7 @@ from ecotone.config.tree import (
 )
 
 __all__ = [
-    "Breaker", "Budgets", "Config", "Engines", "Jobs", "Limits", "LocalTarget", "Model", "Privacy", "Rule", "Target",
-    "Timeouts", "UrlTarget", "built_in", "json_schema", "model_names", "notes", "overlay", "parse",
+    "Breaker", "Budgets", "Config", "Engines", "Jobs", "Limits", "LocalTarget", "Model", "Privacy", "Quality",
+    "Rule", "Target", "Timeouts", "UrlTarget", "built_in", "json_schema", "model_names", "notes", "overlay", "parse",
     "reference_markdown", "render", "secrets",
 ]  # fmt: skip

@@ -137,6 +137,21 @@ def _models(config: Config) -> Iterator[tuple[str, str]]:
                 yield where, _unknown("target", target, config.targets, "targets")
             elif target in model.targets[:index]:
                 yield where, f"{target!r} stands twice in the list; keep one"
+        yield from _learning(config, model, path)
+
+
+def _learning(config: Config, model: Model, path: str) -> Iterator[tuple[str, str]]:
+    judge = model.compare.judge
+    if judge is not None and judge not in config.targets:
+        yield f"{path}.compare.judge", _unknown("target", judge, config.targets, "targets")
+    if model.compare.check == "judge" and judge is None:
+        yield f"{path}.compare.judge", "is missing: say which target judges"
+    for word, is_set in (("cascade", model.cascade), ("advance", model.advance == "auto")):
+        if is_set and model.quality is None:
+            yield (
+                f"{path}.quality",
+                f"is missing: `{word}` needs a promise to keep, such as `quality: {{loss_max: 0.02}}`",
+            )
 
 
 def _rule(config: Config, rule: Rule, path: str) -> Iterator[tuple[str, str]]:

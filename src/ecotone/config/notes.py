@@ -78,10 +78,10 @@ def _local_notes(path: str, target: LocalTarget) -> Iterator[tuple[str, str]]:
 def _model_notes(config: Config) -> Iterator[tuple[str, str]]:
     for name, model in config.models.items():
         path = join("models", name)
-        if model.mode is Mode.SHADOW:
-            yield f"{path}.mode", "shadow: the cloud answers; comparing the edge in silence is not built yet"
-        if model.quality is not None:
-            yield f"{path}.quality", "kept for later: nothing is learned about quality yet"
+        places = {config.targets[target].at for target in model.targets if target in config.targets}
+        is_learning = model.quality is not None or model.mode is Mode.SHADOW
+        if is_learning and len(places) == 1:
+            yield path, f"all its targets are at the {places.pop()}: there is nothing to compare, so nothing is learned"
 
 
 def _privacy_notes(config: Config) -> Iterator[tuple[str, str]]:

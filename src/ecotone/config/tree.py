@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
+from ecotone.config.jobs import Jobs
 from ecotone.config.kinds import (
     Amount,
     CallerKey,
@@ -26,6 +27,7 @@ from ecotone.config.kinds import (
     Sha256,
     Text,
 )
+from ecotone.config.learning import Compare, Learning, Quality
 from ecotone.config.protection import Privacy, Rule
 from ecotone.values import Endpoint, Mode, Place, Price, Surrogates
 
@@ -217,15 +219,6 @@ class UrlTarget(Section, frozen=True, kw_only=True, tag_field="engine", tag="ope
 Target = LocalTarget | UrlTarget
 
 
-class Quality(Section, frozen=True, kw_only=True):
-    """The promise of a model name against the cloud's answer."""
-
-    loss_max: Annotated[float, Meta(ge=0, le=1, description="Share of answers that may be worse than the cloud's.")] = (
-        0.02
-    )
-    confidence: Annotated[float, Meta(gt=0, lt=1, description="Confidence with which the promise is to hold.")] = 0.95
-
-
 class Model(Section, frozen=True, kw_only=True):
     """A name that applications ask for."""
 
@@ -240,8 +233,8 @@ class Model(Section, frozen=True, kw_only=True):
     mode: Annotated[
         Mode,
         Meta(
-            description="Who goes first: `cloud`; `shadow` (as `cloud`; comparing is not built yet); `auto`, the first "
-            "target in the list that keeps all limits; `edge`."
+            description="Who goes first: `cloud`; `shadow`, the cloud, and the edge is compared in silence; `auto`, "
+            "the first target in the list that keeps all limits and, with `quality`, the promise; `edge`."
         ),
     ] = Mode.AUTO
     handover: Annotated[
@@ -253,8 +246,21 @@ class Model(Section, frozen=True, kw_only=True):
         ),
     ] = "off"
     quality: Annotated[
-        Quality | None, Meta(description="The promised quality. Accepted and checked; nothing learns from it yet.")
+        Quality | None,
+        Meta(description="The promised quality: `auto` then sends to the edge what is proved to keep it, and no more."),
     ] = None
+    advance: Annotated[
+        Literal["manual", "auto"],
+        Meta(description="`auto`: from `shadow` to `auto` and on to `edge` with proof, and back when it is gone."),
+    ] = "manual"
+    cascade: Annotated[
+        bool,
+        Meta(
+            description="The edge answers first, held back, and its own answer decides whether it is given; needs "
+            "`quality`. Streams then begin when the edge's answer is whole."
+        ),
+    ] = False
+    compare: Annotated[Compare, Meta(description="How answers are compared.")] = Compare()
 
 
 class Budgets(Section, frozen=True, kw_only=True):
@@ -274,49 +280,6 @@ class Ledger(Section, frozen=True, kw_only=True):
         Meta(
             description="Entries that are older go, whole segments at a time; what remains still verifies, and says "
             "what went. Default: all are kept."
-        ),
-    ] = None
-
-
-class Jobs(Section, frozen=True, kw_only=True):
-    """Work that may wait: jobs, callers' files and batches."""
-
-    concurrent: Annotated[int, Meta(ge=1, le=256, description="Jobs under way at a time.")] = 2
-    keep_days: Annotated[
-        float,
-        Meta(
-            gt=0,
-            le=3650,
-            description="Jobs that ended this long ago are removed with what they asked and how they were answered.",
-        ),
-    ] = 7.0
-    disk_mb_max: Annotated[
-        int, Meta(ge=16, le=1 << 24, description="Room on the disk, MiB; over it nothing new is taken (507).")
-    ] = 4096
-    free_mb_min: Annotated[
-        int,
-        Meta(ge=0, le=1 << 24, description="What stays free on the disk, MiB; below it nothing new is taken (507)."),
-    ] = 256
-    file_mb_max: Annotated[int, Meta(ge=1, le=1 << 20, description="Largest file of a caller, MiB; more is 413.")] = 200
-    key: Annotated[
-        Secret | None,
-        Meta(
-            description="Key under which all this is encrypted at rest, by reference: 32 bytes as 64 hex digits or "
-            "base64. Default: the file `store.key` in the store, made at the first start."
-        ),
-    ] = None
-    webhook_hosts: Annotated[
-        tuple[Hostish, ...],
-        Meta(
-            description="Host names that `Ecotone-Webhook` may be at, or below, besides local ones (`ward7`, `.local`, "
-            "`.lan`, `.internal` ...) and addresses. Their addresses must be on the premises all the same."
-        ),
-    ] = ()
-    webhook_secret: Annotated[
-        Secret | None,
-        Meta(
-            description="What signs notices to `Ecotone-Webhook`, by reference. Default: the file `webhook.secret` in "
-            "the store, made at the first start."
         ),
     ] = None
 
@@ -483,6 +446,7 @@ class Config(Section, frozen=True, kw_only=True):
     jobs: Annotated[Jobs, Meta(description="Work that may wait: jobs, files and batches.")] = Jobs()
     hedging: Annotated[Hedging, Meta(description="When a second target is started beside a slow one.")] = Hedging()
     overload: Annotated[Overload, Meta(description="What happens when too much is asked.")] = Overload()
+    learning: Annotated[Learning, Meta(description="What finding out about quality may cost.")] = Learning()
     hub: Annotated[
         Hub | None,
         Meta(description="Accepted and checked; the hub is not built yet, and nothing is exchanged with it."),

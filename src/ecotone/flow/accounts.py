@@ -20,13 +20,18 @@ class OutcomeEntry(Outcome, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Bill:
-    """Running totals of one request, over all its attempts."""
+    """Running totals of one request, over all its attempts.
+
+    Attributes:
+        answer: The answer that the caller got, in one piece, where it was kept for comparing.
+    """
 
     def __init__(self, site: Site, request: Request) -> None:
         self.attempts: list[Attempt] = []
         self.overhead_s = 0.0
         self.egress_bytes = 0
         self.continued = ""
+        self.answer: bytes | None = None
         self._site = site
         self._request = request
         self._cost_usd = 0.0
@@ -60,6 +65,8 @@ class Bill:
             self.egress_bytes += held[1]
         if relay.is_committed or self._output_tokens == 0:
             self._input_tokens, self._output_tokens = tokens_in, tokens_out
+        if relay.is_whole:
+            self.answer = relay.answer
         self._answer_bytes += relay.answer_bytes
         if ready.restorer is not None:
             self._restored += ready.restorer.counts.restored
@@ -119,6 +126,7 @@ class Bill:
             restored=self._restored,
             unrestored=self._unrestored,
             attempts=tuple(self.attempts),
+            purpose=request.purpose,
             day=site.spend.day,
             day_usd=site.spend.usd,
             day_egress_bytes=site.spend.egress_bytes,

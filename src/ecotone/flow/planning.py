@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from ecotone import placement, privacy
+from ecotone.flow.lessons import Lesson, lesson, with_guesses
 from ecotone.flow.looking import look_on
 from ecotone.flow.site import Site
 from ecotone.policy import constrain
@@ -71,6 +72,11 @@ class Plan(msgspec.Struct, frozen=True):
         estimate = self._candidate(target).estimate
         return estimate.ttft_s_p95 if is_stream else estimate.total_s_p95
 
+    def is_held(self, target: str, after: Sequence[str]) -> bool:
+        """Whether its answer is to be held back, and looked at, with these targets to come after it."""
+        estimate = self._candidate(target).estimate
+        return estimate.is_held and not estimate.is_unsure and any(self.at(name) == "cloud" for name in after)
+
     def at(self, target: str) -> str:
         """`edge` or `cloud`."""
         return self._candidate(target).at.value
@@ -94,10 +100,14 @@ class PlacedEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     ask: Ask
     candidates: tuple[Candidate, ...]
     placement: Placement
+    purpose: str = ""
 
 
-def plan(site: Site, request: Request, findings: Findings) -> Plan:
+def plan(site: Site, request: Request, findings: Findings, lesson: Lesson | None = None) -> Plan:
     """Constrains, predicts and decides. Reads state, changes none.
+
+    Args:
+        lesson: What is predicted of the answers' quality; None where nobody learns that.
 
     Raises:
         RequestError: unknown model name (404).
@@ -105,20 +115,26 @@ def plan(site: Site, request: Request, findings: Findings) -> Plan:
     name = site.model(request.model)
     now_s = site.clock.now_s()
     candidates = tuple(_candidate(site, request, findings, site.targets[target], now_s) for target in name.targets)
+    mode = name.mode if site.learning is None else site.learning.mode(name.name, name.mode)
+    remaining_s = None if request.deadline_at_s is None else request.deadline_at_s - now_s
+    if lesson is not None:
+        candidates = with_guesses(site, candidates, lesson, remaining_s)
     site.spend.turn(site.today())
     usd_left, bytes_left = site.spend.left(site.budgets)
     ask = Ask(
-        mode=name.mode,
+        mode=mode,
         wish=request.wish,
         prompt_tokens=request.features.prompt_tokens,
         output_tokens=request.features.output_tokens_max or 0,
         body_bytes=len(request.body),
-        remaining_s=None if request.deadline_at_s is None else request.deadline_at_s - now_s,
+        remaining_s=remaining_s,
         budget_usd_left=usd_left,
         budget_bytes_left=bytes_left,
         is_cloud_off=site.is_cloud_off,
         seed=request.seed,
         wait_s_max=site.load.wait_s_max,
+        role="" if lesson is None else lesson.role.value,
+        role_share=1.0 if lesson is None else lesson.share,
     )
     return Plan(ask, candidates, placement.decide(ask, candidates), findings)
 
@@ -178,6 +194,7 @@ def entry(site: Site, request: Request, decided: Plan) -> PlacedEntry:
         decided.ask,
         decided.candidates,
         decided.placement,
+        request.purpose,
     )
 
 
@@ -195,9 +212,10 @@ async def explain(site: Site, request: Request) -> dict[str, Any]:
     Raises:
         RequestError: unknown model name (404).
     """
-    decided = plan(site, request, privacy.inspect(request, site.look))
+    taught = lesson(site, request)
+    decided = plan(site, request, privacy.inspect(request, site.look), taught)
     if any(decided.limit(name).is_open for name in decided.placement.order):
-        decided = plan(site, request, await look_on(site, request, decided.findings, site.waits.look_s))
+        decided = plan(site, request, await look_on(site, request, decided.findings, site.waits.look_s), taught)
     chosen = decided.placement
     lost = {loss.target: loss for loss in chosen.lost}
     targets = []

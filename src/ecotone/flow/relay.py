@@ -20,9 +20,13 @@ from ecotone.values import Endpoint, Request, TargetError
 from ecotone.wire import sse
 from ecotone.wire.aggregate import Aggregate
 from ecotone.wire.answer import Usage, check_whole, glimpse, words
+from ecotone.wire.reply import without_logprobs
 
 ERROR_BODY_BYTES_MAX: Final = 64 * 1024
 HELD_BYTES_MAX: Final = 256 * 1024
+KEPT_BYTES_MAX: Final = 1024 * 1024
+"""Largest answer that is kept for comparing, or held back."""
+
 LATE: Final = "late"
 """The request's own deadline passed after the answer had begun: no failure of the target's."""
 
@@ -65,6 +69,7 @@ class Limits(msgspec.Struct, frozen=True, gc=False):
         idle_s: Longest silence between two pieces, seconds.
         bytes_max: Largest answer, in one piece or as a stream.
         keeps_text: Another target may have to write on from where this one ends.
+        keeps_answer: The whole answer is kept, as far as it is not too large, so that it can be compared.
     """
 
     first_by_s: float
@@ -72,6 +77,7 @@ class Limits(msgspec.Struct, frozen=True, gc=False):
     idle_s: float
     bytes_max: int
     keeps_text: bool = False
+    keeps_answer: bool = False
 
 
 class Relay:
@@ -87,6 +93,10 @@ class Relay:
         error_body: The target's error body where the request itself was rejected.
         usage: As the target gave it, else None.
         on_head: Called when the target begins to answer, whatever it says.
+        verdict: With it the answer is held back until it is whole, and given only if this says so; else the attempt
+            fails (`unsure`), and `release` can still give it.
+        is_stripped: Log probabilities were asked of the target and not by the caller.
+        answer: The whole answer in one piece, where `Limits.keeps_answer` or `verdict` asks for it.
     """
 
     def __init__(self, request: Request, prepared: Prepared, front: Front, clock: Clock, limits: Limits) -> None:
@@ -106,6 +116,11 @@ class Relay:
         self.usage: Usage | None = None
         self._said: list[str] | None = [] if limits.keeps_text else None
         self.on_head: Callable[[], None] | None = None
+        self.verdict: Callable[[bytes], bool] | None = None
+        self.is_stripped = False
+        self.answer: bytes | None = None
+        self._tape: Aggregate | None = Aggregate(request.endpoint) if limits.keeps_answer else None
+        self._tape_bytes = 0
         self.answer_bytes = 0
         self.events = 0
         self.began_at_s = clock.now_s()
@@ -152,6 +167,8 @@ class Relay:
             self._timer = None
         if not self.settled.done():
             self.settled.cancel()
+        # The attempt holds this sink: without the circle both go at once, and do not wait for the collector.
+        self._stream = None
 
     # What the target calls (ports.Sink).
 
@@ -183,7 +200,7 @@ class Relay:
         if self.answer_bytes > self._limits.bytes_max:
             self._settle(TargetError("bad_answer", f"an answer of more than {self._limits.bytes_max} bytes"))
             return
-        is_read = self._prepared.reply is not None or self._said is not None
+        is_read = self._prepared.reply is not None or self._said is not None or self._tape is not None
         if self._shape is Shape.EVENTS and self.is_committed and not is_read:
             self._pass_on(chunk)
             return
@@ -251,6 +268,7 @@ class Relay:
         self.events += seen.has_content
         if self.first_at_s is None and seen.has_content:
             self._await_idle()
+        payload = self._noted(payload)
         if self._aggregate is not None:
             self._size += len(payload)
             if self._size > self._limits.bytes_max:
@@ -265,6 +283,31 @@ class Relay:
                     self._said.append(said)
             self._send(sse.event(payload), has_content=seen.has_content or seen.is_finish)
 
+    def _noted(self, payload: bytes) -> bytes:
+        """Keeps an event for comparing, and gives it as the caller is to get it.
+
+        What is larger than is kept is not compared, and what is held back may not be larger.
+        """
+        if self._tape is not None:
+            self._tape_bytes += len(payload)
+            if self._tape_bytes <= KEPT_BYTES_MAX:
+                self._tape.add(payload)
+            else:
+                self._tape = None
+                if self.verdict is not None:
+                    raise TargetError("unsure", f"an answer of more than {KEPT_BYTES_MAX} bytes is not held back")
+        return without_logprobs(payload) if self.is_stripped else payload
+
+    def _weigh(self, whole: bytes) -> None:
+        """Whether an answer that was held back may be given.
+
+        Raises:
+            TargetError: it may not (`unsure`).
+        """
+        self.answer = whole if len(whole) <= KEPT_BYTES_MAX else None
+        if self.verdict is not None and not self.verdict(whole):
+            raise TargetError("unsure", "its answer is not sure enough")
+
     def _send(self, block: bytes, *, has_content: bool) -> None:
         """To the caller, or held back until there is content."""
         if self.is_committed:
@@ -273,6 +316,8 @@ class Relay:
             return
         self._chunks.append(block)
         self._size += len(block)
+        if self.verdict is not None:
+            return
         if has_content or self._size > HELD_BYTES_MAX:
             if self.first_at_s is None:
                 self._await_idle()
@@ -314,12 +359,24 @@ class Relay:
         if not self.events and not self._is_finished:
             raise TargetError("empty_stream", "the stream ended without content")
         if self._aggregate is not None:
-            body = self._aggregate.whole()
-            self._commit(body, len(body))
+            self._chunks = [self._aggregate.whole()]
         else:
-            self._send(sse.DONE, has_content=True)
-        self._finish()
+            self._chunks.append(sse.DONE)
+        if self._tape is not None:
+            self._weigh(self._tape.whole())
+        self.release()
         self._linger()
+
+    def release(self) -> None:
+        """Gives the caller what is held back of a whole answer, and ends it."""
+        body = b"".join(self._chunks)
+        self._chunks = []
+        if self.is_committed:
+            self.answer_bytes += len(body)
+            self._front.write(body)
+        else:
+            self._commit(body, None if self._shape is Shape.EVENTS else len(body))
+        self._finish()
 
     def _finish(self) -> None:
         self.is_whole = True
@@ -334,8 +391,10 @@ class Relay:
             body = b"".join(self._chunks)
             self.usage = check_whole(self._request.endpoint, body)
             body = self._restored(body)
-            self._commit(body, len(body))
-            self._finish()
+            self._chunks = [without_logprobs(body) if self.is_stripped else body]
+            if self._limits.keeps_answer:
+                self._weigh(body)
+            self.release()
             return
         self._take_rest()
         if self.is_whole:

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import msgspec
 
 from ecotone import privacy
 from ecotone.flow.accounts import Bill
 from ecotone.flow.answer import Answer
+from ecotone.flow.attempt import Try
 from ecotone.flow.handover import CAPABILITY, CONTINUED, Continuation, continued, is_continuable
 from ecotone.flow.hedging import DELAY_S_MIN, OUTRUN, Lane, Race, Sign
+from ecotone.flow.lessons import UNSURE, Errand, Lesson, is_sure, learn_from, lesson, with_signs
 from ecotone.flow.looking import look_on
 from ecotone.flow.patience import CLOCK_BLUR_S, reserve_s, telling_s, watch
-from ecotone.flow.planning import Plan, entry, overload, plan, refusal
+from ecotone.flow.planning import Plan, entry, plan, refusal
 from ecotone.flow.preparing import Ready, prepare
 from ecotone.flow.racing import first_told, stop
 from ecotone.flow.relay import LATE, Limits, Relay
 from ecotone.flow.site import Site
-from ecotone.flow.turns import BUSY, turn
-from ecotone.ports import Caller, Prepared, Stream, Target
+from ecotone.flow.telling import debug, exhausted
+from ecotone.flow.turns import turn
+from ecotone.ports import Caller, Stream
 from ecotone.values import (
     DeadlineError,
     EcotoneError,
     Outcome,
     Permit,
     Place,
-    PlacementError,
     Receipt,
     RefusalError,
     Request,
     RequestError,
     TargetError,
 )
+from ecotone.values import reasons as why
 from ecotone.wire.answer import error_object, is_context_error
 
 Leave = tuple[Permit | None, Receipt | None]
@@ -62,38 +64,6 @@ async def serve(request: Request, caller: Caller, site: Site) -> Outcome:
     return outcome
 
 
-class _Try(msgspec.Struct):
-    """One attempt at one target, under way.
-
-    Attributes:
-        until_s: The instant when the whole request must be over.
-        reserve_s: What this target must leave of that for the next one, unless its answer has begun.
-        request: What is asked of it, where that is not the caller's own request.
-        told: It writes on in an answer that has begun: what the last event says of that.
-        is_hedge: It was started beside one that is slower than itself.
-        ticket: The breaker's.
-        is_timely: The target began at once (no model to load): its time shows how long a slot is held.
-    """
-
-    target: Target
-    decided: Plan
-    race: Race
-    until_s: float
-    reserve_s: float
-    began_s: float
-    request: Request | None = None
-    is_hedge: bool = False
-    told: dict[str, Any] | None = None
-    ticket: int = 0
-    is_timely: bool = False
-    relay: Relay | None = None
-
-    @property
-    def name(self) -> str:
-        """Of the target."""
-        return self.target.spec.name
-
-
 class _Run:
     """The state of one request on its way."""
 
@@ -104,7 +74,10 @@ class _Run:
         self.bill = Bill(site, request)
         self.ending = "internal"
         self.failure = ""
-        self.broken: _Try | None = None
+        self.broken: Try | None = None
+        self.spare: Try | None = None
+        self.lesson: Lesson | None = None
+        self.decided: Plan | None = None
         self.is_continuable = False
         self.queued_s = 0.0
 
@@ -117,7 +90,8 @@ class _Run:
         if findings.body is not None:
             self.request = request = msgspec.structs.replace(request, body=findings.body)
         self.is_continuable = is_continuable(request) and site.model(request.model).is_continued
-        decided = plan(site, request, findings)
+        self.lesson = lesson(site, request)
+        decided = plan(site, request, findings, self.lesson)
         order = decided.placement.order
         if order and decided.limit(order[0]).is_open:
             decided = await self.look_on(decided, until_s)
@@ -131,10 +105,11 @@ class _Run:
         """Has the dear detectors look too, and decides again with what they saw."""
         site = self.site
         limit_s = min(site.waits.look_s, until_s - site.clock.now_s())
-        return plan(site, self.request, await look_on(site, self.request, decided.findings, limit_s))
+        return plan(site, self.request, await look_on(site, self.request, decided.findings, limit_s), self.lesson)
 
     def decide(self, decided: Plan) -> None:
         """Takes a decision, and notes it."""
+        self.decided = decided
         if not self.bill.attempts:
             self.answer.reason = decided.placement.reason
         self.note("placed", entry(self.site, self.request, decided))
@@ -162,12 +137,24 @@ class _Run:
             tried.difference_update(waiting)
             if failure is None:
                 return
-            self.answer.reason = f"fallback.{failure.code}"
+            self.answer.reason = why.ESCALATED_UNSURE if failure.code == UNSURE else f"fallback.{failure.code}"
             if self.site.clock.now_s() >= until_s:
-                self.late()
-                return
+                break
+        if self.spare is not None:
+            self.give(self.spare)
+            return
+        if waiting or self.site.clock.now_s() >= until_s:
+            self.late()
+            return
         self.ending = "failed"
-        raise self.exhausted(decided)
+        self.failure = self.bill.attempts[-1].failure
+        raise exhausted(self.site, self.request, self.bill, decided)
+
+    def give(self, spare: Try) -> None:
+        """An answer that was not sure enough is better than none."""
+        assert spare.relay is not None
+        spare.relay.release()
+        self.ending, self.bill.answer = "answered", spare.relay.answer
 
     async def race(self, waiting: list[str], decided: Plan, until_s: float) -> TargetError | None:
         """The first of those that wait, and the second beside it where the first is slower than itself.
@@ -191,8 +178,9 @@ class _Run:
             return await first_told(running)
         finally:
             await stop(running)
+            race.on_win = None
 
-    async def continue_at_edge(self, broken: _Try, until_s: float) -> None:
+    async def continue_at_edge(self, broken: Try, until_s: float) -> None:
         """Has a target at the edge write on where an answer broke off; where none can, the caller is told."""
         assert broken.relay is not None
         assert broken.relay.failure is not None
@@ -210,7 +198,7 @@ class _Run:
         self.ending, self.failure = "broken", failure.code
         self.answer.fail(failure)
 
-    def heirs(self, broken: _Try) -> list[str]:
+    def heirs(self, broken: Try) -> list[str]:
         """Targets at the edge that may and can write on, in the order of the model name's list."""
         relay, decided = broken.relay, broken.decided
         is_ours = broken.told is None and broken.target.spec.at is Place.CLOUD and self.answer.status == 200
@@ -230,13 +218,17 @@ class _Run:
         """Whether there is room, and budget, for a second attempt beside the first."""
         return self.site.load.allows_hedges() and self.site.hedges.take()
 
-    def begin(self, name: str, waiting: list[str], decided: Plan, race: Race, until_s: float) -> _Try:
+    def begin(self, name: str, waiting: list[str], decided: Plan, race: Race, until_s: float) -> Try:
         """An attempt at this target that leaves time for the one after it."""
         now_s = self.site.clock.now_s()
         kept_s = reserve_s(decided.total_s_p50(waiting[0]), until_s - now_s) if waiting else 0.0
-        return _Try(self.site.targets[name], decided, race, until_s, kept_s, now_s)
+        one = Try(self.site.targets[name], decided, race, until_s, kept_s, now_s)
+        if self.lesson is not None and decided.is_held(name, waiting):
+            one.is_held = True
+            one.request, one.is_stripped = with_signs(self.request, one.target.spec)
+        return one
 
-    async def attempt(self, one: _Try) -> TargetError | None:
+    async def attempt(self, one: Try) -> TargetError | None:
         """One try, when it is its turn. None where the caller has been answered or told; else the next may try.
 
         Raises:
@@ -257,7 +249,7 @@ class _Run:
         finally:
             site.load.leave(seat, site.clock.now_s(), is_served=one.is_timely)
 
-    async def attempt_now(self, one: _Try) -> TargetError | None:
+    async def attempt_now(self, one: Try) -> TargetError | None:
         """`attempt` with a slot."""
         site, breaker = self.site, self.site.breakers[one.name]
         one.ticket = breaker.admit(site.clock.now_s())
@@ -281,7 +273,7 @@ class _Run:
             raise
         return self.ended(one, verdict)
 
-    def ended(self, one: _Try, verdict: TargetError | None) -> TargetError | None:
+    def ended(self, one: Try, verdict: TargetError | None) -> TargetError | None:
         """Tells the breaker and telemetry how an attempt ended. What comes back is `attempt`'s."""
         site, relay = self.site, one.relay
         breaker, now_s = site.breakers[one.name], site.clock.now_s()
@@ -292,6 +284,9 @@ class _Run:
             return None
         if verdict.code == "context_exceeded":
             breaker.worked(one.ticket)
+        elif verdict.code == UNSURE:
+            breaker.worked(one.ticket)
+            self.spare = one
         elif verdict.code == LATE:
             breaker.left(one.ticket)
             return None
@@ -304,7 +299,7 @@ class _Run:
         self.bill.missed(one.name, verdict, relay.began_at_s)
         return None if self.answer.is_over else verdict
 
-    def stopped(self, one: _Try) -> None:
+    def stopped(self, one: Try) -> None:
         """The caller left in the midst of an attempt, or another target's answer has begun."""
         if one.relay is not None and one.relay.is_whole:
             self.ending = "answered"
@@ -315,7 +310,7 @@ class _Run:
         if one.race.winner is not None and (one.relay is None or not one.relay.is_committed):
             self.bill.missed(one.name, TargetError(OUTRUN, "another target answered first"), one.began_s)
 
-    async def allowed(self, one: _Try, ready: Ready) -> Leave:
+    async def allowed(self, one: Try, ready: Ready) -> Leave:
         """For the cloud: budget, permit, and a ledger entry that is durable before the first byte (invariants 1, 2).
 
         Raises:
@@ -352,21 +347,22 @@ class _Run:
             site.spend.settle(price_usd, size, 0.0, 0)
         return permit, receipt
 
-    async def exchange(self, one: _Try, ready: Ready, leave: Leave) -> TargetError | None:
+    async def exchange(self, one: Try, ready: Ready, leave: Leave) -> TargetError | None:
         """Opens the attempt and waits for its end. See `judged` for what comes back."""
         site, spec, prepared, waits = self.site, one.target.spec, ready.prepared, self.site.waits
         now_s = site.clock.now_s()
         patient_s = now_s + (waits.first_byte_s if prepared.is_stream else waits.whole_s)
-        keeps_text = spec.at is Place.CLOUD and self.is_continuable
-        first_by_s = min(patient_s, one.until_s - one.reserve_s)
-        limits = Limits(first_by_s, one.until_s, waits.idle_s, waits.answer_bytes_max, keeps_text)
+        limits = self.limits(one, patient_s)
         if not self.bill.attempts and one.race.winner is None:
             self.bill.overhead_s = self.bill.overhead_s or now_s - self.request.received_at_s - self.queued_s
-        debug = self.debug(prepared, one.decided, spec.name) if self.request.is_debug else []
+        said = debug(self.bill, prepared, one.decided, spec.name) if self.request.is_debug else ()
         reason = f"fallback.{OUTRUN}" if one.is_hedge else ""
-        sign = Sign(spec.name, spec.at.value, debug, reason)
+        sign = Sign(spec.name, spec.at.value, [*said], reason)
         lane = Lane(self.answer, one.race, sign, is_second_half=one.told is not None)
         relay = one.relay = lane.relay = Relay(self.request, prepared, lane, site.clock, limits)
+        relay.is_stripped = one.is_stripped
+        if one.is_held:
+            relay.verdict = lambda answer: self.is_sure(one, answer)
         if not one.is_hedge and one.told is None:
             lane.show()
             self.answer.attach(relay)
@@ -395,11 +391,32 @@ class _Run:
                 self.answer.attach(None)
             self.bill.add(one.target, relay, ready, (held_usd, size), was_queued=active >= spec.slots)
         is_hurried = limits.first_by_s < patient_s and site.clock.now_s() >= limits.first_by_s - CLOCK_BLUR_S
+        if failure is not None and (one.is_held and failure.code == LATE):
+            failure = TargetError("too_slow", failure.message)
         if failure is not None and failure.code == "first_byte_timeout" and is_hurried:
             failure = TargetError("too_slow", failure.message)
         return self.judged(one, relay, failure)
 
-    def judged(self, one: _Try, relay: Relay, failure: TargetError | None) -> TargetError | None:
+    def limits(self, one: Try, patient_s: float) -> Limits:
+        """What bounds an attempt that may take until `patient_s` to begin its answer."""
+        waits, lesson = self.site.waits, self.lesson
+        first_by_s = min(patient_s, one.until_s - one.reserve_s)
+        return Limits(
+            first_by_s,
+            # What is held back must be whole while there is time for the next target.
+            one.until_s - one.reserve_s if one.is_held else one.until_s,
+            waits.idle_s,
+            waits.answer_bytes_max,
+            keeps_text=one.target.spec.at is Place.CLOUD and self.is_continuable,
+            keeps_answer=one.is_held or (lesson is not None and lesson.concerns(one.name)),
+        )
+
+    def is_sure(self, one: Try, answer: bytes) -> bool:
+        """Whether the edge's answer may be given, by what it shows itself."""
+        assert self.lesson is not None
+        return is_sure(self.site, self.request, self.lesson, one.name, answer, self.site.clock.now_s() - one.began_s)
+
+    def judged(self, one: Try, relay: Relay, failure: TargetError | None) -> TargetError | None:
         """None: answered. Else the failure; `answer.is_over` then tells whether the caller has been told."""
         if failure is None:
             self.ending = "answered"
@@ -422,40 +439,6 @@ class _Run:
                 self.answer.fail(RequestError("rejected", words, status=relay.status))
         return failure
 
-    def debug(self, prepared: Prepared, decided: Plan, name: str) -> list[tuple[str, str]]:
-        """The headers of `Ecotone-Debug: 1`."""
-        egress = len(prepared.body) if decided.at(name) == Place.CLOUD.value else 0
-        tried = [f"{attempt.target}={attempt.failure}" for attempt in self.bill.attempts]
-        return [
-            ("Ecotone-Overhead-Ms", f"{self.bill.overhead_s * 1e3:.3f}"),
-            ("Ecotone-Attempts", ", ".join([*tried, name])),
-            ("Ecotone-Labels", ", ".join(decided.labels)),
-            ("Ecotone-Cost-Usd", f"{decided.price_usd(name):.6f}"),
-            ("Ecotone-Egress-Bytes", str(self.bill.egress_bytes + egress)),
-        ]
-
-    def exhausted(self, decided: Plan) -> EcotoneError:
-        """The error after every target failed: all their reasons, and when to try again."""
-        last = self.bill.attempts[-1]
-        self.failure = last.failure
-        held_back = [f"{loss.target}: {loss.obstacle}" for loss in decided.placement.lost if loss.obstacle == "policy"]
-        told = "; ".join([*(f"{attempt.target}: {attempt.failure}" for attempt in self.bill.attempts), *held_back])
-        message = f"Every target failed. {told}"
-        now_s = self.site.clock.now_s()
-        waits_s = [
-            self.site.breakers[attempt.target].condition(now_s, in_flight=0, waiting=0).retry_in_s
-            for attempt in self.bill.attempts
-        ]
-        retry_after_s = max(1.0, min(waits_s))
-        failures = {attempt.failure for attempt in self.bill.attempts}
-        if failures == {"context_exceeded"}:
-            return RequestError("context_length_exceeded", message, param="messages")
-        if failures == {BUSY}:
-            return overload(self.site, decided, [self.bill.attempts[0].target], self.request.key, message=message)
-        if failures == {"rate_limited"}:
-            return RefusalError("refused.rate_limited", message, status=429, retry_after_s=retry_after_s)
-        return PlacementError("refused.all_failed", message, retry_after_s=retry_after_s)
-
     def left(self) -> None:
         """The caller went away (after a whole answer that is no loss)."""
         if not self.answer.is_over:
@@ -466,6 +449,8 @@ class _Run:
         outcome = self.bill.outcome(self.answer, self.ending, self.failure)
         self.note("outcome", outcome)
         self.site.telemetry.ended(outcome)
+        if self.lesson is not None and self.decided is not None:
+            learn_from(self.site, Errand(self.request, self.lesson, outcome, self.bill.answer), self.decided)
         return outcome
 
     def note(self, kind: str, entry: msgspec.Struct) -> None:
@@ -476,7 +461,7 @@ class _Run:
             self.site.telemetry.attempted("ledger", error.code, 0.0)
 
 
-Running = dict[asyncio.Task[TargetError | None], _Try]
+Running = dict[asyncio.Task[TargetError | None], Try]
 
 
 def _outrun(running: Running, race: Race) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,8 +15,16 @@ from ecotone.flow.hedging import Hedges
 from ecotone.flow.spend import Budgets, Spend
 from ecotone.policy import Mint, Policy
 from ecotone.ports import Clock, Inspector, Journal, Target, Telemetry
+from ecotone.ports.learning import Learning
 from ecotone.privacy import Look
 from ecotone.values import Mode, RequestError
+from ecotone.values.quality import Comparison, Question, Reply
+
+if TYPE_CHECKING:
+    from ecotone.flow.lessons import Errand
+
+Checker = Callable[[Question, Reply, Reply], Comparison | None]
+"""Compares an edge answer with a cloud answer; None where it cannot tell."""
 
 
 class ModelName(msgspec.Struct, frozen=True):
@@ -23,12 +32,16 @@ class ModelName(msgspec.Struct, frozen=True):
 
     Attributes:
         is_continued: An answer that breaks off in the cloud is continued at the edge.
+        check: Name of the checker that compares answers.
+        judge: Target that judges where the checker cannot tell, or `''`.
     """
 
     name: str
     targets: tuple[str, ...]
     mode: Mode = Mode.AUTO
     is_continued: bool = False
+    check: str = "auto"
+    judge: str = ""
 
 
 class Waits(msgspec.Struct, frozen=True):
@@ -54,7 +67,11 @@ class Waits(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """All that `serve` reads. State (speeds, breakers, spend, hedges, load) outlives a reload; the rest is replaced."""
+    """All that `serve` reads. State (speeds, breakers, spend, hedges, load) outlives a reload; the rest is replaced.
+
+    Attributes:
+        take_errand: Told of each answer that may teach, and whether its pair of answers is to be made.
+    """
 
     clock: Clock
     journal: Journal
@@ -75,6 +92,9 @@ class Site:
     waits: Waits = field(default_factory=Waits)
     hedges: Hedges = field(default_factory=lambda: Hedges(0.0))
     load: Load = field(default_factory=Load)
+    learning: Learning | None = None
+    take_errand: Callable[[Errand, bool], None] | None = None
+    checkers: Mapping[str, Checker] = field(default_factory=dict)
     is_cloud_off: bool = False
 
     def model(self, name: str) -> ModelName:

@@ -10,6 +10,7 @@ from ecotone.gateway.asking import Ask, Later, More, Read, Route, Told, json, re
 from ecotone.gateway.batch_routes import BatchRoutes
 from ecotone.gateway.caller import CallerSide
 from ecotone.gateway.corridor import HOT_PATHS, Corridor
+from ecotone.gateway.feedback_routes import FeedbackRoutes
 from ecotone.gateway.file_routes import FileRoutes
 from ecotone.gateway.job_routes import JobRoutes
 from ecotone.values import ConfigError, Endpoint, RequestError
@@ -37,7 +38,7 @@ class Routes:
             "/v1/models/{id}": {"GET": self._model},
             "/v1/explain/{id}": {"GET": self._explain_past},
         }
-        for more in (JobRoutes(corridor), FileRoutes(corridor), BatchRoutes(corridor)):
+        for more in (JobRoutes(corridor), FileRoutes(corridor), BatchRoutes(corridor), FeedbackRoutes(corridor)):
             self._exact = {**self._exact, **more.exact}
             below |= more.below
         # The longest first: `/v1/jobs/{id}/cancel` before `/v1/jobs/{id}`.

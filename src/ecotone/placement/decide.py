@@ -3,8 +3,10 @@
 How it decides, in full:
 
 1. The model name's list gives the preference; mode `cloud` and `shadow`, and the caller's wish for the cloud, put the
-   cloud targets first, mode `edge` the edge targets, each in the order written. The wish for the edge is a hard
-   limit: whoever asks for the edge means that nothing leaves. The wish for the cloud is not: policy and the link win.
+   cloud targets first, mode `edge` the edge targets, each in the order written. In mode `auto` with a promise, an edge
+   target goes behind the cloud's where its predicted loss is more than the promise lets it risk. The wish for the edge
+   is a hard limit: whoever asks for the edge means that nothing leaves. The wish for the cloud is not: policy and the
+   link win.
 2. A target that breaks a hard limit loses, with the first obstacle that it meets (`obstacle` below).
 3. Those left are tried in order of preference. The reason says why the first is first: if the most preferred target
    lost, its obstacle is the reason; else what the caller, the mode or the price say.
@@ -132,9 +134,18 @@ def _queued_too_long(ask: Ask, candidate: Candidate) -> Loss | None:
 def _by_preference(ask: Ask, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
     wishes_cloud = ask.wish is Wish.CLOUD
     if ask.mode is Mode.AUTO and not wishes_cloud:
-        return candidates
+        if all(candidate.estimate.gap is None for candidate in candidates):
+            return candidates
+        return sorted(candidates, key=_caution)
     first = Place.EDGE if ask.mode is Mode.EDGE and not wishes_cloud else Place.CLOUD
     return sorted(candidates, key=lambda candidate: candidate.at is not first)
+
+
+def _caution(candidate: Candidate) -> int:
+    """0: may go first; 1: the cloud; 2: an edge target that would risk too much."""
+    if candidate.at is Place.CLOUD:
+        return 1
+    return 2 if candidate.estimate.is_unsure else 0
 
 
 def _reason(ask: Ask, preferred: Sequence[Candidate], left: Sequence[Candidate], lost: dict[str, str]) -> str:
@@ -156,7 +167,8 @@ def _reason(ask: Ask, preferred: Sequence[Candidate], left: Sequence[Candidate],
         return why.CLOUD_BETTER
     if not other or ask.mode is Mode.EDGE:
         return why.EDGE_PINNED
-    if any(candidate.estimate.price_usd > chosen.estimate.price_usd for candidate in other):
+    is_proved = ask.mode is Mode.AUTO and chosen.estimate.gap is not None and not chosen.estimate.is_unsure
+    if not is_proved and any(candidate.estimate.price_usd > chosen.estimate.price_usd for candidate in other):
         return why.EDGE_CHEAPER
     return why.EDGE_GOOD_ENOUGH
 

@@ -38,7 +38,14 @@ def policy(config: settings.Config) -> tuple[Policy, str]:
 def names(config: settings.Config) -> dict[str, ModelName]:
     """Model names, each with its targets in order and its mode."""
     return {
-        name: ModelName(name, model.targets, model.mode, model.handover == "continue")
+        name: ModelName(
+            name,
+            model.targets,
+            model.mode,
+            model.handover == "continue",
+            check=model.compare.check,
+            judge=model.compare.judge or "",
+        )
         for name, model in settings.model_names(config).items()
     }
 

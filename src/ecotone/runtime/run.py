@@ -22,9 +22,11 @@ from ecotone.runtime.inspecting import Inspecting
 from ecotone.runtime.local import Local, fetch, missing
 from ecotone.runtime.memory import Memory
 from ecotone.runtime.running import Parts, Running
+from ecotone.runtime.teaching import Teaching
 from ecotone.runtime.working import Working
 from ecotone.store import Ledger, LedgerLimits, State
 from ecotone.store.disk import Disk
+from ecotone.store.documents import Documents
 from ecotone.store.keys import digest_key
 from ecotone.telemetry import Metrics, drain_logs, say, set_up_logs
 from ecotone.upstreams import Guard
@@ -103,15 +105,18 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
         clock = LoopClock(asyncio.get_running_loop())
         secret = hmac.digest(digest_key(store, Disk()), b"surrogates", "sha256")
         working = Working.open(inputs, config, store, state)
-        parts = Parts(clock, ledger, metrics, memory, local, inspecting, guard, secret, working)
+        teaching = Teaching(Documents(store, working.key), state, ledger, secret)
+        parts = Parts(clock, ledger, metrics, memory, local, inspecting, guard, secret, working, teaching)
         try:
             running = Running(inputs, config, parts)
             working.begin(lambda: running.site, lambda: running.config, running.resolver)
             working.note(ledger)
+            teaching.begin(lambda: running.site, lambda: running.config)
             await inspecting.settle()
             await _serve(inputs, running, parts)
             running.close()
         finally:
+            await teaching.close()
             await working.close()
             await inspecting.close()
             await local.close()
@@ -138,6 +143,9 @@ async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:
     parts.metrics.watch("ecotone_connections", lambda: server.connections)
     parts.metrics.watch("ecotone_breaker_state", running.breaker_states)
     parts.metrics.watch("ecotone_jobs", parts.working.states)
+    parts.metrics.watch("ecotone_promise", parts.teaching.promises)
+    parts.metrics.watch("ecotone_pairs", parts.teaching.pairs)
+    parts.metrics.watch("ecotone_learning_usd", parts.teaching.usd)
     async with asyncio.TaskGroup() as group:
         background = [
             group.create_task(flow.probe_forever(lambda: running.site)),
@@ -146,6 +154,7 @@ async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:
             group.create_task(parts.local.live()),
             group.create_task(parts.inspecting.live()),
             group.create_task(parts.working.live()),
+            group.create_task(parts.teaching.live()),
             group.create_task(_drain_logs_forever()),
         ]
         serving = group.create_task(server.serve_until(stop, now=now, drain_s=config.timeouts.drain_s, started=started))
@@ -229,6 +238,7 @@ def _doors(
         status=running.status,
         reload=reload or running.reload,
         check_key=running.keys.check if len(running.keys) else None,
+        feedback=parts.teaching.feedback,
         refused=parts.metrics.refused,
         work=parts.working.work(running.config),
     )

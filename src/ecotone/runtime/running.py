@@ -21,6 +21,7 @@ from ecotone.runtime.inputs import Inputs
 from ecotone.runtime.inspecting import Inspecting
 from ecotone.runtime.local import Local
 from ecotone.runtime.memory import Memory
+from ecotone.runtime.teaching import Teaching
 from ecotone.runtime.working import Working
 from ecotone.store import Ledger
 from ecotone.telemetry import BREAKER, Metrics
@@ -45,6 +46,7 @@ class Parts(msgspec.Struct, frozen=True):
     guard: Guard
     surrogate_secret: bytes
     working: Working
+    teaching: Teaching
 
 
 class Running:
@@ -155,6 +157,7 @@ class Running:
                 found.append(f"{name}: breaker {breaker.state} after {breaker.last_failure}")
         found += [f"detector {missing}: what it should look at stays" for missing in self.site.look.missing]
         found += self._parts.working.troubles()
+        found += self._parts.teaching.troubles()
         return [*found, *self._parts.inspecting.troubles(), *self._parts.local.troubles()]
 
     def status(self) -> dict[str, Any]:
@@ -189,6 +192,7 @@ class Running:
                 "egress_bytes_left": bytes_left,
             },
             "jobs": self._parts.working.status(),
+            **self._learning_status(),
             "ledger": self._ledger_status(),
             "troubles": self.troubles(),
         }
@@ -243,6 +247,9 @@ class Running:
             waits=build.waits(config),
             hedges=self._hedges,
             load=self._load,
+            learning=self._parts.teaching.arrange(config),
+            take_errand=self._parts.teaching.take,
+            checkers=self._parts.teaching.checkers(config),
             is_cloud_off=is_cloud_off,
         )
 
@@ -279,6 +286,11 @@ class Running:
             **self.site.speeds.summary(name),
             **({"link": msgspec.to_builtins(target.link())} if isinstance(target, UrlTarget) else {}),
         }
+
+    def _learning_status(self) -> dict[str, Any]:
+        """What is promised, and what finding out takes; nothing where no model name learns."""
+        teaching = self._parts.teaching
+        return {"quality": teaching.status(), "comparing": teaching.shadows()} if self.site.learning is not None else {}
 
     def _ledger_status(self) -> dict[str, Any]:
         status = self._parts.ledger.status()

@@ -43,11 +43,13 @@ class Working:
 
     Attributes:
         queue: The durable queue.
+        key: What content at rest is sealed with.
     """
 
-    def __init__(self, queue: Queue, state: State, webhook_secret: bytes) -> None:
+    def __init__(self, queue: Queue, state: State, webhook_secret: bytes, key: bytes) -> None:
         """See `open`."""
         self.queue = queue
+        self.key = key
         self._state = state
         self._secret = webhook_secret
         self._news = News(queue)
@@ -82,7 +84,8 @@ class Working:
             if jobs.webhook_secret is None
             else inputs.secret(jobs.webhook_secret, "jobs.webhook_secret").encode()
         )
-        return cls(Queue.open(store, store_key(store, given), limits=limits), state, secret)
+        key = store_key(store, given)
+        return cls(Queue.open(store, key, limits=limits), state, secret, key)
 
     def begin(
         self, running: Callable[[], flow.Site], config: Callable[[], settings.Config], resolver: Resolver

@@ -43,6 +43,10 @@ class Estimate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         total_s_p50, total_s_p95: Seconds from sending to the last token, queue included.
         price_usd: Predicted price of the whole answer.
         output_tokens: Predicted length of the answer.
+        gap: Predicted loss of quality against the cloud's answer, in [-1, 1]; None where nobody learns that.
+        gap_max: How much may be risked: in mode `auto` the edge goes first only where `gap` is at most this.
+        good: Calibrated probability that the answer is good enough.
+        is_held: The answer is held back until it is whole, and looked at before the caller gets any of it.
     """
 
     wait_s: float = 0.0
@@ -52,6 +56,15 @@ class Estimate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     total_s_p95: float | None = None
     price_usd: float = 0.0
     output_tokens: int = 0
+    gap: float | None = None
+    gap_max: float | None = None
+    good: float | None = None
+    is_held: bool = False
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether this target would risk more than may be risked."""
+        return self.gap is not None and self.gap_max is not None and self.gap > self.gap_max
 
 
 class Condition(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -95,7 +108,9 @@ class Ask(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tru
         body_bytes: Size of the request body.
         prompt_tokens, output_tokens: Estimated tokens in, and the caller's limit on tokens out (0 = none given).
         is_cloud_off: `ECOTONE_NO_CLOUD=1`.
-        seed: For choices that draw (none yet: propensity is 1).
+        seed: For choices that draw; which target goes first is not one of them.
+        role, role_share: What the pair of answers is for (`values.quality.Role`), drawn by the seed before placement,
+            and the probability with which it was drawn.
     """
 
     mode: Mode
@@ -109,6 +124,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tru
     is_cloud_off: bool = False
     seed: int = 0
     wait_s_max: float | None = None
+    role: str = ""
+    role_share: float = 1.0
 
 
 class Loss(msgspec.Struct, frozen=True, gc=False):

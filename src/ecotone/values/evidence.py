@@ -66,6 +66,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         egress_bytes: Bytes of request bodies handed to cloud targets.
         continued: Target at the edge that wrote on where the first one broke off, or `''`.
         restored, unrestored: Surrogates in the answer that were turned back, and that were left as they came.
+        purpose: As `Request.purpose`.
     """
 
     request: str
@@ -91,3 +92,4 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     restored: int = 0
     unrestored: int = 0
     attempts: tuple[Attempt, ...] = ()
+    purpose: str = ""

@@ -20,6 +20,7 @@ CLOUD_CAPACITY: Final = "cloud.capacity"
 CLOUD_CAPABILITY: Final = "cloud.capability"
 CLOUD_PINNED: Final = "cloud.pinned"
 CLOUD_PSEUDONYMISED: Final = "cloud.pseudonymised"
+ESCALATED_UNSURE: Final = "escalated.unsure"
 
 REASONS: Final[dict[str, str]] = {
     EDGE_PRIVATE: "policy keeps this request at the site",
@@ -27,13 +28,14 @@ REASONS: Final[dict[str, str]] = {
     EDGE_OFFLINE: "the cloud target that would go first is not reachable now",
     EDGE_FASTER: "the cloud target that would go first cannot keep the deadline",
     EDGE_CHEAPER: "the edge goes first and costs less than the cloud",
-    EDGE_GOOD_ENOUGH: "the edge goes first and nothing speaks against it",
+    EDGE_GOOD_ENOUGH: "the edge goes first: its predicted loss is within the promise, or nothing speaks against it",
     EDGE_BUDGET: "the cloud budget (money or bytes) is used up",
-    CLOUD_BETTER: "the model name's mode or target order puts the cloud first",
+    CLOUD_BETTER: "the cloud goes first by mode or order, or the edge would risk more than the promise allows",
     CLOUD_FASTER: "the edge target that would go first cannot keep the deadline",
     CLOUD_CAPACITY: "the edge target that would go first has no room or is restarting",
     CLOUD_CAPABILITY: "the edge target that would go first lacks a capability or context length",
     CLOUD_PINNED: "the caller asks for the cloud",
+    ESCALATED_UNSURE: "the edge answered, its answer was not sure enough for the promise, and the next target answers",
     CLOUD_PSEUDONYMISED: "the cloud goes first, and gets surrogates in place of what policy protects",
 }
 """Reason codes of a placement, with their meaning. `fallback.<failure>` and `refused.<why>` are built from
@@ -71,6 +73,7 @@ TARGET_FAILURES: Final[dict[str, str]] = {
     "tls": "the TLS handshake or certificate failed",
     "reset": "the connection was closed before the answer was whole",
     "first_byte_timeout": "no answer began within the limit",
+    "unsure": "the answer was not sure enough for the promise; it was not given, and the next target may answer",
     "outrun": "another target, started because this one was slower than predicted, answered first",
     "too_slow": "no answer began within what the caller's deadline left for this target",
     "idle_timeout": "the answer stopped for longer than the limit",

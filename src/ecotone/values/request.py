@@ -66,6 +66,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         labels: Labels from the caller's header; `privacy.inspect` only adds.
         key: Name of the API key that was used, or `''`.
         seed: Seeds every choice made for this request, so that it can be replayed.
+        purpose: `''` for a caller's request; `shadow` or `judge` for one of the site's own, which compares answers.
     """
 
     id: str
@@ -82,3 +83,4 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     wish: Wish = Wish.AUTO
     deadline_at_s: float | None = None
     is_debug: bool = False
+    purpose: str = ""

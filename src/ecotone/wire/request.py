@@ -126,6 +126,7 @@ class _Embedding(msgspec.Struct, gc=False):
     input: _Texts
 
 
+_read_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_chat = msgspec.json.Decoder(_Chat).decode
 _read_completion = msgspec.json.Decoder(_Completion).decode
 _read_embedding = msgspec.json.Decoder(_Embedding).decode
@@ -154,6 +155,14 @@ def decode(endpoint: Endpoint, body: bytes, head: Head) -> Request:
         raise _bad_field(str(error)) from None
     except msgspec.DecodeError as error:
         raise _bad_json(_where(str(error), body)) from None
+
+
+def in_one_piece(body: bytes) -> bytes:
+    """The same request, asking for an answer in one piece; of a body that `decode` took."""
+    if b'"stream' not in body:
+        return body
+    asked = _read_raw(body)
+    return msgspec.json.encode({key: value for key, value in asked.items() if key not in ("stream", "stream_options")})
 
 
 def read_head(head: Head, headers: Iterable[tuple[bytes, bytes]]) -> Head:
