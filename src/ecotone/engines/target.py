@@ -157,11 +157,12 @@ class Attempt:
 
     def abort(self) -> None:
         """See `ports.Stream`. In mid-answer the engine stops within 0.1 s; in prefill it may have to be replaced."""
+        inner, self._inner = self._inner, None  # its sink is this
         if self._is_over:
             return
         self._is_over = True
-        if self._inner is not None:
-            self._inner.abort()
+        if inner is not None:
+            inner.abort()
         self._engine.leave(self, Leaving.IN_ANSWER if self._is_heard else Leaving.IN_PREFILL)
 
     # What the channel calls.

@@ -6,6 +6,7 @@ may be tried: who hedges is the next target in the order that placement gave, af
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Final
 
@@ -74,17 +75,30 @@ class Sign(msgspec.Struct, frozen=True):
 
 
 class Lane:
-    """One attempt's way to the caller (`relay.Front`)."""
+    """One attempt's way to the caller (`relay.Front`).
 
-    __slots__ = ("_answer", "_race", "_sign", "is_second_half", "relay")
+    It makes no circle with the race that it wins, nor with its relay, which holds it: request and answer would stay
+    in memory until the collector comes, a thousand requests later.
+    """
+
+    __slots__ = ("_answer", "_race", "_relay", "_sign", "is_second_half")
 
     def __init__(self, answer: Answer, race: Race, sign: Sign, *, is_second_half: bool = False) -> None:
         """`is_second_half`: it writes on in an answer that has begun."""
         self.is_second_half = is_second_half
         self._answer = answer
-        self._race = race
+        self._race: Race | None = race
         self._sign = sign
-        self.relay: Paced | None = None
+        self._relay: Callable[[], Paced | None] = _nobody
+
+    @property
+    def relay(self) -> Paced | None:
+        """Whose way it is; None before it is told, and when the attempt is gone."""
+        return self._relay()
+
+    @relay.setter
+    def relay(self, relay: Paced) -> None:
+        self._relay = weakref.ref(relay)
 
     def commit(self, *, is_stream: bool, length: int | None) -> None:
         """See `relay.Front.commit`.
@@ -92,15 +106,18 @@ class Lane:
         Raises:
             TargetError: another attempt's answer has begun (`outrun`).
         """
-        if self._race.winner is not None:
+        race, self._race = self._race, None
+        assert race is not None, "committed twice"
+        if race.winner is not None:
             raise TargetError(OUTRUN, "another target answered first")
-        self._race.winner = self
+        race.winner = self
         self._answer.attach(self.relay)
         if not self.is_second_half:
             self.show()
             self._answer.commit(is_stream=is_stream, length=length)
-        if self._race.on_win is not None:
-            self._race.on_win()
+        on_win, race.on_win = race.on_win, None
+        if on_win is not None:
+            on_win()
 
     def show(self) -> None:
         """From here on, this is the target that the caller is told of."""
@@ -115,3 +132,7 @@ class Lane:
     def finish(self) -> None:
         """See `relay.Front.finish`."""
         self._answer.finish()
+
+
+def _nobody() -> None:
+    """Stands for a relay that is not known yet."""

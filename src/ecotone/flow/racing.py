@@ -31,3 +31,4 @@ async def stop(running: dict[Running, _T]) -> None:
         task.cancel()
     if running:
         await asyncio.wait(running)
+        running.clear()  # tasks hold their attempts, and these the race, which holds this

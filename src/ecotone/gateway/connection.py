@@ -104,6 +104,7 @@ class Connection(HttpToolsProtocol):
         self._ahead.clear()
         self._is_deaf = self._is_ending = True
         super().connection_lost(exc)
+        self.cycle = None  # type: ignore[assignment] # each holds the other, and the request; uvicorn asks for None
 
     def eof_received(self) -> None:
         """The caller closed its side: nobody waits for an answer any more. The transport closes itself."""

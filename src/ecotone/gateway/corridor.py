@@ -239,7 +239,9 @@ class Corridor:
                 caller.end_with(EcotoneError("internal", words))
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self.release(self._running.pop(task))
+        caller = self._running.pop(task)
+        caller.task = None  # the error of one that was cancelled holds all frames, and they hold the caller
+        self.release(caller)
 
 
 def log_defect(where: str, error: Exception) -> None:

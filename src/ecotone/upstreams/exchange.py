@@ -111,6 +111,7 @@ class Exchange:
             self.connection.abort()
         elif self.task is not None:
             self.task.cancel()
+            self.task = None  # its error holds the frame that holds this
 
     def end(self) -> None:
         """Nothing more is to come. The sink's last call follows, or the exchange was aborted."""

@@ -311,6 +311,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self._pool.lose(self)
+        del self._parser  # it holds this connection's methods
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             return
