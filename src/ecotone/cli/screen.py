@@ -18,6 +18,7 @@ from rich.text import Text
 
 _GOOD = frozenset({"closed", "up", "ready", "ok"})
 _BAD = frozenset({"open", "down", "failed", "broken"})
+_FAIR = frozenset({"half_open", "degraded"})
 _NOTHING: Final[tuple[object, ...]] = (None, "", [], {})
 
 WIDTH: Final = 100
@@ -164,7 +165,7 @@ def _styled(key: str, value: Any) -> Text:
         return Text("\n".join(_cell(key, item) for item in value))
     if text in _GOOD:
         return Text(text, style="green")
-    return Text(text, style="bold red" if text in _BAD else "")
+    return Text(text, style="bold red" if text in _BAD else "yellow" if text in _FAIR else "")
 
 
 def _cell(key: str, value: Any) -> str:

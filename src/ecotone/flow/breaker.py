@@ -66,6 +66,9 @@ ASKED_TO_WAIT: Final = frozenset({"rate_limited", "unauthorised", "forbidden", "
 AT_ONCE: Final = UNREACHABLE | ASKED_TO_WAIT
 """Failures that would repeat at once: one is enough."""
 
+LOST: Final = (UNREACHABLE | {"reset"}) - {"engine_start"}
+"""Failures in which nothing came, or it broke off: what the link is measured by."""
+
 NO_FAULT: Final = frozenset({"busy", "capability", "context_exceeded", "breaker_open", "budget", "outrun"})
 """Failures that say something about the request or the moment, not about the target's health."""
 
@@ -74,8 +77,8 @@ OPENED_MAX: Final = 5
 """So many doublings are remembered: after half of `open_s_max` of calm for each of them all is forgotten."""
 
 PROBED_S_MAX: Final = 1.5
-"""Longest pause between two probes of one outage. It bounds how long a link is back before it is used (at most 3 s, with
-the probe that is under way when it comes back), and costs a few bytes a probe: what is dead answers none."""
+"""Longest pause between two probes of one outage. It bounds how long a link is back before it is used (at most 3 s,
+with the probe that is under way when it comes back), and costs a few bytes a probe: what is dead answers none."""
 
 TRIED_S_MAX: Final = 2.5
 """The same where a caller finds out and pays a round trip for it (HTTP 5xx and the like)."""
@@ -102,11 +105,12 @@ class Breaker:
 
     Attributes:
         heard: How often the target was heard, in whatever request: grows with each `hear`.
+        lost: How often nothing came from it, or what came broke off.
     """
 
     __slots__ = (
         "_failures", "_gone", "_has_probe", "_opened", "_settings", "_ticket", "_until_s", "heard", "last_failure",
-        "state",
+        "lost", "state",
     )  # fmt: skip
 
     def __init__(self, settings: BreakerSettings) -> None:
@@ -114,6 +118,7 @@ class Breaker:
         self.state = State.CLOSED
         self.last_failure = ""
         self.heard = 0
+        self.lost = 0
         self._failures = 0
         self._opened = 0
         self._gone = 0
@@ -181,6 +186,7 @@ class Breaker:
 
     def failed(self, ticket: int, failure: str, now_s: float, retry_after_s: float | None = None) -> None:
         """An attempt, or a probe, failed with this class of `reasons.TARGET_FAILURES`."""
+        self.lost += failure in LOST
         if failure in NO_FAULT:
             self.left(ticket)
             return

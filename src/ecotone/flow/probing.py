@@ -46,11 +46,14 @@ class _Echo:
             self.heard.set_result(error)
 
 
-async def probe_forever(current: Callable[[], Site], is_back: Callable[[], object] = bool) -> None:
+async def probe_forever(
+    current: Callable[[], Site], is_back: Callable[[], object] = bool, look: Callable[[], object] = bool
+) -> None:
     """Looks at all breakers some times a second and probes those that are due, each at most once at a time.
 
     Args:
         current: Gives the site as it is now; a reload replaces it.
+        look: Called in each round.
         is_back: Called when a probe found that a target is back: what waits for it need not wait any longer.
     """
     under_way: dict[str, asyncio.Task[None]] = {}
@@ -61,6 +64,7 @@ async def probe_forever(current: Callable[[], Site], is_back: Callable[[], objec
                 task = under_way.get(name)
                 if (task is None or task.done()) and is_due(site, target):
                     under_way[name] = group.create_task(probe(site, target, is_back))
+            look()
             await asyncio.sleep(LOOK_EVERY_S)
 
 
@@ -87,6 +91,7 @@ async def probe(site: Site, target: Target, is_back: Callable[[], object] = bool
         raise
     now_s = site.clock.now_s()
     if failure is None:
+        breaker.hear()
         breaker.worked(ticket)
         is_back()
     else:

@@ -142,13 +142,17 @@ async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:
     parts.metrics.watch("ecotone_in_flight", lambda: corridor.in_flight)
     parts.metrics.watch("ecotone_connections", lambda: server.connections)
     parts.metrics.watch("ecotone_breaker_state", running.breaker_states)
+    parts.metrics.watch("ecotone_link_state", running.link_states)
+    parts.metrics.watch("ecotone_site_link_state", running.site_link_state)
     parts.metrics.watch("ecotone_jobs", parts.working.states)
     parts.metrics.watch("ecotone_promise", parts.teaching.promises)
     parts.metrics.watch("ecotone_pairs", parts.teaching.pairs)
     parts.metrics.watch("ecotone_learning_usd", parts.teaching.usd)
     async with asyncio.TaskGroup() as group:
         background = [
-            group.create_task(flow.probe_forever(lambda: running.site)),
+            group.create_task(
+                flow.probe_forever(lambda: running.site, is_back=parts.working.stir, look=running.look_at_links)
+            ),
             group.create_task(reloading.watch_file()),
             group.create_task(_save_forever(parts.memory)),
             group.create_task(parts.local.live()),

@@ -13,6 +13,7 @@ from ecotone import __version__, flow
 from ecotone import config as settings
 from ecotone.flow.admission import Load
 from ecotone.flow.hedging import Hedges
+from ecotone.flow.link import Links, sight
 from ecotone.policy import Mint
 from ecotone.ports import Caller, Target
 from ecotone.runtime import build
@@ -70,6 +71,7 @@ class Running:
         self._doors = EgressDoor(self._mint.verify, self._resolver), PremisesDoor(self._resolver)
         self._hedges = Hedges(config.hedging.share)
         self._load = Load(config.overload.wait_s_max)
+        self._links = Links()
         self._began_s = time.time()
         self._reloads = 0
         self._last_reload = ""
@@ -177,6 +179,7 @@ class Running:
                 "reloads": self._reloads,
                 "last_reload": self._last_reload,
             },
+            "link": self._links.site_said(self._parts.clock.now_s()),
             "strain": round(site.load.strain(), 2),
             "targets": {name: self._target_status(name) for name in site.targets},
             "models": {
@@ -208,6 +211,22 @@ class Running:
     def breaker_states(self) -> dict[str, float]:
         """For the metric: 0 closed, 1 half-open, 2 open, by target."""
         return {name: BREAKER[breaker.state.value] for name, breaker in self.site.breakers.items()}
+
+    def look_at_links(self) -> None:
+        """Takes in how the links to all servers elsewhere are now; called some times a second."""
+        site, seen = self.site, {}
+        for name, target in site.targets.items():
+            if isinstance(target, UrlTarget) and not (site.is_cloud_off and target.spec.at is Place.CLOUD):
+                seen[name] = target.spec.at, sight(site.breakers[name], target.link().rtt_s_p50)
+        self._links.look(seen, self._parts.clock.now_s())
+
+    def link_states(self) -> dict[str, float]:
+        """For the metric: 0 up, 1 degraded, 2 down, by target."""
+        return self._links.weights()
+
+    def site_link_state(self) -> float:
+        """For the metric: the same for the site."""
+        return self._links.site_weight()
 
     def close(self) -> None:
         """Drops idle connections."""
@@ -284,8 +303,11 @@ class Running:
             "in_flight": active,
             "waiting": waiting,
             **self.site.speeds.summary(name),
-            **({"link": msgspec.to_builtins(target.link())} if isinstance(target, UrlTarget) else {}),
+            **({"link": self._link_status(name, target)} if isinstance(target, UrlTarget) else {}),
         }
+
+    def _link_status(self, name: str, target: UrlTarget) -> dict[str, Any]:
+        return {**self._links.said(name, self._parts.clock.now_s()), **msgspec.to_builtins(target.link())}
 
     def _learning_status(self) -> dict[str, Any]:
         """What is promised, and what finding out takes; nothing where no model name learns."""

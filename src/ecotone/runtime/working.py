@@ -118,6 +118,11 @@ class Working:
             file_bytes_max=config.jobs.file_mb_max * MIB,
         )
 
+    def stir(self) -> None:
+        """A target is back: jobs that wait for it wait no longer."""
+        if self._drain is not None:
+            self._drain.stir()
+
     async def live(self) -> None:
         """Works until cancelled. Jobs under way are then left to the next start."""
         assert self._batching is not None, "begun first"

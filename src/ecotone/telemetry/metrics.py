@@ -97,6 +97,10 @@ METRICS: Final[dict[str, Metric]] = {
     ),
     "ecotone_pairs": Metric("gauge", ("model",), "Pairs of answers compared since the site learns for this name."),
     "ecotone_learning_usd": Metric("gauge", (), "US dollars today for comparing answers in the cloud."),
+    "ecotone_link_state": Metric("gauge", ("target",), "The link to a target: 0 up, 1 degraded, 2 down."),
+    "ecotone_site_link_state": Metric(
+        "gauge", (), "The site's link, that of its cloud targets together: 0 up, 1 degraded, 2 down."
+    ),
     "ecotone_jobs": Metric("gauge", ("state",), "Jobs by state; ended ones as long as they are kept."),
     "ecotone_in_flight": Metric("gauge", (), "Requests being served."),
     "ecotone_connections": Metric("gauge", (), "Open connections of callers."),
