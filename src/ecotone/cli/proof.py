@@ -73,7 +73,7 @@ def question(label: str | None, to: str | None, since: str | None, until: str | 
     Raises:
         ConfigError: a time is none.
     """
-    return store.Question(label, to, _time_ms("--since", since), _time_ms("--until", until))
+    return store.Question(label, to, time_ms("--since", since), time_ms("--until", until))
 
 
 def answered(
@@ -256,7 +256,7 @@ def _reading(path: Path, read: Callable[[], Read]) -> Read:
         raise ConfigError("config.unreadable", f"{shown} cannot be read: {error.strerror or error}") from error
 
 
-def _time_ms(option: str, text: str | None) -> int | None:
+def time_ms(option: str, text: str | None) -> int | None:
     """Milliseconds since the Unix epoch of a date, a time, or so long ago."""
     if text is None:
         return None

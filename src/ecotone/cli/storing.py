@@ -22,7 +22,7 @@ def backed_up(config_path: Path | None, to: Path) -> store.Copied:
 def restored(config_path: Path | None, source: Path, key_path: Path | None) -> store.Copied:
     """A copy put into the configuration's store; its key too, where the store has none and none is configured."""
     tree = load(config_path)
-    folder, configured = _folder(tree), _configured(tree)
+    folder, configured = _folder(tree), configured_key(tree)
     key = store.store_key(folder, configured if key_path is None else _read(key_path), may_make=False)
     has_own = configured is not None or (folder / store.STORE_KEY).exists()
     if has_own and store.store_key(folder, configured) != key:
@@ -40,7 +40,7 @@ def checked(config_path: Path | None, file: Path | None, key_path: Path | None) 
     folder = _folder(tree)
     if key_path is None and file is not None:
         return store.examined(file, None)
-    given = _configured(tree) if key_path is None else _read(key_path)
+    given = configured_key(tree) if key_path is None else _read(key_path)
     key = store.store_key(folder, given, may_make=False)
     return store.examined(file or folder / store.JOBS_FILE, store.Sealer(key))
 
@@ -71,7 +71,7 @@ def _folder(tree: config.Config) -> Path:
     return Path(tree.store.path).expanduser()
 
 
-def _configured(tree: config.Config) -> bytes | None:
+def configured_key(tree: config.Config) -> bytes | None:
     """The key that the configuration refers to, if it does."""
     if tree.jobs.key is None:
         return None

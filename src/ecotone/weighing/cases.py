@@ -33,6 +33,7 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         needs: What the request asked for: `tools`, `json_schema` ...
         pending: Detectors that had not looked when it was decided.
+        purpose: `''` for a caller's own request; else why the site asked by itself: `shadow`, `judge`.
     """
 
     request: str
@@ -45,6 +46,7 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
     labels: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    purpose: str = ""
 
     def candidate(self, target: str) -> Candidate | None:
         """What was known of a target; None where it was not among the candidates."""
@@ -96,6 +98,15 @@ class Case(msgspec.Struct, gc=False):
     def is_moved(self) -> bool:
         """Whether the edge answered under the promise."""
         return self.placed.is_promised and self.answered_at == "edge" and self.reason in PROMISED
+
+    @property
+    def edge(self) -> str:
+        """The edge target in question: the one that answered, else the one that would have; `''` without any."""
+        if self.answered_at == "edge" and self.ended is not None:
+            return self.ended.target
+        edges = [one.target for one in self.placed.candidates if one.at is Place.EDGE]
+        ordered = [name for name in self.placed.placement.order if name in edges]
+        return next(iter(ordered or edges), "")
 
     @property
     def is_escalated(self) -> bool:

@@ -1,8 +1,9 @@
 """What another configuration would have given, without bias, out of what was recorded under one.
 
-Each request gives a model's word m on its outcome, and where it was drawn, by its seed and with a known probability h,
-to have both answers compared, also the truth y. Then m + (1/h) (y - m) has the right mean whatever the model is worth:
-the draw looks at nothing else. How good the model is decides only how wide the band is.
+Each request gives a model's word m on its outcome; some were drawn, by their seed and with a known probability h, to
+have both answers compared, and show the truth y. The mean of m over all, plus the mean of y - m over those that were
+drawn (weighted by 1/h), has the right expectation whatever the model is worth: the draw looks at nothing else. How good
+the model is decides only how wide the band is.
 
 Source: Dudík, Langford & Li, Doubly robust policy evaluation and learning (ICML 2011); Robins, Rotnitzky & Zhao 1994.
 """
@@ -10,119 +11,143 @@ Source: Dudík, Langford & Li, Doubly robust policy evaluation and learning (ICM
 from __future__ import annotations
 
 import math
+from array import array
+from typing import Final
 
-import msgspec
 import numpy as np
 
-from ecotone.weighing.spread import BUCKETS, Band, Floats, bucket, t_quantile, value_of
+from ecotone.weighing.spread import BUCKETS, Band, Floats, betting_half, bucket, t_quantile, value_of
 
-__all__ = ["Estimator", "Lift", "Median"]
+__all__ = ["Estimator", "Quantiles"]
 
-
-class Lift(msgspec.Struct, frozen=True, gc=False):
-    """One request's part of an estimate.
-
-    Attributes:
-        model: What is known without its pair: what was observed, or what a model says.
-        truth: What its pair shows; None where it was not drawn, or the pair is missing.
-        share: Probability of the draw.
-    """
-
-    model: float
-    truth: float | None = None
-    share: float = 1.0
-
-    @property
-    def correction(self) -> float:
-        """What the pair adds to the model's word."""
-        return 0.0 if self.truth is None else (self.truth - self.model) / self.share
+KEPT_MAX: Final = 200_000
+"""So many pairs are kept for a bounded band; of more, the asymptotic one is as good."""
+_MODEL_PART: Final = 0.1
+"""Part of the risk that is left to the model's mean, whose band is narrow."""
 
 
 class Estimator:
-    """Mean of any number of requests' outcomes, in constant memory."""
+    """Mean of any number of requests' outcomes, one value after the other.
 
-    __slots__ = ("_both", "_corrections", "_models", "_squares", "count", "pairs")
+    Attributes:
+        count: Requests.
+        pairs: Of those, with the truth known.
+    """
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.pairs = 0
-        self._models = self._corrections = 0.0
-        self._squares = [0.0, 0.0]
-        self._both = 0.0
-
-    def add(self, lift: Lift) -> None:
-        """Takes one request."""
-        self.put(lift.model, lift.correction, has_pair=lift.truth is not None)
-
-    def put(self, model: float, correction: float, *, has_pair: bool) -> None:
-        """Takes one request as its two parts, such as the differences of two estimates' parts."""
-        self.count += 1
-        self.pairs += has_pair
-        self._models += model
-        self._corrections += correction
-        self._squares[0] += model * model
-        self._squares[1] += correction * correction
-        self._both += model * correction
-
-    def band(self, confidence: float, present: float = 1.0) -> Band:
-        """The estimate with its asymptotic interval (Student's t, by the number of pairs that correct).
+    def __init__(self, bounds: tuple[float, float] | None = None) -> None:
+        """Begins.
 
         Args:
-            present: Share of the pairs that were drawn and are there; those that are missing are taken to be missing
-                at random.
+            bounds: Between which truth less model lies. Rare failures are then accounted for: the band holds however
+                few pairs there are. Without bounds it is asymptotic.
         """
+        self.count = 0
+        self.pairs = 0
+        self._bounds = bounds
+        self._model = [0.0, 0.0]
+        self._weight = [0.0, 0.0]
+        self._gained = [0.0, 0.0, 0.0]
+        self._both = [0.0, 0.0]
+        self._kept = array("d")
+
+    def add(self, model: float, gained: float | None = None, share: float = 1.0) -> None:
+        """Takes one request.
+
+        Args:
+            model: What is known without its pair: what was observed, or what a model says.
+            gained: Truth less model; None where the request was not drawn, or its pair is missing.
+            share: Probability of the draw.
+        """
+        self.count += 1
+        self._model[0] += model
+        self._model[1] += model * model
+        if gained is None:
+            return
+        weight = 1 / share
+        self.pairs += 1
+        self._weight[0] += weight
+        self._weight[1] += weight**2
+        self._gained[0] += weight * gained
+        self._gained[1] += weight**2 * gained
+        self._gained[2] += (weight * gained) ** 2
+        self._both[0] += weight * model * gained
+        self._both[1] += weight * model
+        if self._bounds is not None and len(self._kept) < KEPT_MAX:
+            self._kept.append(gained)
+
+    def band(self, confidence: float) -> Band | None:
+        """The estimate with its band; None with fewer than two requests. Missing pairs are taken to miss at random."""
+        if self.count < 2:
+            return None
         n = self.count
-        if n < 2:
-            return Band(self._models if n else 0.0, -math.inf, math.inf, n, "none")
-        lift = 1 / present
-        mean = (self._models + lift * self._corrections) / n
-        square = self._squares[0] + 2 * lift * self._both + lift * lift * self._squares[1]
-        error = math.sqrt(max(0.0, square / n - mean * mean) / (n - 1))
-        half = t_quantile(confidence, max(3.0, self.pairs - 1.0) if self.pairs else math.inf) * error
-        return Band(mean, mean - half, mean + half, n, "doubly robust" if self.pairs else "model alone")
+        mean = self._model[0] / n
+        spread = max(0.0, self._model[1] / n - mean * mean)
+        if self.pairs < 2:
+            return Band(mean, -math.inf, math.inf, n, "model alone")
+        total = self._weight[0]
+        gained = self._gained[0] / total
+        if self._bounds is not None and self.pairs <= KEPT_MAX:
+            down, up = self._bounded(confidence, spread / n, self._bounds)
+            return Band(mean + gained, mean + gained - down, mean + gained + up, n, "doubly robust, betting")
+        scatter = self._gained[2] - 2 * gained * self._gained[1] + gained**2 * self._weight[1]
+        error = scatter / total**2 * self.pairs / (self.pairs - 1)
+        along = self._both[0] / total - self._both[1] / total * gained
+        half = t_quantile(confidence, max(3.0, self.pairs - 1.0)) * math.sqrt(
+            max(0.0, error + (spread + 2 * along) / n)
+        )
+        return Band(mean + gained, mean + gained - half, mean + gained + half, n, "doubly robust, normal")
+
+    def _bounded(self, confidence: float, error: float, bounds: tuple[float, float]) -> tuple[float, float]:
+        """How far the true mean may lie below and above: the model's mean, and what the pairs add, together."""
+        risk = 1 - confidence
+        low, high = bounds
+        gained = np.frombuffer(self._kept, dtype=np.float64)
+        width = high - low
+        down, up = betting_half((gained.clip(low, high) - low) / width, 1 - risk * (1 - _MODEL_PART))
+        # Unequal weights: as if there were fewer pairs.
+        lift = width * math.sqrt(self.pairs * self._weight[1]) / self._weight[0]
+        half = t_quantile(1 - risk * _MODEL_PART, math.inf) * math.sqrt(error)
+        return down * lift + half, up * lift + half
 
 
-class Median:
-    """Quantiles of outcomes such as seconds: the same correction, made to the distribution function."""
-
-    __slots__ = ("_mass", "_spread", "count")
+class Quantiles:
+    """Quantiles of positive outcomes, such as seconds: the same correction, made to the distribution function."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._mass = np.zeros((2, BUCKETS))
+        self._weight = 0.0
+        self._model = np.zeros(BUCKETS)
+        self._gained = np.zeros(BUCKETS)
         self._spread = np.zeros(BUCKETS + 1)
 
-    def add(self, lift: Lift) -> None:
-        """Takes one request, in seconds."""
+    def add(self, model: float, truth: float | None = None, share: float = 1.0) -> None:
+        """Takes one request; see `Estimator.add`, but for the truth, which is told itself."""
         self.count += 1
-        at = bucket(lift.model)
-        self._mass[0, at] += 1
-        if lift.truth is not None:
-            there, weight = bucket(lift.truth), 1 / lift.share
-            self._mass[1, there] += weight
-            self._mass[1, at] -= weight
-            # Between the two the corrected step function differs from the model's by the weight.
+        at = bucket(model)
+        self._model[at] += 1
+        if truth is not None:
+            there, weight = bucket(truth), 1 / share
+            self._weight += weight
+            self._gained[there] += weight
+            self._gained[at] -= weight
+            # Between the two, and only there, the truth's step function is not the model's.
             self._spread[min(at, there)] += weight**2
             self._spread[max(at, there)] -= weight**2
 
-    def quantile(self, share: float, confidence: float, present: float = 1.0) -> Band | None:
-        """The value that this share does not exceed, with Woodruff's interval; None without any.
+    def quantile(self, share: float, confidence: float) -> Band | None:
+        """The value that this share does not exceed, with Woodruff's interval; None without any request.
 
         Source: Woodruff, Confidence intervals for medians and other position measures (JASA 1952).
         """
         if not self.count:
             return None
-        n = self.count
-        below: Floats = np.maximum.accumulate(np.cumsum(self._mass[0] + self._mass[1] / present)) / n
-        error = np.sqrt((below.clip(0, 1) * (1 - below.clip(0, 1)) + np.cumsum(self._spread[:-1]) / present**2 / n) / n)
-        half = t_quantile(confidence, math.inf) * error
-        return Band(
-            value_of(_first(below >= share)),
-            value_of(_first(below + half >= share)),
-            value_of(_first(below - half >= share)),
-            n,
-            "doubly robust",
-        )
+        total = self._weight or 1.0
+        below: Floats = np.cumsum(self._model) / self.count + np.cumsum(self._gained) / total
+        below = np.maximum.accumulate(below).clip(0, 1)
+        spread = below * (1 - below) / self.count + np.cumsum(self._spread[:-1]) / total**2
+        half = t_quantile(confidence, math.inf) * np.sqrt(spread)
+        values = [value_of(_first(reached >= share)) for reached in (below, below + half, below - half)]
+        return Band(values[0], values[1], values[2], self.count, "doubly robust")
 
 
 def _first(reached: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> int:

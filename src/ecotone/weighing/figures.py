@@ -49,7 +49,7 @@ class Cost(msgspec.Struct, frozen=True):
     Attributes:
         spent_usd: On all answers to callers.
         avoided_usd: Predicted cloud price of what the edge answered under the promise.
-        shadows_usd: What checking those answers in the cloud cost.
+        shadows_usd: What finding out cost: answers checked in the cloud, and judges there.
         saved_usd: `avoided_usd` less `shadows_usd`.
     """
 
@@ -155,7 +155,10 @@ class Name:
         self._score_sum = 0.0
 
     def case(self, case: Case) -> None:
-        """Counts one request."""
+        """Counts one request. What the site asked by itself, to find out, only costs."""
+        if case.placed.purpose:
+            self._shadows_usd += case.ended.cost_usd if case.ended is not None else 0.0
+            return
         at = case.answered_at
         _count(self._requests, "all")
         _count(self._requests, case.ended.ending if case.ended is not None else "unknown")
@@ -179,8 +182,6 @@ class Name:
 
     def pair(self, pair: Pair, case: Case | None) -> None:
         """Counts a comparison; `case` is None where its request was given out before it came."""
-        if pair.placed == "edge":
-            self._shadows_usd += pair.cloud_usd
         if pair.role != Role.CERTIFY:
             self.learned += 1
             return

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from ecotone.weighing.pairs import Table
-from ecotone.weighing.spread import Band, Floats, is_even, is_surely_below, mean_band, normal_band
+from ecotone.weighing.spread import Band, Floats, highest, mean_band, normal_band, unevenness
 
 __all__ = ["Allowed", "Point", "allowed", "frontier", "pairs_needed", "thresholds"]
 
@@ -105,12 +105,9 @@ def allowed(table: Table, loss_max: float, confidence: float) -> Allowed:
 
 
 def _is_within(losses: Floats, weights: Floats, loss_max: float, confidence: float) -> bool:
-    if loss_max >= 1:
-        return True
-    if is_even(weights):
-        return is_surely_below((losses + 1) / 2, (loss_max + 1) / 2, confidence)
-    # One-sided: the upper end of a two-sided band that leaves as much on either side.
-    return normal_band(losses, weights, 2 * confidence - 1).high <= loss_max
+    up = highest((losses + 1) / 2, confidence) * 2 - 1 - float(losses.mean())
+    mean = float((weights * losses).sum() / weights.sum())
+    return mean + math.sqrt(unevenness(weights)) * up <= loss_max
 
 
 def pairs_needed(table: Table, loss_max: float, confidence: float, share_min: float = 0.05) -> int | None:

@@ -104,13 +104,15 @@ class Pairs:
 
 
 def row(pair: Pair, case: Case | None) -> Row | None:
-    """A pair as a row; None where nothing was predicted of it.
+    """A pair as a row; None where nothing was predicted of it, or it is about another edge target than the decision.
+
+    With several edge targets a pair is for one of them, drawn by chance: those for the one in question are the sample.
 
     Args:
         case: Its request, where it is known.
     """
     said = score(pair)
-    if said is None:
+    if said is None or (case is not None and case.edge != pair.target):
         return None
     is_moved = pair.placed == "edge" if case is None or case.ended is None else case.is_moved
     return Row(

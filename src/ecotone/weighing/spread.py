@@ -16,13 +16,15 @@ __all__ = [
     "Floats",
     "Histogram",
     "betting_band",
+    "betting_half",
     "bucket",
+    "highest",
     "is_even",
-    "is_surely_below",
     "mean_band",
     "normal_band",
     "share_band",
     "t_quantile",
+    "unevenness",
     "value_of",
 ]
 
@@ -35,8 +37,8 @@ BUCKETS: Final = 1400
 """From a millionth to about a million."""
 _HALVINGS: Final = 14
 """A band's ends are exact to 2^-14, and rounded outwards."""
-_BET_MAX: Final = 0.5
-"""Largest part of its capital that a bettor risks. Source: Waudby-Smith & Ramdas 2024, 4.3 (c = 1/2)."""
+_BET_MAX: Final = 0.75
+"""Largest part of its capital that a bettor risks. Source: Waudby-Smith & Ramdas 2024, 4.3 (c = 3/4)."""
 
 
 class Band(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -133,16 +135,25 @@ def share_band(hits: int, n: int, confidence: float) -> Band:
 def mean_band(values: Floats, weights: Floats, confidence: float) -> Band:
     """The mean of values in [-1, 1] that were drawn with probabilities in inverse proportion to `weights`.
 
-    With equal weights the band holds at any sample size; else it is asymptotic (`normal_band`).
+    The band holds at any sample size, and counts with failures so rare that none was seen yet. With unequal weights it
+    is as wide as that of fewer values (Kish's effective sample size), which is asymptotic.
     """
     if len(values) < 2:
         mean = float(values[0]) if len(values) else 0.0
         return Band(mean, -1.0, 1.0, len(values), "none")
-    if is_even(weights):
-        low, high = betting_band((values + 1) / 2, confidence)
-        return Band(float(values.mean()), 2 * low - 1, 2 * high - 1, len(values), "betting")
-    band = normal_band(values, weights, confidence)
-    return Band(band.mean, max(-1.0, band.low), min(1.0, band.high), band.n, band.method)
+    mean = float((weights * values).sum() / weights.sum())
+    lift = 2 * math.sqrt(unevenness(weights))
+    down, up = betting_half((values + 1) / 2, confidence)
+    method = "betting" if is_even(weights) else "betting, weighted"
+    return Band(mean, max(-1.0, mean - lift * down), min(1.0, mean + lift * up), len(values), method)
+
+
+def unevenness(weights: Floats) -> float:
+    """By how much unequal weights raise a mean's variance; 1 where all are equal.
+
+    Source: Kish, Survey Sampling, 11.7.
+    """
+    return float(len(weights) * (weights**2).sum() / weights.sum() ** 2)
 
 
 def is_even(weights: Floats) -> bool:
@@ -164,6 +175,13 @@ def normal_band(values: Floats, weights: Floats, confidence: float) -> Band:
     return Band(mean, mean - half, mean + half, n, "normal")
 
 
+def betting_half(values: Floats, confidence: float) -> tuple[float, float]:
+    """How far below and above their own mean the true one of independent values in [0, 1] may lie."""
+    low, high = betting_band(values, confidence)
+    mean = float(values.mean())
+    return max(0.0, mean - low), max(0.0, high - mean)
+
+
 def betting_band(values: Floats, confidence: float) -> tuple[float, float]:
     """Between which values the mean of independent values in [0, 1] lies; valid at any sample size.
 
@@ -179,10 +197,10 @@ def betting_band(values: Floats, confidence: float) -> tuple[float, float]:
     return _lowest(values, bets, odds), 1 - _lowest(1 - values, bets, odds)
 
 
-def is_surely_below(values: Floats, level: float, confidence: float) -> bool:
-    """Whether the mean of independent values in [0, 1] is below a level in (0, 1): `betting_band`'s one-sided test."""
+def highest(values: Floats, confidence: float) -> float:
+    """The mean of independent values in [0, 1] is at most this: `betting_band`, one-sided."""
     odds = 1 / (1 - confidence)
-    return _peak(1 - values, _bets(values, odds), 1 - level) >= math.log(odds)
+    return 1 - _lowest(1 - values, _bets(values, odds), odds)
 
 
 def _lowest(values: Floats, bets: Floats, odds: float) -> float:
