@@ -1,8 +1,9 @@
 """Checks a value against a JSON Schema in every keyword that takes bounded time. Pure.
 
 Two rooms ask: `shaping`, whose grammar binds the model to most of a schema and leaves open bounds of non-integers,
-`multipleOf`, `uniqueItems`, `not`, ...; and `checking`, which compares answers that nothing has bound. `pattern` is left out: Python's regular expressions take
-exponential time on some, and a caller could choose one. `format`, `if` and `unevaluated*` are left out as well.
+`multipleOf`, `uniqueItems`, `not`, ...; and `checking`, which compares answers that nothing has bound. `pattern` is
+left out: Python's regular expressions take exponential time on some, and a caller could choose one. `format`, `if` and
+`unevaluated*` are left out as well.
 """
 
 from __future__ import annotations
