@@ -4,7 +4,8 @@ numpy lives here, so this room is loaded only where a model name asks for it.
 """
 
 from ecotone.learning.learner import Learner, Row, Scorer
+from ecotone.learning.lessons import Lessons
 from ecotone.learning.signals import Signals
 from ecotone.learning.traits import Traits
 
-__all__ = ["Learner", "Row", "Scorer", "Signals", "Traits"]
+__all__ = ["Learner", "Lessons", "Row", "Scorer", "Signals", "Traits"]

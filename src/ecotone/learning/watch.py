@@ -1,0 +1,188 @@
+"""Watches that a promise still fits the traffic, after it was given. Each has a stated rate of false alarms.
+
+A bet against 'all is as it was' gains nothing on average while that is true. Restarted from 1 whenever it has lost, it
+finds a change that comes late as fast as one that comes early; then an average of one false alarm in `patience`
+observations at most can be held, and of `horizon / patience` within `horizon`.
+
+Source: Shin, Ramdas and Rinaldo, E-detectors, New Engl. J. Stat. Data Sci. 2 (2024), of the CUSUM form. Waudby-Smith
+and Ramdas, JRSS-B 86 (2024): the bets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+STAKES: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Parts of the largest bet that cannot ruin, each kept as a bet of its own: no one size fits all changes."""
+
+FALSE_ALARMS: Final = 0.01
+"""Of each kind of watch, within its horizon."""
+
+REQUESTS: Final = 5_000
+"""Horizon of what sees every request; and of what sees every pair."""
+
+PAIRS: Final = 1_000
+"""Horizon of what sees the pairs that certify."""
+
+_LOG_MAX: Final = 700.0
+_TRAFFIC_WATCHES: Final = 7
+
+
+class Rise:
+    """Finds that the mean of values in [-1, 1] has come to lie above a level; several of them side by side."""
+
+    __slots__ = ("_bets", "_floor", "_levels", "_logs", "_peak")
+
+    def __init__(self, *levels: float, is_restarting: bool = True, logs: Sequence[float] = ()) -> None:
+        """Starts with no evidence.
+
+        Args:
+            levels: One for each kind of value, in (-1, 1).
+            is_restarting: Finds late changes as fast as early ones; without, the evidence is valid at any stopping time
+                (its inverse bounds the probability of being wrong), and what was lost has to be won back.
+            logs: What `dump` gave, to go on from there.
+        """
+        self._levels = np.array(levels)
+        self._bets = np.outer(1.0 / (1.0 + self._levels), STAKES)
+        self._floor = 0.0 if is_restarting else -_LOG_MAX
+        size = len(levels) * len(STAKES)
+        self._logs = np.array(logs if len(logs) == size else [0.0] * size).reshape(len(levels), len(STAKES))
+        self._peak = float(self._logs.max())
+
+    def add(self, *values: float) -> None:
+        """One more value of each kind, in [-1, 1]."""
+        gained = self._bets * (np.array(values) - self._levels)[:, None]
+        np.clip(self._logs + np.log1p(np.maximum(gained, -0.999)), self._floor, _LOG_MAX, out=self._logs)
+        self._peak = float(self._logs.max())
+
+    def rings(self, limit: float) -> bool:
+        """Whether the log evidence of one kind has reached `limit`. Cheap while it has not."""
+        return self._peak >= limit and self.log_e >= limit
+
+    @property
+    def log_e(self) -> float:
+        """The logarithm of the evidence, averaged over the stakes, of the kind that has most of it; 0 at the start."""
+        highest = self._logs.max(axis=1)
+        means = highest + np.log(np.mean(np.exp(self._logs - highest[:, None]), axis=1))
+        return float(means.max())
+
+    def dump(self) -> tuple[float, ...]:
+        """What `logs` takes."""
+        return tuple(self._logs.ravel().tolist())
+
+
+def limit(watches: int, horizon: int) -> float:
+    """The log evidence at which one of `watches` restarting ones rings, so that together they ring falsely with
+    probability `FALSE_ALARMS` at most within `horizon` values each."""
+    return math.log(watches * horizon / FALSE_ALARMS)
+
+
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    """What traffic and calibration looked like in the pairs behind a certificate, and which were not learned from.
+
+    Attributes:
+        quarters: (3,) quartiles of the prompt's predicted gap.
+        edges: (3,) quartiles of the gate's score.
+        residuals: (4,) mean of gap less score between them.
+        level: Which level of group keys is watched; -1: none.
+        known: Keys of that level that were learned from.
+        unseen: Share of the pairs whose key was not among them.
+    """
+
+    quarters: tuple[float, float, float]
+    edges: tuple[float, float, float]
+    residuals: tuple[float, float, float, float]
+    level: int = -1
+    known: frozenset[int] = frozenset()
+    unseen: float = 0.0
+
+
+TOLERANCE_CALIBRATION: Final = 0.1
+"""Predictions may be off by this much more than they were, before it counts."""
+
+TOLERANCE_TRAFFIC: Final = 0.15
+"""Shares of traffic may move by this much, before it counts. A certificate is for the mixture that it was made on, but
+a mixture that moves a little each hour must not suspend it each hour."""
+
+
+class WatchDump(msgspec.Struct, frozen=True, array_like=True):
+    """A watch between two lives of the process: the evidence of each bet, of each of its five parts."""
+
+    logs: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+
+
+class Watch:
+    """All that is watched while one certificate stands."""
+
+    __slots__ = ("_base", "_calibration", "_loss", "_loss_since", "_traffic")
+
+    def __init__(self, base: Base, loss_max: float, dump: WatchDump | None = None) -> None:
+        self._base = base
+        none: tuple[float, ...] = ()
+        logs = (none,) * 5 if dump is None else dump.logs
+        self._loss_since = Rise(loss_max, is_restarting=False, logs=logs[0])
+        self._loss = Rise(loss_max, logs=logs[1])
+        # A residual lies in [-2, 2]: half of it is bet on. One for what the edge answers, one for the rest.
+        self._calibration = tuple(Rise(0.5 * TOLERANCE_CALIBRATION, logs=log) for log in logs[2:4])
+        levels = [share + TOLERANCE_TRAFFIC for share in (0.25, 0.5, 0.75, 0.75, 0.5, 0.25, base.unseen)]
+        self._traffic = Rise(*(min(level, 0.99) for level in levels), logs=logs[4])
+
+    def placed(self, gap: float, groups: tuple[int, ...]) -> None:
+        """A request was placed.
+
+        Args:
+            gap: What the frozen score predicted from its prompt.
+            groups: Its group keys; empty where they are not known.
+        """
+        base = self._base
+        low, middle, high = (float(gap <= quarter) for quarter in base.quarters)
+        is_unseen = bool(groups) and base.level >= 0 and groups[base.level] not in base.known
+        self._traffic.add(low, middle, high, 1.0 - low, 1.0 - middle, 1.0 - high, float(is_unseen))
+
+    def compared(self, score: float, gap: float, *, is_edge: bool, certifies: bool) -> None:
+        """A pair came that was not behind the certificate.
+
+        Args:
+            score: What the frozen gate predicted; inf where the edge would not have been asked.
+            is_edge: The certificate would let the edge answer.
+            certifies: The pair is a plain sample of the traffic.
+        """
+        if certifies:
+            loss = gap if is_edge else 0.0
+            self._loss.add(loss)
+            self._loss_since.add(loss)
+        if math.isfinite(score):
+            place = sum(score > edge for edge in self._base.edges)
+            residual = gap - score - self._base.residuals[place]
+            self._calibration[not is_edge].add(min(1.0, max(-1.0, 0.5 * residual)))
+
+    def why(self) -> str:
+        """The stable word for why the promise should be suspended; `''` while it should not."""
+        if self._loss_since.rings(math.log(1.0 / FALSE_ALARMS)) or self._loss.rings(limit(1, PAIRS)):
+            return "drift.loss"
+        if any(side.rings(limit(2, REQUESTS)) for side in self._calibration):
+            return "drift.calibration"
+        return "drift.traffic" if self._traffic.rings(limit(_TRAFFIC_WATCHES, REQUESTS)) else ""
+
+    def figures(self) -> dict[str, float]:
+        """The evidence against each 'as it was', and the evidence at which it rings: logarithms to the base 10."""
+        ten = math.log(10.0)
+        return {
+            "loss": max(self._loss.log_e, self._loss_since.log_e) / ten,
+            "loss_e": math.exp(min(self._loss_since.log_e, _LOG_MAX)),
+            "calibration": max(side.log_e for side in self._calibration) / ten,
+            "calibration_rings": limit(2, REQUESTS) / ten,
+            "traffic": self._traffic.log_e / ten,
+            "traffic_rings": limit(_TRAFFIC_WATCHES, REQUESTS) / ten,
+        }
+
+    def dump(self) -> WatchDump:
+        """What the constructor takes back."""
+        watches = (self._loss_since, self._loss, *self._calibration, self._traffic)
+        since, loss, edge, cloud, traffic = (watch.dump() for watch in watches)
+        return WatchDump((since, loss, edge, cloud, traffic))
