@@ -48,4 +48,4 @@ def is_literal(text: str) -> bool:
 
 def _is_number_alone(answer: str) -> bool:
     """A number first, with no more than its unit behind it."""
-    return answer.lstrip("=-")[:1].isdigit()
+    return answer.lstrip("=- ")[:1].isdigit()

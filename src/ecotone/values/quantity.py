@@ -126,10 +126,7 @@ def _quantity(found: re.Match[str]) -> Quantity | None:
         # `1oE`, `2nd`: a number that letters go on without a blank is a part of a word.
         return None
     digits, decimals = _plain(found["digits"])
-    value = float(digits)
-    if found["exponent"]:
-        ten = _TIMES_TEN.search(found["exponent"])
-        value *= 10.0 ** float((ten[1] if ten else found["exponent"][1:]).replace("−", "-"))
+    value = float(f"{digits}e{_exponent(found['exponent'])}")
     if found["under"]:
         under = float(_plain(found["under"])[0])
         if not under:
@@ -145,6 +142,14 @@ def _quantity(found: re.Match[str]) -> Quantity | None:
     decimals -= len(digits) - len(digits.rstrip("0")) if decimals and not found["under"] else 0
     significant = len(digits.replace(".", "").lstrip("0")) if not found["under"] else 12
     return Quantity(value=value, decimals=decimals, digits=significant, unit=unit, factor=factor)
+
+
+def _exponent(written: str | None) -> int:
+    """Of `e-3` or `x 10^{-3}`; 0 where none is written."""
+    if not written:
+        return 0
+    ten = _TIMES_TEN.search(written)
+    return int((ten[1] if ten else written[1:]).replace("−", "-"))
 
 
 def _unit(found: re.Match[str]) -> tuple[str, float]:
