@@ -16,8 +16,10 @@ from ecotone.ports import Target
 from ecotone.values import Egress, Limit, Permit, Place, Receipt, RefusalError, TargetError
 
 LOOK_EVERY_S: Final = 0.1
-PROBE_S_MAX: Final = 3.0
-"""For a probe: a path that swallowed it is given up, and asked anew, so soon after it is whole again."""
+PROBE_S_MAX: Final = 5.0
+AGAIN_S: Final = 1.5
+"""What nothing is heard of for so long is asked beside it once more: on a path that swallowed the first question, whole
+again meanwhile, no answer to that one would ever come."""
 _LIMIT: Final = Limit(Egress.FREE, "probe: an empty body")
 
 
@@ -83,7 +85,7 @@ async def probe(site: Site, target: Target, is_back: Callable[[], object] = bool
     failure: TargetError | None = None
     try:
         async with asyncio.timeout_at(site.clock.now_s() + PROBE_S_MAX):
-            failure = await _ask(site, target, is_wary=found_before in MISLED)
+            failure = await _ask_again(site, target, is_wary=found_before in MISLED)
     except TimeoutError:
         failure = TargetError("first_byte_timeout", "no answer to a probe")
     except BaseException:
@@ -99,6 +101,22 @@ async def probe(site: Site, target: Target, is_back: Callable[[], object] = bool
         code = found_before if failure.code == "egress_refused" else failure.code
         breaker.failed(ticket, code, now_s)
     site.telemetry.condition(spec.name, breaker.condition(now_s, in_flight=0, waiting=0))
+
+
+async def _ask_again(site: Site, target: Target, *, is_wary: bool) -> TargetError | None:
+    """What the first that is told anything is told; asks until then, and stops all others."""
+    asked: set[asyncio.Task[TargetError | None]] = set()
+    done: set[asyncio.Task[TargetError | None]] = set()
+    try:
+        while not done:
+            asked.add(asyncio.ensure_future(_ask(site, target, is_wary=is_wary)))
+            done, _ = await asyncio.wait(asked, timeout=AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
+        told = [task.result() for task in done]
+        return None if None in told else told[0]
+    finally:
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
 
 
 async def _ask(site: Site, target: Target, *, is_wary: bool) -> TargetError | None:

@@ -85,6 +85,30 @@ def test_only_the_first_word_of_a_target_counts(stage: Make) -> None:
     assert one.site.breakers["big"].state == "closed"
 
 
+def test_a_path_that_swallowed_a_probe_is_asked_again_beside_it(stage: Make) -> None:
+    target = down("big")
+    one = stage(target)
+    fail(one, "big")
+
+    async def whole_again() -> None:
+        await asyncio.sleep(1.5)
+        target.probe_script = (head(200, after_s=0.1),)
+
+    one.loop.create_task(whole_again())
+    live(one, 3.0)
+    assert (target.probes, target.aborted) == (2, 1)
+    assert one.site.breakers["big"].state == "closed"
+
+
+def test_a_server_that_is_slow_to_tell_what_it_has_is_waited_for(stage: Make) -> None:
+    target = down("big", head(200, after_s=4.2))
+    one = stage(target)
+    fail(one, "big")
+    live(one, 6.0)
+    assert target.probes == 3
+    assert one.site.breakers["big"].state == "closed"
+
+
 def test_probes_of_one_outage_come_at_short_intervals(stage: Make) -> None:
     target = down("big", failed("connect_timeout", after_s=0.5))
     one = stage(target)
@@ -95,15 +119,15 @@ def test_probes_of_one_outage_come_at_short_intervals(stage: Make) -> None:
     assert one.site.breakers["big"].state == "open"
 
 
-@pytest.mark.parametrize("after_s", [0.0, 1.0])
+@pytest.mark.parametrize("after_s", [0.0, 1.0, None])
 @pytest.mark.parametrize("outage_s", [3.0, 60.0, 300.0, 3_600.0])
 def test_a_link_that_is_back_is_used_within_three_seconds_after_any_outage(
-    stage: Make, outage_s: float, after_s: float
+    stage: Make, outage_s: float, after_s: float | None
 ) -> None:
-    """`after_s`: so long a probe takes to fail (a path that swallows it: the connect limit)."""
+    """`after_s`: so long a probe takes to fail (a path that swallows it: the connect limit); None: it never does."""
     waits_s = []
     for phase in range(13):
-        target = down("big", failed("connect_timeout", after_s=after_s))
+        target = down("big", *([] if after_s is None else [failed("connect_timeout", after_s=after_s)]))
         one = stage(target)
         fail(one, "big")
         told: list[float] = []
@@ -130,8 +154,8 @@ def test_a_probe_without_an_answer_ends_by_itself(stage: Make) -> None:
     target = down("big")
     one = stage(target)
     fail(one, "big")
-    live(one, 4.5)
-    assert (target.probes, target.aborted) == (1, 1)
+    live(one, 6.5)
+    assert (target.probes, target.aborted) == (4, 4)
     assert one.site.breakers["big"].last_failure == "first_byte_timeout"
 
 
