@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from ecotone.checking import judge
 from ecotone.flow.site import Site
-from ecotone.values import EcotoneError, Endpoint, Request, RequestError
+from ecotone.values import Endpoint, Request
 from ecotone.values.quality import Comparison, Question, Reply
 from ecotone.wire.reply import reply
 from ecotone.wire.request import Head, decode
@@ -31,25 +32,17 @@ async def compare(
         found = None if check is None else check(question, *answers)
         if found is not None:
             return found
-    return await _judged(request, question, answers, name.judge, ask) if name.judge else None
+    if not name.judge or name.judge not in site.targets:
+        return None
+    bodies = judge.asks(question, *answers, model=request.model)
+    return await _judged(request, bodies, name.judge, ask)
 
 
-async def _judged(
-    request: Request, question: Question, answers: tuple[Reply, Reply], target: str, ask: Ask
-) -> Comparison | None:
+async def _judged(request: Request, bodies: Sequence[bytes], target: str, ask: Ask) -> Comparison | None:
     """Asked twice, with the answers swapped: a judge that only likes what stands first says nothing."""
-    from ecotone.checking import judge
-
     said: list[Reply] = []
-    for body in judge.asks(question, *answers):
-        try:
-            asked = decode(Endpoint.CHAT, body, _head(request))
-        except RequestError:
-            return None
-        try:
-            answer = await ask(asked, target)
-        except EcotoneError:
-            return None
+    for body in bodies:
+        answer = await ask(decode(Endpoint.CHAT, body, _head(request)), target)
         if answer is None:
             return None
         said.append(reply(Endpoint.CHAT, answer))

@@ -47,6 +47,7 @@ class Feedbacks:
         pair = None if errand is None else _pair(site, errand, said, target)
         told = {
             "request": said.request,
+            "model": "" if errand is None else errand.outcome.model,
             "target": target,
             "score": said.score,
             "has_correction": said.correction is not None,

@@ -186,7 +186,8 @@ def learn_from(site: Site, errand: Errand, decided: Plan) -> None:
     pair.
     """
     lesson, outcome, placed = errand.lesson, errand.outcome, decided.placement
-    if site.learning is None or not placed.order:
+    assert site.learning is not None
+    if not placed.order:
         return
     is_by_quality = placed.reason in _BY_QUALITY
     if decided.ask.mode is Mode.EDGE:

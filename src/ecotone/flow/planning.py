@@ -100,6 +100,7 @@ class PlacedEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     ask: Ask
     candidates: tuple[Candidate, ...]
     placement: Placement
+    needs: tuple[str, ...] = ()
     purpose: str = ""
 
 
@@ -131,6 +132,7 @@ def plan(site: Site, request: Request, findings: Findings, lesson: Lesson | None
         budget_usd_left=usd_left,
         budget_bytes_left=bytes_left,
         is_cloud_off=site.is_cloud_off,
+        is_link_closed=site.budgets.is_closed(site.clock.wall_s()),
         seed=request.seed,
         wait_s_max=site.load.wait_s_max,
         role="" if lesson is None else lesson.role.value,
@@ -194,6 +196,7 @@ def entry(site: Site, request: Request, decided: Plan) -> PlacedEntry:
         decided.ask,
         decided.candidates,
         decided.placement,
+        request.features.needs,
         request.purpose,
     )
 
@@ -299,6 +302,9 @@ def overload(
 
 _FULL: Final = frozenset({"capacity", "overload"})
 _STATUS: Final = {"policy": 403, "no_cloud": 403, "wish": 403}
+_SOON: Final = frozenset({"starting", "late", "crashed", "busy"})
+"""Why a detector could not look that may look at the next try."""
+LOOK_AGAIN_S: Final = 1.0
 
 
 def refusal(site: Site, decided: Plan, key: str = "") -> EcotoneError:
@@ -309,6 +315,9 @@ def refusal(site: Site, decided: Plan, key: str = "") -> EcotoneError:
     message = f"No target can take this request now. {told}"
     if decided.findings.missing:
         message += f". Not looked at, so it stays: {', '.join(decided.findings.missing)}"
+    if word == "policy" and any(one.rpartition(": ")[2] in _SOON for one in decided.findings.missing):
+        # Policy has not said no: nobody could say yet what is in it.
+        return PlacementError(reason, message, retry_after_s=LOOK_AGAIN_S)
     if word in _STATUS:
         return RefusalError(reason, message, status=403)
     if word == "context":
@@ -317,6 +326,9 @@ def refusal(site: Site, decided: Plan, key: str = "") -> EcotoneError:
         return RequestError(reason, message)
     if word == "budget":
         return RefusalError(reason, message, status=429, retry_after_s=86_400.0 - site.clock.wall_s() % 86_400.0)
+    if word == "window":
+        wall_s = site.clock.wall_s()
+        return PlacementError(reason, message, retry_after_s=max(1.0, site.budgets.windows.opens_at_s(wall_s) - wall_s))
     if word == "deadline":
         return DeadlineError(reason, message)
     if word in _FULL:

@@ -129,6 +129,7 @@ class Shadows:
     def _missed(self, errand: Errand) -> None:
         self.dropped += 1
         learning = self._current().learning
+        # None: a reload took all promises away meanwhile.
         if learning is not None:
             learning.missed(errand.outcome.model, errand.lesson.edge, errand.lesson.role)
 
