@@ -197,6 +197,28 @@ def test_a_torn_wal_loses_only_what_lies_behind_the_tear(tmp_path: Path, kind: s
         shutil.rmtree(store)
 
 
+@pytest.mark.parametrize("size", [16, 512, 4096])
+def test_a_first_page_that_was_torn_in_a_checkpoint_is_taken_from_the_wal(tmp_path: Path, size: int) -> None:
+    """The power went while a checkpoint wrote into the file: all that it wrote stands in the WAL."""
+
+    async def fill() -> None:
+        queue = opened(tmp_path)
+        await queue.put([(job("job-1"), b"x")])
+        files = {name: (tmp_path / name).read_bytes() for name in ("jobs.db", "jobs.db-wal")}
+        await queue.close()
+        (tmp_path / "jobs.db").write_bytes(bytes(size) + files["jobs.db"][size:])
+        (tmp_path / "jobs.db-wal").write_bytes(files["jobs.db-wal"])
+
+    async def look() -> None:
+        queue = opened(tmp_path)
+        assert queue.recovered.loss is None
+        assert set(await all_jobs(queue)) == {"job-1"}
+        await queue.close()
+
+    asyncio.run(fill())
+    asyncio.run(look())
+
+
 def broken(whole: bytes, what: str, dice: random.Random) -> bytes:
     """A file as a dying disk may leave it."""
     content = bytearray(whole)

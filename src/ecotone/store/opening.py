@@ -90,7 +90,8 @@ def check(path: Path, limit_s: float) -> tuple[str, bool]:
     if not path.exists() or path.stat().st_size == 0:
         return "", True
     with path.open("rb") as file:
-        if file.read(len(_HEADER)) != _HEADER:
+        # With a WAL, its pages count and not the file's: who lost power in a checkpoint may have a torn first page.
+        if file.read(len(_HEADER)) != _HEADER and not _has_wal(path):
             return "it does not begin as SQLite's files do", True
     # Only for reading: what is broken stays as it is, and what is whole is not put in order here, which takes its time.
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
@@ -109,6 +110,13 @@ def check(path: Path, limit_s: float) -> tuple[str, bool]:
         with contextlib.suppress(sqlite3.Error):
             connection.close()
     return ("", True) if found == ["ok"] else (f"{len(found)} faults", True)
+
+
+def _has_wal(path: Path) -> bool:
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _ready(path: Path, sealer: Sealer, limits: QueueLimits, connect: Connect) -> tuple[sqlite3.Connection, int]:

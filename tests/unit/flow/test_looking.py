@@ -144,6 +144,15 @@ def test_without_a_worker_or_without_time_nothing_leaves(stage: Make) -> None:
     assert big.sent == []
 
 
+@pytest.mark.parametrize(("why", "status"), [("starting", 503), ("crashed", 503), ("absent", 403), ("broken", 403)])
+def test_who_cannot_be_looked_at_now_is_told_to_come_again(stage: Make, why: str, status: int) -> None:
+    one = site(stage, cloud(stream("b")), names=Names(missing=(("names", why),)))
+    outcome = one.serve(saying(one, "hello"))
+    assert (outcome.ending, outcome.reason, outcome.status) == ("refused", "refused.policy", status)
+    assert f"names: {why}".encode() in one.caller.body
+    assert ("retry-after" in {name.lower() for name in one.caller.headers}) == (status == 503)
+
+
 def test_a_text_that_was_looked_at_is_not_looked_at_again(stage: Make) -> None:
     names = Names()
     one = site(stage, cloud(stream("b")), names=names)
