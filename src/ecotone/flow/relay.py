@@ -167,8 +167,9 @@ class Relay:
             self._timer = None
         if not self.settled.done():
             self.settled.cancel()
-        # The attempt holds this sink: without the circle both go at once, and do not wait for the collector.
-        self._stream = None
+        # The attempt holds this sink, and so does whoever judges: without the circles all go at once, and do not wait
+        # for the collector.
+        self._stream = self.verdict = None
 
     # What the target calls (ports.Sink).
 

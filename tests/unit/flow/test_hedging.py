@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +12,10 @@ import pytest
 
 from ecotone.estimate import Observation
 from ecotone.flow.hedging import SAVED_MAX, Hedges, Lane, Race, Sign
+from ecotone.flow.relay import Relay
 from ecotone.policy import Policy
 from ecotone.sim.scripted import SILENCE, ScriptedTarget, Stage, failed, stream
-from ecotone.values import Place, TargetError
+from ecotone.values import Place, PlacementError, TargetError
 from ecotone.wire import sse
 
 Make = Callable[..., Stage]
@@ -160,3 +164,34 @@ def test_the_budget_is_a_share_saved_up_to_a_few() -> None:
     for _ in range(1000):
         hedges.earn()
     assert [hedges.take() for _ in range(int(SAVED_MAX) + 1)] == [True] * int(SAVED_MAX) + [False]
+
+
+@pytest.mark.parametrize(
+    ("one_script", "other_script", "leaves_after_s"),
+    [
+        (stream("a"), stream("b"), None),
+        (stream("slow", gap_s=9.0), stream("fast", "er", gap_s=0.2), None),
+        ([failed("http_500")], stream("b"), None),
+        ([failed("http_500")], [failed("http_500")], None),
+        (stream("slow", gap_s=9.0), stream("slow too", gap_s=9.0), 3.0),
+    ],
+    ids=["won", "outrun", "fallback", "all_failed", "left"],
+)
+def test_nothing_of_a_request_waits_for_the_collector(
+    stage: Make, one_script: Any, other_script: Any, leaves_after_s: float | None
+) -> None:
+    targets = first(one_script), second(other_script)
+    one = stage_of(stage, *targets)
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        with contextlib.suppress(PlacementError, asyncio.CancelledError):
+            one.serve(leaves_after_s=leaves_after_s)
+        assert targets[0].opened
+        for target in targets:
+            target.opened.clear()
+        gc.collect()
+        assert [held for held in gc.garbage if isinstance(held, Lane | Race | Relay)] == []
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
