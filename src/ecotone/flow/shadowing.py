@@ -18,7 +18,7 @@ import msgspec
 from ecotone.flow.aside import aside
 from ecotone.flow.comparing import compare
 from ecotone.flow.lessons import Errand, with_signs
-from ecotone.flow.prospects import crowd, is_free
+from ecotone.flow.prospects import is_free
 from ecotone.flow.site import Site
 from ecotone.jobs.order import Dice
 from ecotone.values import EcotoneError, Outcome, Place, Request
@@ -216,7 +216,7 @@ class Shadows:
         try:
             while not task.done():
                 await asyncio.wait([task], timeout=GIVE_WAY_EVERY_S if is_polite else None)
-                if is_polite and not task.done() and self._is_in_the_way(target, request.model):
+                if is_polite and not task.done() and self._is_in_the_way(target):
                     return None
         finally:
             task.cancel()
@@ -234,11 +234,11 @@ class Shadows:
         told = await self._ask_aside(site, request, target, "judge", is_polite=False)
         return told[1] if told is not None and told[0].ending == "answered" else None
 
-    def _is_in_the_way(self, target: str, model: str) -> bool:
-        """Whether somebody waits for the edge, or shares this target with the second answer."""
+    def _is_in_the_way(self, target: str) -> bool:
+        """Whether anybody else wants this target. It counts the second answer itself, as served or as waiting."""
         site = self._current()
-        active, _ = site.targets[target].load() if target in site.targets else (0, 0)
-        return active > 1 or crowd(site, model, 1) > 0
+        found = site.targets.get(target)
+        return found is None or sum(found.load()) + site.load.waiting(target) > 1
 
     # What it costs, and what it teaches.
 

@@ -127,12 +127,18 @@ class Teaching:
         return {} if self._room is None else self._room.shadows()
 
     def promises(self) -> dict[str, float]:
-        """For the metric: 1 while a name's promise stands."""
-        return {name: float(bool(figures.get("is_promised"))) for name, figures in self.status().items()}
+        """For the metric: 1 while a name's promise stands on a certificate at any of its edge targets."""
+        return {
+            name: float(any(gate["certificate"] for gate in figures["targets"].values()))
+            for name, figures in self.status().items()
+        }
 
     def pairs(self) -> dict[str, float]:
         """For the metric: pairs compared, by name."""
-        return {name: float(figures.get("pairs", 0)) for name, figures in self.status().items()}
+        return {
+            name: float(sum(gate["learned"] + gate["certifying"] for gate in figures["targets"].values()))
+            for name, figures in self.status().items()
+        }
 
     def usd(self) -> float:
         """For the metric: US dollars today."""
@@ -141,7 +147,8 @@ class Teaching:
     def troubles(self) -> list[str]:
         """What an operator should look at."""
         return [
-            f"models.{name}: the promise is suspended ({figures['suspended']}): the cloud answers"
+            f"models.{name}: the promise for {target} is suspended ({gate['suspended']}): the cloud answers instead"
             for name, figures in self.status().items()
-            if figures.get("suspended")
+            for target, gate in figures["targets"].items()
+            if gate["suspended"]
         ]
