@@ -175,7 +175,7 @@ class Room:
     def _settle(self, config: settings.Config, names: Mapping[str, settings.Model]) -> None:
         """Tells the lessons the names as they are now; what is void thereby goes to the ledger."""
         terms = {
-            name: (_quality(model), self._versions(config, model, Place.EDGE), self._reference(config, model))
+            name: (_quality(model, config), self._versions(config, model, Place.EDGE), self._reference(config, model))
             for name, model in names.items()
         }
         at_ms = int(self._site().clock.wall_s() * 1e3) if self._current is not None else 0
@@ -239,7 +239,7 @@ class Room:
         await asyncio.to_thread(self._state.write, STATE, kept)
 
 
-def _quality(model: settings.Model) -> QualityTerms:
+def _quality(model: settings.Model, config: settings.Config) -> QualityTerms:
     quality = model.quality or settings.Quality()
     return QualityTerms(
         loss_max=quality.loss_max,
@@ -247,6 +247,7 @@ def _quality(model: settings.Model) -> QualityTerms:
         cloud_share=quality.cloud_share,
         is_auto=model.advance == "auto",
         has_answer_gate=model.cascade,
+        paid_share_max=config.learning.paid_share_max,
     )
 
 

@@ -178,7 +178,8 @@ class QualityTerms(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         cloud_share: Share of calls that the operator wants in the cloud at most and at least (a budget, held by a
             price); None = as few as the promise allows.
         is_auto: The ladder advances by itself, with proof.
-        has_answer_gate: The edge answers first, and its own answer decides (`cascade: on`).
+        has_answer_gate: The edge answers first, and its own answer decides (`cascade: true`).
+        paid_share_max: Most of what the edge answers that is checked in the cloud.
     """
 
     loss_max: float = 0.02
@@ -186,3 +187,4 @@ class QualityTerms(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     cloud_share: float | None = None
     is_auto: bool = False
     has_answer_gate: bool = False
+    paid_share_max: float = 0.05
