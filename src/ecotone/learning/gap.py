@@ -19,10 +19,15 @@ Floats = npt.NDArray[np.float64]
 INTERCEPT_PRECISION: Final = 0.01
 """Nearly free: the mean gap is not known beforehand."""
 
-STRENGTHS: Final = (3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
-"""Precisions that `choose` tries, in units of the noise: pseudo-labels behind the belief that a weight is 0."""
+STEPS: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""Factors of a precision that `choose` tries, twice at most."""
 
-SWEEPS: Final = 3
+STEP_SPREAD: Final = 1.5
+"""Standard deviation of the logarithm of a precision around where it starts: a few hundred labels say little of it,
+and where they say nothing a bound of the grid must not win."""
+
+SWEEPS: Final = 2
+_WORTHWHILE: Final = 0.05
 _NOISE_LABELS: Final = 4.0
 _NOISE_FIRST: Final = 0.2
 """Variance of a gap around its prediction before anything is known, worth `_NOISE_LABELS` labels."""
@@ -96,36 +101,39 @@ def fit(features: Floats, gaps: Floats, precisions: Floats) -> tuple[Line, Float
 
 
 def choose(features: Floats, gaps: Floats, blocks: Sequence[int], first: Sequence[float]) -> list[float]:
-    """The precision of each block of features that makes these labels likeliest.
+    """The precision of each block of features that is likeliest, given these labels and where it starts.
 
     Args:
         features: (n, d).
-        blocks: Block of each feature, (d,); -1 = not to be tuned (the intercept).
-        first: Precision to start from, for each block.
+        gaps: (n,).
+        blocks: Block of each feature, (d,); -1 = not to be chosen (the intercept).
+        first: Precision expected of each block: the mode of a log-normal prior.
     """
     squares = features.T @ features
     moments = features.T @ gaps
-    total = float(gaps @ gaps)
+    total = float(gaps @ gaps) + _NOISE_LABELS * _NOISE_FIRST
+    labels = len(gaps) + _NOISE_LABELS
     of = np.asarray(blocks)
-    best = list(first)
 
-    def likelihood(strengths: Sequence[float]) -> float:
+    def value(strengths: Sequence[float]) -> float:
         precisions = np.append(np.asarray(strengths, np.float64), INTERCEPT_PRECISION)[of]
         lower = np.linalg.cholesky(squares + np.diag(precisions))
         solved = np.linalg.solve(lower, moments)
-        rest = total - float(solved @ solved) + _NOISE_LABELS * _NOISE_FIRST
         bend = 2.0 * float(np.log(np.diag(lower)).sum()) - float(np.log(precisions).sum())
-        return -0.5 * (bend + (len(gaps) + _NOISE_LABELS) * math.log(max(rest, 1e-12)))
+        rest = max(total - float(solved @ solved), 1e-12)
+        odd = sum((math.log(one / at) / STEP_SPREAD) ** 2 for one, at in zip(strengths, first, strict=True))
+        return -0.5 * (bend + labels * math.log(rest) + odd)
 
-    top = likelihood(best)
+    best = list(first)
+    top = value(best)
     for _ in range(SWEEPS):
         before = top
         for block in sorted(set(of[of >= 0].tolist())):
-            for strength in STRENGTHS:
-                tried = [*best[:block], strength, *best[block + 1 :]]
-                value = likelihood(tried)
-                if value > top + 1e-9:
-                    best, top = tried, value
-        if top - before < 0.05:
+            for step in STEPS:
+                tried = [*best[:block], best[block] * step, *best[block + 1 :]]
+                found = value(tried)
+                if found > top + 1e-9:
+                    best, top = tried, found
+        if top - before < _WORTHWHILE:
             break
     return best

@@ -30,9 +30,9 @@ FIT_FROM: Final = 200
 
 FIT_GROWTH: Final = 1.5
 
-_KIND: Final = "ecotone.learner.1"
-_STRENGTHS: Final = (100.0, 100.0, 100.0, 100.0, 30.0, 6.0)
-"""Where the tuning of precisions starts: hand, topics, embedding, landmarks, signs, groups. Precedent: RESEARCH-routing.md 3, 4."""
+_KIND: Final = "ecotone.learner"
+_STRENGTHS: Final = (3_000.0, 100.0, 10.0, 30.0, 6.0)
+"""Where the choice of precisions starts: hand, topics, landmarks, signs, groups. Precedent: RESEARCH-routing.md 3, 4."""
 
 _LENGTH: Final = NAMES.index("log_chars")
 _COLD_SLOPE: Final = 0.15
@@ -195,7 +195,7 @@ class Learner(_Model):
         """
         if not 0 <= signs <= SIGNS_MAX:
             raise ValueError(f"0 to {SIGNS_MAX} signs, not {signs}")
-        precisions = _precisions(_blocks((HAND, 0, 0, 0), signs), _STRENGTHS)
+        precisions = _precisions(_blocks((HAND, 0, 0), signs), _STRENGTHS)
         weights = np.zeros(len(precisions))
         weights[0] = _COLD_GAP
         weights[1 + _LENGTH] = _COLD_SLOPE
@@ -262,8 +262,8 @@ class Learner(_Model):
         return fitted
 
 
-def _blocks(projected: tuple[int, int, int, int], signs: int) -> list[int]:
-    """Block of each feature: -1 is the intercept, 5 the groups."""
+def _blocks(projected: tuple[int, int, int], signs: int) -> list[int]:
+    """Block of each feature: -1 is the intercept, 4 the groups."""
     blocks = [-1]
     for block, size in enumerate((*projected, signs, SLOTS)):
         blocks += [block] * size

@@ -23,7 +23,6 @@ from ecotone.values.quality import Gate, Guess, Pair, QualityTerms, Question, Re
 from ecotone.values.request import Mode
 
 Signs = Callable[[Question, Reply], Floats]
-Embed = Callable[[str], Sequence[float]]
 
 NO_GUESS: Final = Guess(gap=1.0)
 """Of a target that nothing is learned of."""
@@ -66,13 +65,12 @@ class Lessons:
     The order at a start is: `load` what was kept, then `settle`; it takes back what no longer fits.
     """
 
-    def __init__(self, secret: bytes, *, signs: Signs | None = None, embed: Embed | None = None) -> None:
+    def __init__(self, secret: bytes, *, signs: Signs | None = None) -> None:
         """Args:
         secret: 16 to 64 bytes of this site: keys of groups are hashed with it.
         signs: What an answer shows of itself (`learning.signs`); without it, gates on answers learn nothing.
-        embed: A static embedding of a text, where the site has one.
         """
-        self._signals = Signals(secret, embed=embed)
+        self._signals = Signals(secret)
         self._signs = signs
         self._names: dict[str, _Name] = {}
         self._waiting: dict[tuple[str, str], Course] = {}

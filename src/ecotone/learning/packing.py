@@ -13,7 +13,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 BYTES_MAX: Final = 64 << 20
-_TYPES: Final = {"f2": np.float16, "f4": np.float32, "f8": np.float64, "i8": np.int64, "u8": np.uint64}
+_TYPES: Final = {"u2": np.uint16, "f2": np.float16, "f4": np.float32, "f8": np.float64, "i8": np.int64, "u8": np.uint64}
 _NAMES: Final = {np.dtype(kind): name for name, kind in _TYPES.items()}
 
 

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
 from typing import Final
-
-import numpy as np
 
 from ecotone.learning.grams import Keys, grams
 from ecotone.learning.groups import GroupKeys
 from ecotone.learning.hand import cap, look, words
-from ecotone.learning.traits import EMBEDDING_MAX, GRAMS_MAX, Traits
+from ecotone.learning.traits import GRAMS_MAX, Traits
 from ecotone.values.quality import Question
 
 SECRET_BYTES_MIN: Final = 16
-
-Embed = Callable[[str], Sequence[float]]
-"""A static embedding of a text, from outside; always of the same length, at most `EMBEDDING_MAX`."""
 
 
 class Signals:
@@ -27,10 +21,10 @@ class Signals:
     with the same secret.
     """
 
-    __slots__ = ("_embed", "_groups", "_keys")
+    __slots__ = ("_groups", "_keys")
 
-    def __init__(self, secret: bytes, *, embed: Embed | None = None) -> None:
-        """Args: secret: At least `SECRET_BYTES_MIN` bytes; embed: a static embedding, or None.
+    def __init__(self, secret: bytes) -> None:
+        """Args: secret: At least `SECRET_BYTES_MIN` bytes.
 
         Raises:
             ValueError: The secret is too short.
@@ -39,7 +33,6 @@ class Signals:
             raise ValueError(f"a secret of signals has at least {SECRET_BYTES_MIN} bytes")
         self._groups = GroupKeys(hashlib.blake2b(secret, digest_size=32, person=b"groups").digest())
         self._keys = Keys(hashlib.blake2b(secret, digest_size=64, person=b"grams").digest())
-        self._embed = embed
 
     def of(self, question: Question) -> Traits:
         """The traits of a question: without content, the same for the same question."""
@@ -48,12 +41,8 @@ class Signals:
         found = words(data)
         others = max(0, question.chars - len(asked))
         around = (len(asked), others, question.turns, bool(question.tools), bool(question.form))
-        embedding = b""
-        if self._embed is not None:
-            embedding = np.asarray(self._embed(asked), np.float16)[:EMBEDDING_MAX].tobytes()
         return Traits(
             self._groups.of(question),
             look(data, found, around).tobytes(),
             grams(data, found, self._keys, GRAMS_MAX).tobytes(),
-            embedding,
         )

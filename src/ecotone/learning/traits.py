@@ -6,31 +6,28 @@ from typing import Final
 
 import msgspec
 
+from ecotone.learning.grams import BUCKETS
 from ecotone.learning.hand import HAND
 
 GRAMS_MAX: Final = 600
-"""Different n-grams kept of one prompt: about what 2,000 characters hold."""
-
-EMBEDDING_MAX: Final = 1024
+"""Buckets kept of one prompt: more than 2,000 characters of most languages hold."""
 
 GROUP_LEVELS: Final = 5
 
 
 class Traits(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Signals of one question: a few hundred bytes, 2 KB at most.
+    """Signals of one question: half a kilobyte, 2 KB at most.
 
     Attributes:
         groups: Keyed 64-bit hashes of what requests have in common, from general to specific (`groups.LEVELS`); 0 where
             there is nothing at a level.
         hand: Float32 (HAND,), `hand.NAMES`.
-        grams: Uint16 (G,): bucket << 4 | count, buckets rising.
-        embedding: Float16 (E,), or empty.
+        grams: Uint16 (G,): buckets of words, rising.
     """
 
     groups: tuple[int, ...]
     hand: bytes
     grams: bytes
-    embedding: bytes = b""
 
     def dump(self) -> bytes:
         """This as bytes, for the store."""
@@ -59,8 +56,7 @@ class Traits(msgspec.Struct, frozen=True, gc=False, array_like=True):
             and len(self.hand) == 4 * HAND
             and len(self.grams) % 2 == 0
             and len(self.grams) <= 2 * GRAMS_MAX
-            and len(self.embedding) % 2 == 0
-            and len(self.embedding) <= 2 * EMBEDDING_MAX
+            and all(bucket < BUCKETS for bucket in memoryview(self.grams).cast("H"))
         )
 
 
