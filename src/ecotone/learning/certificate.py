@@ -22,6 +22,9 @@ HIGHEST: Final = 1.7976931348623157e308
 STEPS: Final = 50
 """Thresholds that are tried. More would find slightly more, and cost time only."""
 
+_REACH: Final = 2.0
+_SHARE_MIN: Final = 0.02
+
 MISSING_MAX: Final = 0.1
 """Where more of the pairs that were drawn never came, each of them counts as the worst that it could have been."""
 
@@ -81,13 +84,18 @@ class Verdict(msgspec.Struct, frozen=True):
     pairs_needed: int | None = None
 
 
-def thresholds(scores: Floats) -> Floats:
-    """The thresholds to try, rising: quantiles of these scores, and at last one that lets everything pass.
+def thresholds(scores: Floats, gaps: Floats, loss_max: float) -> Floats:
+    """The thresholds to try, rising, and at last one that lets everything pass.
+
+    They lie where it matters: up to where twice the loss would be risked, by what these rows say.
 
     Args:
-        scores: (n,) of rows that the certificate will not be tested on.
+        scores, gaps: (n,) of rows that the certificate will not be tested on.
     """
-    levels = np.arange(1, STEPS) / STEPS
+    ordered = np.argsort(scores, kind="stable")
+    passing = np.flatnonzero(np.cumsum(gaps[ordered]) <= _REACH * loss_max * len(scores))
+    highest = min(1.0, max(_SHARE_MIN, (passing[-1] + 1) / len(scores) if len(passing) else 0.0))
+    levels = np.linspace(min(_SHARE_MIN, highest), highest, STEPS - 1)
     return np.append(np.unique(np.quantile(scores, levels, method="lower")), HIGHEST)
 
 

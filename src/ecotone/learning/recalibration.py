@@ -154,7 +154,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         if len(rows) < HOPE_ROWS:
             return math.inf
         scores, gaps = np.array([row.foreseen for row in rows]), np.array([row.gap for row in rows])
-        passing = scores[:, None] <= certificate.thresholds(scores)
+        passing = scores[:, None] <= certificate.thresholds(scores, gaps, self.terms.loss_max)
         shares = passing.mean(axis=0)
         wanted = HOPE_POWER * certificate.wanted_by_threshold(np.where(passing, gaps[:, None], 0.0), self.terms)
         ever = float(shares[np.isfinite(wanted)].max(initial=0.0))
@@ -172,7 +172,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         pairs = [row for row in self.certify if self.gate is Gate.PROMPT or len(row.signs) == size]
         before, _ = frozen.scores(learned)
         gaps_before = np.array([row.gap for row in learned])
-        limits = certificate.thresholds(before[np.isfinite(before)]) if np.isfinite(before).any() else np.array([0.0])
+        asked = np.isfinite(before)
+        limits = certificate.thresholds(before[asked], gaps_before[asked], self.terms.loss_max / asked.mean())
         scores, prompt_gaps = frozen.scores(pairs)
         gaps = np.array([row.gap for row in pairs])
         verdict = certificate.certify(
@@ -198,7 +199,7 @@ def _skip_above(frozen: Frozen, rows: Sequence[Labelled], loss_max: float) -> fl
     is_kept = np.zeros(len(rows), dtype=np.bool_)
     if len(passing):
         is_kept[order[: passing[-1] + 1]] = True
-    for limit in certificate.thresholds(prompts)[:-1]:
+    for limit in np.quantile(prompts, np.arange(1, 50) / 50):
         above = prompts > limit
         if above.any() and is_kept[above].mean() < KEPT_MIN:
             return float(limit)
