@@ -545,6 +545,73 @@ def handover(stage: Stage, count: int) -> None:
     site.stop()
 
 
+def _compared(site: Site) -> dict[str, Any]:
+    """What comparing has taken, once nothing waits to be compared."""
+    found: list[dict[str, Any]] = []
+
+    def is_done() -> bool:
+        told = json.loads(site.ask("GET", "/admin/status")[2])["comparing"]
+        found.append(told)
+        return len(found) > 3 and found[-1] == found[-4] and not told["waiting"]
+
+    poll(is_done, "all is compared", 60.0)
+    return found[-1]
+
+
+def shadow(stage: Stage, count: int) -> None:
+    """Second answers in silence: of the edge for free, of the cloud to certify, and a judge in the cloud who is told
+    both."""
+    config = stage.config(learning={"paid_share_max": 1.0, "cloud_usd_per_day": 100.0})
+    both = {"targets": ["ward", "big"], "quality": {}}
+    config["models"]["shadowed"] = both | {"mode": "shadow"}
+    config["models"]["judged"] = both | {"mode": "shadow", "compare": {"check": "judge", "judge": "hop1"}}
+    config["models"]["checked"] = both | {"mode": "edge"}
+    site = stage.site(config)
+    for model in ("shadowed", "judged", "checked"):
+        stage.send_all(site, f"shadow: {model}", mixed(stage.dice, count, model))
+    taken = _compared(site)
+    if not taken["compared"] or not taken["tokens_today"]:
+        raise Leak(f"nothing was compared: nothing is proved [seed {stage.seed}]: {taken}")
+    stage.judge(arriving=["shadow: shadowed", "shadow: judged", "shadow: checked"])
+    stage.look_inside(site)
+    site.stop()
+
+
+def cascade(stage: Stage, count: int) -> None:
+    """The edge answers first, and its own answer sends the request up, or not."""
+    config = stage.config(learning={"paid_share_max": 1.0, "cloud_usd_per_day": 100.0})
+    config["models"]["unsure"] = {
+        "targets": ["ward", "big"], "mode": "auto", "cascade": True, "quality": {"loss_max": 0.9, "confidence": 0.5},
+    }  # fmt: skip
+    site = stage.site(config, mutant="hasty")
+    plain = [harmless(stage.dice, model="unsure", endpoint=Endpoint.CHAT, stream=False) for _ in range(80)]
+    stage.send_all(site, "before the gate", plain)
+    _compared(site)
+    said = stage.send_all(site, "cascade", mixed(stage.dice, count, "unsure"))
+    stage.ward.behaviours = tuple(each for each in cloud.FAILURES if not each.startswith("echo"))
+    try:
+        said += stage.send_all(site, "cascade", mixed(stage.dice, count, "unsure"))
+    finally:
+        stage.ward.behaviours = ("ok",)
+    stage.judge(arriving=["cascade"])
+    if "edge.good_enough" not in {one.headers.get("ecotone-reason") for one in said}:
+        raise Leak(f"the gate on answers never opened: nothing is proved [seed {stage.seed}]")
+    stage.look_inside(site)
+    site.stop()
+
+
+def feedback(stage: Stage, site: Site, count: int) -> None:
+    """What callers say of answers, with what should have been: content that stays."""
+    for one in mixed(stage.dice, count, "assistant", endpoint=Endpoint.CHAT, stream=False):
+        said = stage.send(site, "answered", one)
+        canary = plant(stage.dice, stage.dice.choice(("email", "ssn", "token")), "plain")
+        told = {"id": said.headers.get("ecotone-id", "req-0"), "score": 0.5, "correction": f"No: {canary.written}."}
+        status, _, body = site.ask("POST", "/v1/feedback", json.dumps(told).encode())
+        given = msgspec.structs.replace(one, canary=canary, place="a correction")
+        stage.note(Said("masked: feedback", given, status, {}, body))
+    stage.judge(arriving=["answered"])
+
+
 def jobs(stage: Stage, count: int) -> None:
     """Requests that are answered later: what must stay is done at the edge, and is sealed on disk meanwhile."""
     site = stage.site()
@@ -693,4 +760,5 @@ def rogue(stage: Stage, count: int, *, mutant: str = "rogue") -> None:
 
 ON_ONE_SITE: Final = (
     direct, by_name, wishes, headers, labelled, explain, fallback, retry, hops, deadlines, leaving, malformed,
+    feedback,
 )  # fmt: skip

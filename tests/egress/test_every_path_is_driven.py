@@ -36,6 +36,7 @@ DRIVEN_ROUTES = {
     "/v1/files/{id}": "batch",
     "/v1/files/{id}/content": "batch",
     "/v1/batches": "batch",
+    "/v1/feedback": "feedback",
     "/v1/batches/{id}": "batch",
     "/v1/batches/{id}/cancel": "ends a batch",
 }
@@ -45,7 +46,7 @@ DRIVEN_MODES = {
     Mode.CLOUD: "direct",
     Mode.EDGE: "fallback",
     Mode.AUTO: "policy is the same, whatever the order (placement.obstacle); sim drives it",
-    Mode.SHADOW: "nothing is compared yet: the mode orders targets as `cloud` does",
+    Mode.SHADOW: "shadow",
 }
 WAYS_OUT = {
     "hedg": "hedge",
@@ -65,6 +66,8 @@ WAYS_OUT = {
     "feedback": "feedback",
     "hub": "hub",
     "compar": "shadow",
+    "aside": "shadow",
+    "lesson": "cascade",
 }
 """What a module of the corridor or of the doors may be called that opens a path out (DESIGN.md, 1.4), and its scene."""
 

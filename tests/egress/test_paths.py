@@ -70,6 +70,14 @@ def test_an_answer_that_goes_on_at_the_edge_sends_nothing_more_out(stage: Stage)
     scenes.handover(stage, SHARE)
 
 
+def test_second_answers_in_silence_take_nothing_protected_out(stage: Stage) -> None:
+    scenes.shadow(stage, SHARE)
+
+
+def test_an_answer_that_is_not_sure_takes_nothing_protected_up(stage: Stage) -> None:
+    scenes.cascade(stage, SHARE)
+
+
 @pytest.mark.skipif("/v1/jobs" not in ROUTES, reason="there are no jobs yet")
 def test_what_is_answered_later_stays_and_is_sealed_on_disk(stage: Stage) -> None:
     scenes.jobs(stage, SHARE)
