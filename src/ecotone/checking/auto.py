@@ -97,4 +97,7 @@ def _is_number(answer: str, is_short: bool) -> bool:
     found = numbers_in(answer)
     if not is_short:
         return bool(found)
+    if answer.count("=") == 1:
+        # `17 + 25 = 42`
+        found = numbers_in(answer.partition("=")[2])
     return len(found) == 1 and sum(char.isalpha() for char in answer) <= UNIT_LETTERS_MAX

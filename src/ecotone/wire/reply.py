@@ -52,6 +52,7 @@ _read_content = msgspec.json.Decoder(_Content).decode
 _any_of = msgspec.json.Decoder().decode
 _read_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+_ABSENT: Final = msgspec.Raw(b"null")
 _ASKED_NOTHING: Final = frozenset({b"null", b"false"})
 
 
@@ -80,6 +81,7 @@ def reply(endpoint: Endpoint, body: bytes) -> Reply:
 def without_logprobs(body: bytes) -> bytes:
     """An answer, or the payload of one event, as if nobody had asked for log probabilities.
 
+    A whole chat answer says `null` then, as the API has it; events leave the field out, as the local engine does.
     Everything else in it keeps its bytes; what cannot be read, or holds none, is given back as it is.
     """
     if b'"logprobs"' not in body:
@@ -90,7 +92,8 @@ def without_logprobs(body: bytes) -> bytes:
     except (*UNREADABLE, KeyError):
         return body
     for choice in choices:
-        choice.pop("logprobs", None)
+        if choice.pop("logprobs", None) is not None and "message" in choice:
+            choice["logprobs"] = _ABSENT
     answer["choices"] = msgspec.Raw(msgspec.json.encode(choices))
     return msgspec.json.encode(answer)
 

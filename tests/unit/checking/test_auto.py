@@ -24,6 +24,8 @@ LONG = "The river rises in the hills and crosses the plain before it meets the s
         (ask("Which?\nA. cat\nB. dog"), say("42"), "numbers"),
         (ask(), say("42"), "numbers"),
         (ask(), say("It was in 1969."), "numbers"),
+        (ask(), say("17 + 25 = 42."), "numbers"),
+        (ask(), say("x = 3, y = 4"), "match"),
         (ask(), say("Between 3 and 4"), "match"),
         (ask("How many eggs?"), say(LONG + " So 7 are left over in the end."), "numbers"),
         (ask("How many eggs?"), say(LONG), "similar"),

@@ -153,6 +153,13 @@ def test_log_probabilities_are_taken_out_and_the_rest_keeps_its_bytes() -> None:
     )
 
 
+def test_a_whole_answer_says_null_as_if_nobody_had_asked() -> None:
+    body = b'{"choices":[{"message":{"content":"a"},"logprobs":{"content":[]}},{"message":{}}]}'
+    bare = b'{"choices":[{"message":{"content":"a"},"logprobs":null},{"message":{}}]}'
+    assert without_logprobs(body) == bare
+    assert without_logprobs(bare) == bare
+
+
 @pytest.mark.parametrize(
     "body", [b"[DONE]", b'{"choices":[]}', b'{"logprobs"', b'{"logprobs":1}', b'{"logprobs":1,"choices":7}']
 )
