@@ -3,7 +3,9 @@
 from ecotone.config import secrets
 from ecotone.config.built_in import built_in
 from ecotone.config.check import model_names
+from ecotone.config.jobs import Jobs
 from ecotone.config.learning import Quality
+from ecotone.config.link import Budgets
 from ecotone.config.notes import notes
 from ecotone.config.overlay import overlay
 from ecotone.config.parse import parse
@@ -13,10 +15,8 @@ from ecotone.config.render import render
 from ecotone.config.schema import json_schema
 from ecotone.config.tree import (
     Breaker,
-    Budgets,
     Config,
     Engines,
-    Jobs,
     Limits,
     LocalTarget,
     Model,

@@ -83,7 +83,7 @@ def _walk(type_: types.Type, path: str) -> Iterator[_Row]:
         if inner.tag_field:
             yield _join(path, inner.tag_field), f"`{inner.tag}`", "", ""
         for field in inner.fields:
-            below = _join(path, field.name)
+            below = _join(path, field.encode_name)
             yield below, _takes(field.type), _default(field), _described(inner, field)
             yield from _walk(field.type, below)
 
@@ -106,7 +106,7 @@ def _structs(type_: types.Type, path: str) -> Iterator[tuple[str, types.StructTy
         title = {"llama.cpp": f"{path}, a local model", "openai": f"{path}, a server"}.get(str(inner.tag), path)
         yield title, inner, path
         for field in inner.fields:
-            yield from _structs(field.type, f"{path}.{field.name}")
+            yield from _structs(field.type, f"{path}.{field.encode_name}")
 
 
 def _fields(struct: types.StructType, path: str) -> list[_Row]:
@@ -115,7 +115,7 @@ def _fields(struct: types.StructType, path: str) -> list[_Row]:
         tag = "Runs the model here." if struct.tag == "llama.cpp" else "Need not be written: `url` says it."
         rows.append((_join(path, struct.tag_field), f"`{struct.tag}`", "", tag))
     for field in struct.fields:
-        rows.append((_join(path, field.name), _takes(field.type), _default(field), _described(struct, field)))
+        rows.append((_join(path, field.encode_name), _takes(field.type), _default(field), _described(struct, field)))
     return rows
 
 

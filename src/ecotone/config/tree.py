@@ -28,6 +28,7 @@ from ecotone.config.kinds import (
     Text,
 )
 from ecotone.config.learning import Compare, Learning, Quality
+from ecotone.config.link import Budgets, Link
 from ecotone.config.protection import Privacy, Rule
 from ecotone.values import Endpoint, Mode, Place, Price, Surrogates
 
@@ -263,15 +264,6 @@ class Model(Section, frozen=True, kw_only=True):
     compare: Annotated[Compare, Meta(description="How answers are compared.")] = Compare()
 
 
-class Budgets(Section, frozen=True, kw_only=True):
-    """What may go to the cloud in a UTC day."""
-
-    cloud_usd_per_day: Annotated[Amount | None, Meta(description="US dollars. Default: no limit.")] = None
-    egress_mb_per_day: Annotated[
-        Amount | None, Meta(description="Megabytes (1,000,000 bytes) of request bodies. Default: no limit.")
-    ] = None
-
-
 class Ledger(Section, frozen=True, kw_only=True):
     """The ledger's retention."""
 
@@ -437,6 +429,7 @@ class Config(Section, frozen=True, kw_only=True):
         ),
     ] = ()
     budgets: Annotated[Budgets, Meta(description="What may go to the cloud in a day.")] = Budgets()
+    link: Annotated[Link, Meta(description="When a metered link may be used.")] = Link()
     keys: Annotated[
         Mapping[Name, CallerKey],
         Meta(

@@ -9,6 +9,7 @@ import msgspec
 
 from ecotone import privacy
 from ecotone.flow.planning import plan, refusal
+from ecotone.flow.prospects import held
 from ecotone.flow.site import Site
 from ecotone.jobs.dispatch import ASKED, OFFLINE
 from ecotone.values import Endpoint, Place, RefusalError, Request, RequestError
@@ -52,12 +53,14 @@ def accept(site: Site, request: Request, terms: Terms) -> tuple[Job, bytes]:
     if not decided.placement.order and all(loss.obstacle in FINAL for loss in lost):
         raise refusal(site, decided)
     wanted = decided.candidates[0] if decided.candidates else None
-    is_offline = wanted is not None and wanted.at is Place.CLOUD and wanted.condition.breaker == "open"
+    is_for_cloud = wanted is not None and wanted.at is Place.CLOUD
+    is_offline = is_for_cloud and decided.candidates[0].condition.breaker == "open"
+    shut = held(site) if is_for_cloud else None
     job = msgspec.structs.replace(
         _job(site, request, request.endpoint, terms),
         model=request.model,
         labels=findings.labels,
-        reason=OFFLINE if is_offline else ASKED,
+        reason=OFFLINE if is_offline else shut.reason if shut is not None else ASKED,
     )
     return job, request.body if findings.body is None else findings.body
 

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from ecotone.flow.accepting import no_stream
-from ecotone.flow.prospects import crowd, facts, is_cloud_down, is_edge_idle
+from ecotone.flow.prospects import crowd, facts, held, is_cloud_down, is_edge_idle
 from ecotone.flow.serving import serve
 from ecotone.flow.site import ModelName, Site
 from ecotone.jobs import Backoff, Expire, Patience, Run, Wait, decide, pause_ms
@@ -47,6 +47,8 @@ DUE_MAX: Final = 64
 """So many jobs are looked at in one round."""
 
 LASTING: Final = frozenset({"refused.policy", "refused.no_cloud", "refused.wish"})
+FORBIDDEN: Final = 403
+"""Status of a refusal that lasts; with 503, detectors have yet to look."""
 RETRIED_ENDINGS: Final = frozenset({"failed", "broken", "deadline", "internal", "left"})
 UNSENT: Final = frozenset({"busy", "breaker_open"})
 """Failures of attempts of which nothing reached a target: they do not count."""
@@ -97,6 +99,7 @@ class Drain:
         self._end_ms: int | None = None
         self._was_down = False
         self._was_idle = False
+        self._was_held = ""
 
     def stir(self) -> None:
         """There is something new: look at once."""
@@ -162,7 +165,11 @@ class Drain:
 
     async def _hasten(self, site: Site) -> None:
         """What was put off until something changes is due now, if that has changed."""
-        is_down, is_idle = is_cloud_down(site), is_edge_idle(site, self._mine())
+        is_down, is_idle, shut = is_cloud_down(site), is_edge_idle(site, self._mine()), held(site)
+        if self._was_held and shut is None:
+            # A window that was reconfigured, or a clock that was set, opens sooner than was thought.
+            await self._queue.hasten(self._was_held)
+        self._was_held = "" if shut is None else shut.reason
         if self._was_down and not is_down:
             await self._queue.hasten(OFFLINE)
         if is_idle and not self._was_idle:
@@ -287,7 +294,8 @@ class Drain:
 
     async def _judge(self, work: _Work, outcome: Outcome, caller: Caller) -> None:
         """What an attempt's end means for the job."""
-        leased, status = work.leased, outcome.status
+        leased, status, site = work.leased, outcome.status, self._current()
+        site.spend.defer(site.budgets, site.clock.wall_s(), outcome.egress_bytes)
         if caller.is_too_large:
             await self._end(leased, _refused(JobState.FAILED, TOO_LARGE, "The answer is longer than is kept.", 502))
             return
@@ -303,7 +311,7 @@ class Drain:
             )
             await self._end(leased, ending)
             return
-        if outcome.reason in LASTING and work.at is Place.CLOUD:
+        if outcome.reason in LASTING and status == FORBIDDEN and work.at is Place.CLOUD:
             # The dear detectors saw what the quick ones had not: it is no job for the cloud.
             self._keep_here(leased.job.id)
             await self._back(leased, ASKED, pause=0, is_attempt=False)
@@ -311,9 +319,10 @@ class Drain:
         is_retried = outcome.ending in RETRIED_ENDINGS or status in RETRIED_STATUSES
         pause = pause_ms(leased.job.attempts, self._settings().backoff, self._dice) if is_retried else None
         if pause is not None and self._now_ms() + pause < leased.job.deadline_at_ms:
-            reason = OFFLINE if is_cloud_down(self._current()) else RETRY
-            was_sent = any(one.failure not in UNSENT for one in outcome.attempts)
-            await self._back(leased, reason, pause=pause, is_attempt=was_sent)
+            reason = OFFLINE if is_cloud_down(site) else RETRY
+            # A text that ends whoever looks at it ends after so many attempts, too.
+            was_tried = any(one.failure not in UNSENT for one in outcome.attempts) or outcome.reason in LASTING
+            await self._back(leased, reason, pause=pause, is_attempt=was_tried)
             return
         # With attempts left, it was the deadline that ended it.
         state = JobState.FAILED if pause is None else JobState.EXPIRED

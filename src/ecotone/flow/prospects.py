@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 from ecotone.flow.site import Site
+from ecotone.flow.spend import Held
 from ecotone.jobs import Chances, Facts
 from ecotone.policy import constrain
 from ecotone.values import Egress, Findings, Job, Mode, Place, Wish
@@ -69,8 +71,13 @@ def is_free(site: Site, name: str, mine: int) -> bool:
     waiting += site.load.waiting(name)
     if spec.at is Place.EDGE:
         return active <= mine and not waiting
-    usd_left, bytes_left = site.spend.left(site.budgets)
-    return active < spec.slots and (usd_left is None or usd_left > 0) and (bytes_left is None or bytes_left > 0)
+    return active < spec.slots and held(site) is None
+
+
+def held(site: Site) -> Held | None:
+    """Why work that can wait may not go to the cloud now; None: it may."""
+    site.spend.turn(site.today())
+    return site.spend.held(site.budgets, site.clock.wall_s())
 
 
 def is_open(site: Site, name: str) -> bool:
@@ -108,4 +115,9 @@ def _chances(site: Site, permitted: Sequence[str], mine: int) -> Chances:
     slots = sum(site.targets[name].spec.slots for name in permitted)
     # Jobs do not queue up behind each other at a target: they wait here.
     is_any_free = mine < slots and any(is_free(site, name, mine) for name in permitted)
-    return Chances(bool(permitted), is_any_free, p50_s * 1e3, p95_s * 1e3)
+    is_cloud = any(site.targets[name].spec.at is Place.CLOUD for name in permitted)
+    shut = held(site) if is_cloud else None
+    return Chances(
+        bool(permitted), is_any_free, p50_s * 1e3, p95_s * 1e3,
+        0 if shut is None else math.ceil(shut.until_s * 1e3), "" if shut is None else shut.reason,
+    )  # fmt: skip

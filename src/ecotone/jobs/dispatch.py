@@ -27,6 +27,8 @@ class Chances(msgspec.Struct, frozen=True):
         is_permitted: Policy, the model name's mode, the caller's wish and the capabilities there let it go there.
         is_free: It would be served now without harm to interactive work: the edge is idle, the cloud reachable and
             within its budget.
+        held: Why `is_free` is not so, where it is no matter of the link: outside a metered window (`deferred.window`),
+            or a budget is used up (`deferred.budget`).
         p50_ms, p95_ms: Predicted total time there, milliseconds; 0 where nothing is known.
         free_at_ms: Unix milliseconds before which `is_free` cannot become true (a metered window, a budget of
             tomorrow); 0 where nobody knows.
@@ -37,6 +39,7 @@ class Chances(msgspec.Struct, frozen=True):
     p50_ms: float = 0.0
     p95_ms: float = 0.0
     free_at_ms: int = 0
+    held: str = ""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,8 +127,9 @@ def _ahead_ms(edge: Chances, patience: Patience) -> int:
 def _wait(facts: Facts, patience: Patience, last_ms: int) -> Wait:
     """Until something may have changed: the next look, an instant that is known, or the last one for a place."""
     places = [place for place in (facts.edge, facts.cloud) if place.is_permitted]
-    until_ms = facts.now_ms + patience.look_ms
-    if all(place.free_at_ms > until_ms for place in places):
-        until_ms = min(*(place.free_at_ms for place in places), facts.now_ms + DEFER_MS_MAX)
+    openings = [place.free_at_ms for place in places if place.free_at_ms > facts.now_ms]
+    until_ms = facts.now_ms + (DEFER_MS_MAX if len(openings) == len(places) else patience.look_ms)
+    until_ms = min([until_ms, *openings])
     is_offline = facts.cloud.is_permitted and not facts.cloud.is_free
-    return Wait(max(min(until_ms, last_ms), facts.now_ms + 1), OFFLINE if is_offline else ASKED)
+    reason = (facts.cloud.held or OFFLINE) if is_offline else ASKED
+    return Wait(max(min(until_ms, last_ms), facts.now_ms + 1), reason)

@@ -26,6 +26,7 @@ _EDGE_BECAUSE: Final = {
     "no_cloud": why.EDGE_PINNED,
     "wish": why.EDGE_PINNED,
     "budget": why.EDGE_BUDGET,
+    "window": why.EDGE_WINDOW,
     "unreachable": why.EDGE_OFFLINE,
     "deadline": why.EDGE_FASTER,
     "overload": why.EDGE_FASTER,
@@ -87,6 +88,8 @@ def _held_back(ask: Ask, candidate: Candidate) -> Loss | None:
         return Loss(name, "budget", f"{price_usd:.6f} USD predicted, {max(0.0, ask.budget_usd_left):.6f} left today")
     if ask.budget_bytes_left is not None and ask.body_bytes > ask.budget_bytes_left:
         return Loss(name, "budget", f"{ask.body_bytes} bytes to send, {max(0, ask.budget_bytes_left)} left today")
+    if ask.is_link_closed:
+        return Loss(name, "window", "the link is closed until its next window")
     return None
 
 

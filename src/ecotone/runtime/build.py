@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from ecotone import config as settings
+from ecotone.config.link import days, minutes
 from ecotone.flow import ModelName, Waits
 from ecotone.flow.breaker import BreakerSettings
 from ecotone.flow.spend import Budgets
+from ecotone.flow.windows import Window, Windows
 from ecotone.policy import Policy, Rule
+from ecotone.runtime.zones import offset
 from ecotone.upstreams import EgressDoor, Options, PremisesDoor, UrlTarget
 from ecotone.values import Place, Price, TargetSpec
 
@@ -51,9 +54,27 @@ def names(config: settings.Config) -> dict[str, ModelName]:
 
 
 def budgets(config: settings.Config) -> Budgets:
-    """The day's budgets, in dollars and bytes."""
-    megabytes = config.budgets.egress_mb_per_day
-    return Budgets(config.budgets.cloud_usd_per_day, None if megabytes is None else int(megabytes * 1_000_000))
+    """The day's budgets, in dollars and bytes, and the windows of a metered link.
+
+    Raises:
+        ConfigError: the time zone is not known here.
+    """
+    return Budgets(
+        config.budgets.cloud_usd_per_day,
+        _bytes(config.budgets.egress_mb_per_day),
+        _windows(config),
+        config.link.interactive == "refused",
+    )
+
+
+def _bytes(megabytes: float | None) -> int | None:
+    return None if megabytes is None else int(megabytes * 1_000_000)
+
+
+def _windows(config: settings.Config) -> Windows:
+    given = config.link.windows
+    windows = [Window(days(one.days), minutes(one.from_), minutes(one.to), _bytes(one.egress_mb)) for one in given]
+    return Windows(windows, offset(config.link.timezone))
 
 
 def waits(config: settings.Config) -> Waits:

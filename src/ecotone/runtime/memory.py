@@ -12,6 +12,8 @@ from ecotone.flow.spend import Spend
 from ecotone.store import Ledger, State
 
 SPEEDS: Final = "speeds"
+WINDOW: Final = "window"
+"""What work that can wait has sent in a window of a metered link."""
 
 
 class _Totals(msgspec.Struct):
@@ -35,6 +37,7 @@ class Memory:
         entry = ledger.last("outcome")
         totals = _Totals() if entry is None else msgspec.convert(entry.body, _Totals)
         self.spend = Spend(totals.day, totals.day_usd, totals.day_egress_bytes)
+        self.spend.window, self.spend.window_bytes = state.read(WINDOW, tuple[str, int]) or ("", 0)
         self._breakers: dict[str, tuple[object, Breaker]] = {}
 
     def breaker(self, name: str, target: object, settings: BreakerSettings) -> Breaker:
@@ -46,12 +49,14 @@ class Memory:
         return known[1]
 
     def save(self) -> None:
-        """Keeps the learned speeds; blocks for one small write.
+        """Keeps the learned speeds, and what a window has seen; blocks for small writes.
 
         Raises:
             EcotoneError: the disk refused (`store.state`).
         """
         self._state.write(SPEEDS, self.speeds.dump())
+        if self.spend.window:
+            self._state.write(WINDOW, (self.spend.window, self.spend.window_bytes))
 
     def _take_speeds(self, kept: dict[str, Any]) -> None:
         try:

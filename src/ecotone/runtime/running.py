@@ -179,7 +179,7 @@ class Running:
                 "reloads": self._reloads,
                 "last_reload": self._last_reload,
             },
-            "link": self._links.site_said(self._parts.clock.now_s()),
+            "link": self._site_link_status(),
             "strain": round(site.load.strain(), 2),
             "targets": {name: self._target_status(name) for name in site.targets},
             "models": {
@@ -305,6 +305,17 @@ class Running:
             **self.site.speeds.summary(name),
             **({"link": self._link_status(name, target)} if isinstance(target, UrlTarget) else {}),
         }
+
+    def _site_link_status(self) -> dict[str, Any] | None:
+        """The site's link, and its windows where it is metered; None: there is no cloud target, or the cloud is off."""
+        site, wall_s = self.site, self._parts.clock.wall_s()
+        said = self._links.site_said(self._parts.clock.now_s())
+        windows = site.budgets.windows
+        if said is None or not windows.is_metered:
+            return said
+        found = windows.at(wall_s)
+        sent = site.spend.window_bytes if found is not None and found[1] == site.spend.window else 0
+        return {**said, "window": "closed" if found is None else "open", "window_egress_bytes": sent}
 
     def _link_status(self, name: str, target: UrlTarget) -> dict[str, Any]:
         return {**self._links.said(name, self._parts.clock.now_s()), **msgspec.to_builtins(target.link())}

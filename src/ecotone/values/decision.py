@@ -108,6 +108,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tru
         body_bytes: Size of the request body.
         prompt_tokens, output_tokens: Estimated tokens in, and the caller's limit on tokens out (0 = none given).
         is_cloud_off: `ECOTONE_NO_CLOUD=1`.
+        is_link_closed: The metered link is closed now, also to those who wait (`link.interactive: refused`).
         seed: For choices that draw; which target goes first is not one of them.
         role, role_share: What the pair of answers is for (`values.quality.Role`), drawn by the seed before placement,
             and the probability with which it was drawn.
@@ -122,6 +123,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tru
     budget_usd_left: float | None = None
     budget_bytes_left: int | None = None
     is_cloud_off: bool = False
+    is_link_closed: bool = False
     seed: int = 0
     wait_s_max: float | None = None
     role: str = ""

@@ -14,6 +14,7 @@ EDGE_FASTER: Final = "edge.faster"
 EDGE_CHEAPER: Final = "edge.cheaper"
 EDGE_GOOD_ENOUGH: Final = "edge.good_enough"
 EDGE_BUDGET: Final = "edge.budget"
+EDGE_WINDOW: Final = "edge.window"
 CLOUD_BETTER: Final = "cloud.better"
 CLOUD_FASTER: Final = "cloud.faster"
 CLOUD_CAPACITY: Final = "cloud.capacity"
@@ -30,6 +31,7 @@ REASONS: Final[dict[str, str]] = {
     EDGE_CHEAPER: "the edge goes first and costs less than the cloud",
     EDGE_GOOD_ENOUGH: "the edge goes first: its predicted loss is within the promise, or nothing speaks against it",
     EDGE_BUDGET: "the cloud budget (money or bytes) is used up",
+    EDGE_WINDOW: "the metered link is closed outside its windows",
     CLOUD_BETTER: "the cloud goes first by mode or order, or the edge would risk more than the promise allows",
     CLOUD_FASTER: "the edge target that would go first cannot keep the deadline",
     CLOUD_CAPACITY: "the edge target that would go first has no room or is restarting",
@@ -44,6 +46,8 @@ REASONS: Final[dict[str, str]] = {
 DEFERRALS: Final[dict[str, str]] = {
     "deferred.asked": "the caller asked for an answer later; the job waits for its turn",
     "deferred.offline": "the job waits for the cloud, which cannot be reached now",
+    "deferred.window": "the job waits for the next window of the metered link (`link.windows`)",
+    "deferred.budget": "the job waits: the budget of the day, or of the window, is used up",
     "deferred.retry": "an attempt failed, and the job is tried again after a pause",
     "failed.attempts": "the job was begun as often as it may be, and whoever worked on it ended each time",
     "failed.too_large": "the answer is longer than is kept",
@@ -58,6 +62,7 @@ OBSTACLES: Final[dict[str, str]] = {
     "capability": "the target lacks something that the request needs",
     "context": "prompt and answer do not fit the target's context",
     "budget": "the day's cloud budget is used up",
+    "window": "the metered link is closed outside its windows (`link.interactive: refused`)",
     "unreachable": "the target's breaker is open after failures",
     "capacity": "the target's queue is full",
     "deadline": "the target is predicted to miss the deadline",

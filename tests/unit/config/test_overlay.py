@@ -81,6 +81,10 @@ def _other(variable: str, value: object) -> object:
         return "env:NAME"
     if variable == "ECOTONE_LOG_LEVEL":
         return "error"
+    if variable == "ECOTONE_LINK_INTERACTIVE":
+        return "refused"
+    if variable == "ECOTONE_LEARNING_SHADOW_SHARE":
+        return 0.5
     if variable == "ECOTONE_LOG_FORMAT":
         return "json"
     if isinstance(value, bool):

@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from ecotone.flow.accepting import accept, note_accepted, unaccepted
+from ecotone.flow.spend import Budgets
+from ecotone.flow.windows import Window, Windows
 from ecotone.policy import Policy
 from ecotone.privacy import Look
 from ecotone.sim.scripted import ScriptedTarget
@@ -91,3 +93,13 @@ def test_a_ledger_that_refuses_does_not_undo_an_acceptance(yard: Make) -> None:
 
     made.stage.journal.note = note  # type: ignore[method-assign]
     note_accepted(made.stage.site, made.job())
+
+
+def test_outside_the_windows_of_the_link_it_says_so(yard: Make) -> None:
+    closed = Windows([Window((), 0, 0)])
+    made = yard(ScriptedTarget("big"), budgets=Budgets(windows=closed))
+    job, _ = accept(made.stage.site, made.stage.request(is_stream=False, body=BODY), made.terms())
+    assert job.reason == "deferred.window"
+    strict = yard(ScriptedTarget("big"), budgets=Budgets(windows=closed, is_strict=True))
+    job, _ = accept(strict.stage.site, strict.stage.request(is_stream=False, body=BODY), strict.terms())
+    assert job.reason == "deferred.window", "time mends that"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,10 +12,14 @@ import pytest
 from ecotone.flow import ModelName, probe_forever
 from ecotone.flow.admission import Stand
 from ecotone.flow.draining import Caller, Drains, _Work
+from ecotone.flow.spend import Budgets
+from ecotone.flow.windows import Window, Windows
 from ecotone.jobs import Backoff, Run
 from ecotone.policy import Policy
+from ecotone.ports import Looked
 from ecotone.privacy import Look
 from ecotone.sim.scripted import SILENCE, ScriptedTarget, failed, status, whole
+from ecotone.sim.time import START_WALL_S
 from ecotone.values import Egress, Endpoint, Finding, JobEvent, JobState, Leased, Mode, Place, RefusalError, Wish
 
 from .yard import BODY, Refusing, Yard
@@ -218,6 +222,26 @@ def test_what_only_the_attempt_shows_to_be_private_goes_to_the_edge(yard: Make) 
     made.start()
     done = made.ended(made.put(BODY.replace(b"hello", b"4111")), 60)
     assert (done.state, done.at, big.sent) == (JobState.ANSWERED, "edge", [])
+
+
+class Loading:
+    """A detector that is not ready before the so-manieth look."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    async def look(self, texts: Sequence[str], detectors: Sequence[str], *, limit_s: float) -> Looked:
+        self.looks -= 1
+        return Looked(((),) * len(texts), () if self.looks < 0 else tuple((name, "starting") for name in detectors))
+
+
+@pytest.mark.parametrize(("looks", "state"), [(2, JobState.ANSWERED), (1000, JobState.REFUSED)])
+def test_a_job_waits_for_detectors_that_are_still_loading(yard: Make, looks: int, state: JobState) -> None:
+    made = yard(cloud(), look=Look({}, ("names",)), inspector=Loading(looks))
+    made.start()
+    done = made.ended(made.put(), 60)
+    assert (done.state, done.attempts) == (state, 3)
+    assert done.at == ("cloud" if state is JobState.ANSWERED else "")
 
 
 def test_what_may_go_nowhere_is_refused_with_the_reason(yard: Make) -> None:
@@ -531,3 +555,70 @@ def test_looking_for_what_is_late_writes_nothing_while_nothing_is(yard: Make) ->
     made.put()
     made.stage.later(20)
     assert asked == []
+
+
+MINUTE = int(START_WALL_S // 60) % 1_440
+"""Of the day at which a yard begins."""
+
+
+def nightly(after_min: int, long_min: int = 60, bytes_max: int | None = None) -> Windows:
+    """A window of each day that opens so many minutes after a yard begins."""
+    from_min = (MINUTE + after_min) % 1_440
+    return Windows([Window(tuple(range(7)), from_min, (from_min + long_min) % 1_440, bytes_max)])
+
+
+def test_a_job_waits_for_the_window_of_a_metered_link_and_goes_when_it_opens(yard: Make) -> None:
+    target = cloud()
+    made = yard(target, budgets=Budgets(windows=nightly(90)))
+    made.start()
+    job = made.put(deadline_at_ms=made.now_ms + 20 * 3_600_000)
+    made.until(lambda: made.get_now(job).reason == "deferred.window")
+    made.stage.later(89 * 60)
+    assert target.sent == []
+    done = made.ended(job, 120)
+    assert (done.state, done.at) == (JobState.ANSWERED, "cloud")
+    opened_s = (MINUTE + 90) * 60.0 - START_WALL_S % 86_400
+    assert 0.0 <= made.stage.loop.now_s - opened_s < 1.0
+
+
+def test_an_idle_edge_does_what_may_not_go_over_the_link(yard: Make) -> None:
+    target = cloud()
+    made = yard(target, edge(), budgets=Budgets(windows=nightly(90)))
+    made.start()
+    assert made.ended(made.put(), 2).at == "edge"
+    assert target.sent == []
+
+
+def test_a_window_that_comes_too_late_is_not_waited_past_the_deadline(yard: Make) -> None:
+    made = yard(cloud(), budgets=Budgets(windows=nightly(90)))
+    made.start()
+    assert made.ended(made.put(deadline_at_ms=made.now_ms + 60_000), 70).state is JobState.EXPIRED
+
+
+def test_a_window_of_so_many_bytes_is_shut_when_they_are_sent_and_opens_the_next_day(yard: Make) -> None:
+    target = cloud()
+    made = yard(target, budgets=Budgets(windows=nightly(0, bytes_max=1)), drains=Drains(concurrent=1))
+    made.start()
+    first, second = (made.put(deadline_at_ms=made.now_ms + 40 * 3_600_000) for _ in range(2))
+    made.ended(first, 2)
+    made.until(lambda: made.get_now(second).reason == "deferred.budget", 2)
+    made.stage.later(23 * 3_600)
+    assert len(target.sent) == 1
+    assert made.ended(second, 2 * 3_600).at == "cloud"
+
+
+def test_a_budget_of_the_day_that_is_used_up_says_so(yard: Make) -> None:
+    made = yard(cloud(), budgets=Budgets(None, 0))
+    made.start()
+    job = made.put()
+    made.until(lambda: made.get_now(job).reason == "deferred.budget", 2)
+
+
+def test_windows_that_are_configured_anew_are_used_at_once(yard: Make) -> None:
+    made = yard(cloud(), budgets=Budgets(windows=nightly(90)))
+    made.start()
+    job = made.put()
+    made.until(lambda: made.get_now(job).reason == "deferred.window")
+    made.stage.later(40)
+    made.stage.site = dataclasses.replace(made.stage.site, budgets=Budgets())
+    assert made.ended(job, 1).at == "cloud"

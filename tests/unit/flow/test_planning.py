@@ -11,8 +11,10 @@ import pytest
 from ecotone import flow, placement, privacy
 from ecotone.flow.planning import entry, meaning, refusal, retell
 from ecotone.flow.spend import Budgets, Spend
+from ecotone.flow.windows import Window, Windows
 from ecotone.policy import Policy, Rule
 from ecotone.sim.scripted import PAID, ScriptedTarget, Stage
+from ecotone.sim.time import START_WALL_S
 from ecotone.values import Egress, Features, Place, Request, RequestError, Wish
 from ecotone.values.reasons import OBSTACLES
 
@@ -107,6 +109,10 @@ def test_reason_codes_that_are_built_have_a_meaning_too() -> None:
 
 
 NEVER = Policy(rules=(Rule("policy[0]", Egress.NEVER),))
+MINUTE = int(START_WALL_S // 60) % 1_440
+"""Of the day at which a stage begins."""
+CLOSED = Budgets(windows=Windows([Window(tuple(range(7)), MINUTE + 30, MINUTE + 40)]), is_strict=True)
+"""Opens in half an hour."""
 OLD = Features(5_000, output_tokens_max=10)
 
 
@@ -120,6 +126,7 @@ OLD = Features(5_000, output_tokens_max=10)
         ("capability", 400, {}, {"capabilities": frozenset()}, {"features": Features(1, needs=("tools",))}),
         ("context", 400, {}, {"context_tokens": 512}, {"features": OLD}),
         ("budget", 429, {"budgets": Budgets(0.0)}, {}, {}),
+        ("window", 503, {"budgets": CLOSED}, {}, {}),
         ("capacity", 429, {}, {"slots": 0}, {}),
         ("deadline", 504, {}, {}, {"deadline_at_s": -1.0}),
     ],
@@ -142,6 +149,14 @@ def test_a_spent_budget_is_back_at_the_next_midnight_utc(stage: Make) -> None:
     error = refusal(one.site, planned(one, one.request()))
     assert error.retry_after_s is not None
     assert (one.site.clock.wall_s() + error.retry_after_s) % 86_400 == 0
+
+
+def test_a_closed_link_opens_with_its_next_window(stage: Make) -> None:
+    one = stage(ScriptedTarget("big"), budgets=CLOSED)
+    error = refusal(one.site, planned(one, one.request()))
+    assert error.retry_after_s == pytest.approx(30 * 60 - START_WALL_S % 60)
+    one.later(31 * 60)
+    assert planned(one, one.request()).placement.order == ("big",)
 
 
 def test_an_unreachable_target_is_worth_another_try_when_its_breaker_lets_one_through(stage: Make) -> None:

@@ -48,6 +48,19 @@ def test_who_wants_the_cloud_waits_for_it(edge: Chances, cloud: Chances, decided
     assert decide(facts(edge, cloud, is_edge_last=True), PATIENCE) == decided
 
 
+HELD = msgspec.structs.replace(BUSY, held="deferred.window", free_at_ms=1000 + 2 * HOUR_MS)
+
+
+def test_it_waits_for_a_window_and_says_so() -> None:
+    soon = msgspec.structs.replace(HELD, free_at_ms=9_000)
+    assert decide(facts(BUSY, soon, 5 * HOUR_MS), PATIENCE) == Wait(9_000, "deferred.window")
+    assert decide(facts(BUSY, HELD, 5 * HOUR_MS), PATIENCE) == Wait(31_000, "deferred.window"), "the edge may be free"
+    assert decide(facts(NO, HELD, 5 * HOUR_MS), PATIENCE) == Wait(1000 + DEFER_MS_MAX, "deferred.window")
+    assert decide(facts(NO, soon, 5 * HOUR_MS), PATIENCE) == Wait(9_000, "deferred.window")
+    assert decide(facts(FREE, HELD, 5 * HOUR_MS), PATIENCE) == Run(Place.EDGE)
+    assert decide(facts(BUSY, HELD, 30_000), PATIENCE) == Run(Place.EDGE, is_urgent=True)
+
+
 @pytest.mark.parametrize("edge", [BUSY, FREE])
 @pytest.mark.parametrize("is_edge_last", [True, False])
 def test_near_its_deadline_it_moves_to_the_edge(edge: Chances, is_edge_last: bool) -> None:
