@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from ecotone.flow.accepting import no_stream
+from ecotone.flow.planning import UNSEEN
 from ecotone.flow.prospects import crowd, facts, held, is_cloud_down, is_edge_idle
 from ecotone.flow.serving import serve
 from ecotone.flow.site import ModelName, Site
@@ -320,8 +321,9 @@ class Drain:
         pause = pause_ms(leased.job.attempts, self._settings().backoff, self._dice) if is_retried else None
         if pause is not None and self._now_ms() + pause < leased.job.deadline_at_ms:
             reason = OFFLINE if is_cloud_down(site) else RETRY
-            # A text that ends whoever looks at it ends after so many attempts, too.
-            was_tried = any(one.failure not in UNSENT for one in outcome.attempts) or outcome.reason in LASTING
+            # A text that is too much for a detector ends, too; not so one that no detector could look at yet.
+            was_looked_at = outcome.reason in LASTING and outcome.failure != UNSEEN
+            was_tried = any(one.failure not in UNSENT for one in outcome.attempts) or was_looked_at
             await self._back(leased, reason, pause=pause, is_attempt=was_tried)
             return
         # With attempts left, it was the deadline that ended it.

@@ -302,8 +302,11 @@ def overload(
 
 _FULL: Final = frozenset({"capacity", "overload"})
 _STATUS: Final = {"policy": 403, "no_cloud": 403, "wish": 403}
-_SOON: Final = frozenset({"starting", "late", "crashed", "busy"})
-"""Why a detector could not look that may look at the next try."""
+_YET: Final = frozenset({"starting", "busy"})
+"""Why a detector has yet to look."""
+_AGAIN: Final = frozenset({"late", "crashed"})
+"""Why a detector could not look that may at the next try; or this very text is too much for it."""
+UNSEEN: Final = "refused.unseen"
 LOOK_AGAIN_S: Final = 1.0
 
 
@@ -315,9 +318,10 @@ def refusal(site: Site, decided: Plan, key: str = "") -> EcotoneError:
     message = f"No target can take this request now. {told}"
     if decided.findings.missing:
         message += f". Not looked at, so it stays: {', '.join(decided.findings.missing)}"
-    if word == "policy" and any(one.rpartition(": ")[2] in _SOON for one in decided.findings.missing):
-        # Policy has not said no: nobody could say yet what is in it.
-        return PlacementError(reason, message, retry_after_s=LOOK_AGAIN_S)
+    whys = {one.rpartition(": ")[2] for one in decided.findings.missing}
+    if word == "policy" and whys & (_YET | _AGAIN):
+        # Policy has not said no: nobody could say what is in it.
+        return PlacementError(UNSEEN if whys <= _YET else reason, message, retry_after_s=LOOK_AGAIN_S)
     if word in _STATUS:
         return RefusalError(reason, message, status=403)
     if word == "context":

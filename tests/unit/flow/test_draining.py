@@ -227,20 +227,30 @@ def test_what_only_the_attempt_shows_to_be_private_goes_to_the_edge(yard: Make) 
 class Loading:
     """A detector that is not ready before the so-manieth look."""
 
-    def __init__(self, looks: int) -> None:
-        self.looks = looks
+    def __init__(self, looks: int, why: str) -> None:
+        self.looks, self.why = looks, why
 
     async def look(self, texts: Sequence[str], detectors: Sequence[str], *, limit_s: float) -> Looked:
         self.looks -= 1
-        return Looked(((),) * len(texts), () if self.looks < 0 else tuple((name, "starting") for name in detectors))
+        return Looked(((),) * len(texts), () if self.looks < 0 else tuple((name, self.why) for name in detectors))
 
 
-@pytest.mark.parametrize(("looks", "state"), [(2, JobState.ANSWERED), (1000, JobState.REFUSED)])
-def test_a_job_waits_for_detectors_that_are_still_loading(yard: Make, looks: int, state: JobState) -> None:
-    made = yard(cloud(), look=Look({}, ("names",)), inspector=Loading(looks))
+@pytest.mark.parametrize(
+    ("looks", "why", "state", "attempts"),
+    [
+        (20, "starting", JobState.ANSWERED, 1),
+        (2, "crashed", JobState.ANSWERED, 3),
+        (1000, "crashed", JobState.REFUSED, 3),
+        (1000, "absent", JobState.REFUSED, 1),
+    ],
+)
+def test_a_job_waits_for_detectors_but_not_for_ever(
+    yard: Make, looks: int, why: str, state: JobState, attempts: int
+) -> None:
+    made = yard(cloud(), look=Look({}, ("names",)), inspector=Loading(looks, why))
     made.start()
-    done = made.ended(made.put(), 60)
-    assert (done.state, done.attempts) == (state, 3)
+    done = made.ended(made.put(), 600)
+    assert (done.state, done.attempts) == (state, attempts)
     assert done.at == ("cloud" if state is JobState.ANSWERED else "")
 
 
