@@ -93,9 +93,13 @@ def _tell(path: Path, is_deep: bool, is_end: bool) -> None:
 
 
 def shrink() -> None:
-    """Memories bounded by a count hold less: texts looked at, permits used, shapes and words met by the patterns."""
+    """Memories bounded by a count hold less: texts looked at, permits used, shapes and words met by the patterns.
+
+    And jobs are forgotten more often than every ten minutes.
+    """
     from ecotone.privacy.inspect import Look
     from ecotone.privacy.patterns import shapes, triggers
+    from ecotone.runtime import working
     from ecotone.upstreams import egress
 
     kept = Look.__init__.__kwdefaults__
@@ -103,6 +107,7 @@ def shrink() -> None:
     kept["kept_max"] //= SMALLER
     for module, name in ((shapes, "_REMEMBERED_MAX"), (triggers, "_REMEMBERED_MAX"), (egress, "USED_MAX")):
         setattr(module, name, getattr(module, name) // SMALLER)
+    working.FORGET_EVERY_S /= SMALLER
 
 
 def main() -> None:
