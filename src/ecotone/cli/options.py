@@ -17,10 +17,14 @@ def shared(command: _Command) -> _Command:
         "-c", "--config", "config_path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
         help="Configuration file. Default: ./ecotone.yaml if it is there, else the built-in one.",
     )  # fmt: skip
-    json = click.option(
+    return as_json(config(command))
+
+
+def as_json(command: _Command) -> _Command:
+    """`--json` as argument `is_json`."""
+    return click.option(
         "--json", "is_json", is_flag=True, callback=_remember, help="Print JSON, also for errors, in place of text."
-    )
-    return json(config(command))
+    )(command)
 
 
 def url(command: _Command) -> _Command:

@@ -273,7 +273,7 @@ def _sections(report: Report) -> dict[str, Any]:
     ]
     return {
         "requests": dict(report.requests),
-        "why": dict(report.why),
+        "why": [{"reason": word, "requests": count} for word, count in sorted(report.why.items())],
         "cost": msgspec.structs.asdict(report.cost),
         "latency": latency,
         "promise": dict(report.promise.state),

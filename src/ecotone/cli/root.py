@@ -20,6 +20,8 @@ COMMANDS: Final = MappingProxyType(
         "jobs": ("ecotone.cli.jobs", "jobs", "List, show, cancel and retry jobs."),
         "explain": ("ecotone.cli.explain", "explain", "Say why a request goes where it goes."),
         "evidence": ("ecotone.cli.evidence", "evidence", "Say what left the site, and prove it."),
+        "report": ("ecotone.cli.report", "report", "Say what moved to the edge, and what it cost in quality."),
+        "replay": ("ecotone.cli.replay", "replay", "Say what other configurations would have done."),
         "ledger": ("ecotone.cli.ledger", "ledger", "Verify the ledger, and prove what stands in it."),
         "store": ("ecotone.cli.store", "store", "Back up, restore and check the queue of jobs."),
         "policy": ("ecotone.cli.policy", "policy", "Test what may leave, and show policies to start from."),

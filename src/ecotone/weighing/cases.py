@@ -12,10 +12,10 @@ from typing import Final
 
 import msgspec
 
-from ecotone.values import Ask, Candidate, Place, Placement
+from ecotone.values import Ask, Candidate, Mode, Place, Placement
 from ecotone.values.quality import Pair, Role
 
-__all__ = ["FORCED", "KINDS", "PROMISED", "WAITING_MAX", "Case", "Ended", "Joiner", "Placed"]
+__all__ = ["KINDS", "PROMISED", "WAITING_MAX", "Case", "Ended", "Joiner", "Placed"]
 
 KINDS: Final = ("placed", "outcome", "compared")
 """The entries that a case is made of."""
@@ -23,8 +23,6 @@ WAITING_MAX: Final = 20_000
 """So many requests wait for their other entries; the oldest goes first."""
 PROMISED: Final = frozenset({"edge.good_enough", "edge.cheaper"})
 """Reasons for which the edge answers under the promise, where there is one."""
-FORCED: Final = frozenset({"edge.private", "edge.pinned", "edge.offline", "edge.faster", "edge.budget"})
-"""Reasons for which it answers whatever its answer is worth: hard limits."""
 
 
 class Placed(msgspec.Struct, frozen=True, gc=False):
@@ -96,8 +94,9 @@ class Case(msgspec.Struct, gc=False):
 
     @property
     def is_moved(self) -> bool:
-        """Whether the edge answered under the promise."""
-        return self.placed.is_promised and self.answered_at == "edge" and self.reason in PROMISED
+        """Whether the edge answered under the promise, or because its mode sends there all that may be moved."""
+        is_meant = self.reason in PROMISED or (self.placed.ask.mode is Mode.EDGE and self.reason == "edge.pinned")
+        return self.placed.is_promised and self.answered_at == "edge" and is_meant
 
     @property
     def edge(self) -> str:
@@ -137,15 +136,23 @@ class Joiner:
         late: Comparisons and endings whose request had been given out already, or was never placed here.
     """
 
-    def __init__(self, is_awaited: Callable[[Case], bool], waiting_max: int = WAITING_MAX) -> None:
+    def __init__(
+        self,
+        is_awaited: Callable[[Case], bool],
+        *,
+        seen: Callable[[Placed], object] = bool,
+        waiting_max: int = WAITING_MAX,
+    ) -> None:
         """Begins.
 
         Args:
             is_awaited: Whether a case that has ended, and has no pair, may yet get one that matters.
+            seen: Is told of every decision, also of those that a later one of the same request replaces.
         """
         self.unreadable = 0
         self.late = 0
         self._is_awaited = is_awaited
+        self._seen = seen
         self._max = waiting_max
         self._open: OrderedDict[str, Case] = OrderedDict()
 
@@ -180,6 +187,7 @@ class Joiner:
 
     def _placed(self, at_ms: int, placed: Placed) -> Iterator[Case]:
         """A request that is placed again (detectors have looked meanwhile) stays one case: the last word counts."""
+        self._seen(placed)
         before = self._open.get(placed.request)
         if before is not None:
             before.placed = placed

@@ -83,7 +83,7 @@ def clusters(table: Table, confidence: float) -> tuple[Cluster, ...]:
 def would_bring(table: Table, told: tuple[Cluster, ...], loss_max: float, confidence: float) -> tuple[Bring, ...]:
     """What a bigger edge model would bring, for all traffic and for each cluster where the edge is worse.
 
-    Every second failure, or every one, is taken as mended, and the predicted gap in the cluster falls by as much as
+    Some failures, evenly spread, or all are taken as mended, and the predicted gap in the cluster falls by as much as
     the mean gap does: a learner would find that out.
     """
     now = allowed(table, loss_max, confidence)
@@ -100,7 +100,8 @@ def _bring(table: Table, what: tuple[str, ...], mask: Mask, right: float, terms:
     now, loss_max, confidence = terms
     failures = np.flatnonzero(mask & (table.gap > 0))
     gap, score = table.gap.copy(), table.score.copy()
-    gap[failures[:: round(1 / right)]] = 0.0
+    steps = np.floor(np.arange(len(failures) + 1) * right)
+    gap[failures[np.diff(steps) > 0]] = 0.0
     weight = table.weight[mask]
     before = float((weight * table.gap[mask]).sum() / weight.sum())
     after = float((weight * gap[mask]).sum() / weight.sum())
@@ -110,16 +111,21 @@ def _bring(table: Table, what: tuple[str, ...], mask: Mask, right: float, terms:
 
 
 def _masks(table: Table) -> dict[tuple[str, ...], Mask]:
-    """Every group of one or two things in common that is large enough."""
+    """Every group with one thing in common, or with two where it is surely worse than with either of them.
+
+    Each is large enough, and not all there is.
+    """
     counts = Counter(facet for one in table.facets for facet in one)
     facets = [facet for facet, count in counts.most_common(_FACETS_MAX) if count >= _PAIRS_MIN]
     single = {facet: np.array([facet in one for one in table.facets], dtype=bool) for facet in facets}
     masks: dict[tuple[str, ...], Mask] = {(facet,): mask for facet, mask in single.items()}
+    means = {facet: float(table.gap[mask].mean()) for facet, mask in single.items()}
     for one, other in combinations(facets, 2):
         both = single[one] & single[other]
-        if int(both.sum()) >= _PAIRS_MIN:
+        is_worse = int(both.sum()) >= _PAIRS_MIN and _rank(table, both) > max(means[one], means[other])
+        if is_worse:  # else it only splits what one of them says
             masks[one, other] = both
-    return masks
+    return {what: mask for what, mask in masks.items() if not mask.all()}
 
 
 def _mask(table: Table, what: tuple[str, ...]) -> Mask:

@@ -34,34 +34,46 @@ class Estimator:
         pairs: Of those, with the truth known.
     """
 
-    def __init__(self, bounds: tuple[float, float] | None = None) -> None:
+    def __init__(self, *, is_bounded: bool = False) -> None:
         """Begins.
 
         Args:
-            bounds: Between which truth less model lies. Rare failures are then accounted for: the band holds however
-                few pairs there are. Without bounds it is asymptotic.
+            is_bounded: How far truth and model can lie apart is known of each request (`reach`). Rare failures are
+                then accounted for: the band holds however few pairs there are. Else it is asymptotic.
         """
         self.count = 0
         self.pairs = 0
-        self._bounds = bounds
+        self._is_bounded = is_bounded
+        self._drawable = 0
+        self._reach = (-1e-9, 1e-9)
         self._model = [0.0, 0.0]
         self._weight = [0.0, 0.0]
         self._gained = [0.0, 0.0, 0.0]
         self._both = [0.0, 0.0]
         self._kept = array("d")
 
-    def add(self, model: float, gained: float | None = None, share: float = 1.0) -> None:
+    def add(
+        self,
+        model: float,
+        gained: float | None = None,
+        share: float | None = 1.0,
+        reach: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
         """Takes one request.
 
         Args:
             model: What is known without its pair: what was observed, or what a model says.
-            gained: Truth less model; None where the request was not drawn, or its pair is missing.
-            share: Probability of the draw.
+            gained: Truth less model; None where the request was not drawn, or its pair is missing. Where it was drawn,
+                and the model is sure, 0.
+            share: Probability of the draw; None where it could not be drawn at all: then the model alone counts.
+            reach: Between which values `gained` would lie; known without the draw.
         """
         self.count += 1
+        self._reach = min(self._reach[0], reach[0]), max(self._reach[1], reach[1])
         self._model[0] += model
         self._model[1] += model * model
-        if gained is None:
+        self._drawable += share is not None
+        if gained is None or share is None:
             return
         weight = 1 / share
         self.pairs += 1
@@ -72,7 +84,7 @@ class Estimator:
         self._gained[2] += (weight * gained) ** 2
         self._both[0] += weight * model * gained
         self._both[1] += weight * model
-        if self._bounds is not None and len(self._kept) < KEPT_MAX:
+        if self._is_bounded and len(self._kept) < KEPT_MAX:
             self._kept.append(gained)
 
     def band(self, confidence: float) -> Band | None:
@@ -84,28 +96,34 @@ class Estimator:
         spread = max(0.0, self._model[1] / n - mean * mean)
         if self.pairs < 2:
             return Band(mean, -math.inf, math.inf, n, "model alone")
-        total = self._weight[0]
-        gained = self._gained[0] / total
-        if self._bounds is not None and self.pairs <= KEPT_MAX:
-            down, up = self._bounded(confidence, spread / n, self._bounds)
-            return Band(mean + gained, mean + gained - down, mean + gained + up, n, "doubly robust, betting")
-        scatter = self._gained[2] - 2 * gained * self._gained[1] + gained**2 * self._weight[1]
-        error = scatter / total**2 * self.pairs / (self.pairs - 1)
-        along = self._both[0] / total - self._both[1] / total * gained
-        half = t_quantile(confidence, max(3.0, self.pairs - 1.0)) * math.sqrt(
-            max(0.0, error + (spread + 2 * along) / n)
-        )
-        return Band(mean + gained, mean + gained - half, mean + gained + half, n, "doubly robust, normal")
+        mean += self._drawable / n * self._gained[0] / self._weight[0]
+        down = up = self._normal_half(confidence, spread / n)
+        method = "doubly robust, normal"
+        if self._is_bounded and self.pairs <= KEPT_MAX:
+            method = "doubly robust, betting"
+            # Weights that go with the outcome make the asymptotic band the wider one.
+            down, up = (max(down, half) for half in self._bounded(confidence, spread / n))
+        return Band(mean, mean - down, mean + up, n, method)
 
-    def _bounded(self, confidence: float, error: float, bounds: tuple[float, float]) -> tuple[float, float]:
+    def _normal_half(self, confidence: float, error: float) -> float:
+        """Half of the asymptotic band; `error` is the squared one of the model's mean."""
+        total, part = self._weight[0], self._drawable / self.count
+        gained = self._gained[0] / total
+        scatter = self._gained[2] - 2 * gained * self._gained[1] + gained**2 * self._weight[1]
+        error += part**2 * scatter / total**2 * self.pairs / (self.pairs - 1)
+        along = self._both[0] / total - self._both[1] / total * gained
+        error += 2 * part * along / self.count
+        return t_quantile(confidence, max(3.0, self.pairs - 1.0)) * math.sqrt(max(0.0, error))
+
+    def _bounded(self, confidence: float, error: float) -> tuple[float, float]:
         """How far the true mean may lie below and above: the model's mean, and what the pairs add, together."""
         risk = 1 - confidence
-        low, high = bounds
+        low, high = self._reach
         gained = np.frombuffer(self._kept, dtype=np.float64)
         width = high - low
         down, up = betting_half((gained.clip(low, high) - low) / width, 1 - risk * (1 - _MODEL_PART))
         # Unequal weights: as if there were fewer pairs.
-        lift = width * math.sqrt(self.pairs * self._weight[1]) / self._weight[0]
+        lift = self._drawable / self.count * width * math.sqrt(self.pairs * self._weight[1]) / self._weight[0]
         half = t_quantile(1 - risk * _MODEL_PART, math.inf) * math.sqrt(error)
         return down * lift + half, up * lift + half
 
@@ -115,17 +133,19 @@ class Quantiles:
 
     def __init__(self) -> None:
         self.count = 0
+        self._drawable = 0
         self._weight = 0.0
         self._model = np.zeros(BUCKETS)
         self._gained = np.zeros(BUCKETS)
         self._spread = np.zeros(BUCKETS + 1)
 
-    def add(self, model: float, truth: float | None = None, share: float = 1.0) -> None:
+    def add(self, model: float, truth: float | None = None, share: float | None = 1.0) -> None:
         """Takes one request; see `Estimator.add`, but for the truth, which is told itself."""
         self.count += 1
+        self._drawable += share is not None
         at = bucket(model)
         self._model[at] += 1
-        if truth is not None:
+        if truth is not None and share is not None:
             there, weight = bucket(truth), 1 / share
             self._weight += weight
             self._gained[there] += weight
@@ -141,10 +161,10 @@ class Quantiles:
         """
         if not self.count:
             return None
-        total = self._weight or 1.0
-        below: Floats = np.cumsum(self._model) / self.count + np.cumsum(self._gained) / total
+        lift = self._drawable / self.count / (self._weight or 1.0)
+        below: Floats = np.cumsum(self._model) / self.count + np.cumsum(self._gained) * lift
         below = np.maximum.accumulate(below).clip(0, 1)
-        spread = below * (1 - below) / self.count + np.cumsum(self._spread[:-1]) / total**2
+        spread = below * (1 - below) / self.count + np.cumsum(self._spread[:-1]) * lift**2
         half = t_quantile(confidence, math.inf) * np.sqrt(spread)
         values = [value_of(_first(reached >= share)) for reached in (below, below + half, below - half)]
         return Band(values[0], values[1], values[2], self.count, "doubly robust")

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from ecotone.values.quality import Pair, Role, Step
-from ecotone.weighing.cases import FORCED, Case
+from ecotone.weighing.cases import Case
 from ecotone.weighing.clusters import Bring, Cluster, clusters, would_bring
 from ecotone.weighing.frontier import Allowed, Point, allowed, frontier, pairs_needed
 from ecotone.weighing.pairs import Pairs, Table, row
@@ -19,6 +19,8 @@ __all__ = ["Cost", "Latency", "Name", "Parity", "Promise", "Report", "StepTold",
 
 STEPS_MAX: Final = 50
 _WORDS_MAX: Final = 100
+_MOVED: Final = 0.9
+"""A cluster of which the edge answers more counts as moved."""
 _MISSING_MAX: Final = 0.1
 """Where more of the pairs that were drawn are missing, each counts as the worst. The same rule as the certificate's."""
 _EVERY: Final = "…"
@@ -110,7 +112,7 @@ class Report(msgspec.Struct, frozen=True):
         why: Reason codes.
         eligible: Requests that the promise is about.
         moved: Of those, answered at the edge under the promise; `escalated`: asked there, and then the cloud.
-        forced: Answers at the edge that a hard limit forced, by reason: apart, and not in the promise.
+        forced: Answers at the edge that a rule or a failure forced, or that nothing is promised for, by reason: apart.
         feedback: Number of callers' scores, and their mean.
     """
 
@@ -167,7 +169,7 @@ class Name:
         self._escalated += case.is_escalated
         if at:
             _count(self._placed, at)
-        if at == "edge" and (case.reason in FORCED or not case.placed.is_promised):
+        if at == "edge" and not case.is_moved:
             _count(self._forced, case.reason)
         if case.is_moved:
             self._moved += 1
@@ -281,8 +283,8 @@ class Name:
 
 
 def _failing(told: tuple[Cluster, ...]) -> tuple[Cluster, ...]:
-    """Those in which the edge is worse, the worst few."""
-    return tuple(one for one in told if one.gap.mean > 0)[:4]
+    """Those in which the edge is worse and that have not moved, the worst few."""
+    return tuple(one for one in told if one.gap.mean > 0 and one.moved_share < _MOVED)[:4]
 
 
 def _latency(ttft: Histogram, total: Histogram) -> Latency:

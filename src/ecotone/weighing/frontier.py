@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from ecotone.weighing.pairs import Table
-from ecotone.weighing.spread import Band, Floats, highest, mean_band, normal_band, unevenness
+from ecotone.weighing.spread import Band, Floats, highest, is_even, mean_band, normal_band, unevenness
 
 __all__ = ["Allowed", "Point", "allowed", "frontier", "pairs_needed", "thresholds"]
 
@@ -69,7 +69,7 @@ def _point(table: Table, gap_max: float, confidence: float) -> Point:
     is_timed = (table.edge_s > 0) & (table.cloud_s > 0)
     latency_s = np.where(stays, table.edge_s, table.cloud_s)[is_timed]
     return Point(
-        gap_max=max(gap_max, -1.0),
+        gap_max=max(float(gap_max), -1.0),
         edge_share=float(table.weight[stays].sum() / table.weight.sum()),
         loss=mean_band(stays * table.gap, table.weight, confidence),
         cost_usd=normal_band(cost_usd, table.weight, confidence),
@@ -106,8 +106,11 @@ def allowed(table: Table, loss_max: float, confidence: float) -> Allowed:
 
 def _is_within(losses: Floats, weights: Floats, loss_max: float, confidence: float) -> bool:
     up = highest((losses + 1) / 2, confidence) * 2 - 1 - float(losses.mean())
-    mean = float((weights * losses).sum() / weights.sum())
-    return mean + math.sqrt(unevenness(weights)) * up <= loss_max
+    if is_even(weights):
+        return float(losses.mean()) + up <= loss_max
+    # As `mean_band`; one-sided: the upper end of a two-sided band that leaves as much on either side.
+    other = normal_band(losses, weights, 2 * confidence - 1)
+    return max(other.high, other.mean + math.sqrt(unevenness(weights)) * up) <= loss_max
 
 
 def pairs_needed(table: Table, loss_max: float, confidence: float, share_min: float = 0.05) -> int | None:

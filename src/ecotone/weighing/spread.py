@@ -129,23 +129,27 @@ def share_band(hits: int, n: int, confidence: float) -> Band:
     z, p = NormalDist().inv_cdf(0.5 + confidence / 2), hits / n
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return Band(p, max(0.0, middle - half), min(1.0, middle + half), n, "wilson")
+    return Band(p, min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half)), n, "wilson")
 
 
 def mean_band(values: Floats, weights: Floats, confidence: float) -> Band:
     """The mean of values in [-1, 1] that were drawn with probabilities in inverse proportion to `weights`.
 
     The band holds at any sample size, and counts with failures so rare that none was seen yet. With unequal weights it
-    is as wide as that of fewer values (Kish's effective sample size), which is asymptotic.
+    is asymptotic: the wider of that of fewer values (Kish's effective sample size) and of `normal_band`.
     """
     if len(values) < 2:
         mean = float(values[0]) if len(values) else 0.0
         return Band(mean, -1.0, 1.0, len(values), "none")
-    mean = float((weights * values).sum() / weights.sum())
     lift = 2 * math.sqrt(unevenness(weights))
-    down, up = betting_half((values + 1) / 2, confidence)
-    method = "betting" if is_even(weights) else "betting, weighted"
-    return Band(mean, max(-1.0, mean - lift * down), min(1.0, mean + lift * up), len(values), method)
+    down, up = (lift * half for half in betting_half((values + 1) / 2, confidence))
+    if is_even(weights):
+        mean, method = float(values.mean()), "betting"
+    else:
+        other = normal_band(values, weights, confidence)
+        mean, method = other.mean, "betting and normal, weighted"
+        down, up = max(down, mean - other.low), max(up, other.high - mean)
+    return Band(mean, max(-1.0, mean - down), min(1.0, mean + up), len(values), method)
 
 
 def unevenness(weights: Floats) -> float:

@@ -1,0 +1,188 @@
+"""Decides recorded requests again, as another configuration would have."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from ecotone import config as settings
+from ecotone.config.tree import LocalTarget, Model
+from ecotone.flow.spend import Budgets, Spend
+from ecotone.placement import decide
+from ecotone.policy import Policy, constrain
+from ecotone.values import Candidate, Findings, Mode, Place, Price, TargetSpec
+from ecotone.weighing.cases import Case, Placed
+from ecotone.weighing.frontier import allowed
+from ecotone.weighing.pairs import Pairs, row
+from ecotone.weighing.sides import Again
+
+__all__ = ["Evidence", "Recorded", "Setting", "is_reproduced"]
+
+FOLDS: Final = 2
+"""A threshold for one half of the requests is proved with the pairs of the other half: else it would praise itself."""
+NOTHING: Final = -1.7976931348623157e308
+"""The threshold that lets nothing pass."""
+_DAY_MS: Final = 86_400_000
+
+
+def is_reproduced(placed: Placed) -> bool:
+    """Invariant 9: the recorded values, decided again, give the recorded placement."""
+    return decide(placed.ask, placed.candidates) == placed.placement
+
+
+class Recorded:
+    """What was decided, as it was."""
+
+    name = "as recorded"
+
+    def again(self, case: Case) -> Again:
+        """The recorded placement."""
+        placed = case.placed
+        return Again(placed.placement, placed.candidates, case.edge)
+
+
+class Evidence:
+    """The pairs of a ledger, and the terms under which it was recorded: what other thresholds can be proved with."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[tuple[str, str, bool], tuple[Pairs, ...]] = {}
+        self._terms: dict[str, tuple[float, float]] = {}
+
+    def add(self, case: Case) -> None:
+        """Takes one that was drawn to certify."""
+        pair = case.pair
+        if pair is None or pair.role != "certify":
+            return
+        one = row(pair, case)
+        if one is not None:
+            key = pair.model, pair.target, pair.answer is not None
+            folds = self._pairs.setdefault(key, tuple(Pairs() for _ in range(FOLDS)))
+            folds[fold(pair.request)].add(one)
+
+    def step(self, model: str, figures: Mapping[str, float]) -> None:
+        """Takes the figures of a step."""
+        if "loss_max" in figures and "confidence" in figures:
+            self._terms[model] = figures["loss_max"], figures["confidence"]
+
+    def terms(self, model: str) -> tuple[float, float] | None:
+        """(loss_max, confidence) under which it was recorded last; None where that is not said."""
+        return self._terms.get(model)
+
+    def thresholds(self, model: str, target: str, terms: tuple[float, float], *, of_answer: bool) -> tuple[float, ...]:
+        """By fold: the threshold that the pairs of the other folds prove under these terms."""
+        folds = self._pairs.get((model, target, of_answer))
+        if folds is None:
+            return (NOTHING,) * FOLDS
+        found = [allowed(folds[1 - index].table(), *terms).gap_max for index in range(FOLDS)]
+        return tuple(NOTHING if gap_max is None else gap_max for gap_max in found)
+
+
+def fold(request: str) -> int:
+    """Which half a request is in; the same on every machine."""
+    return zlib.crc32(request.encode("utf-8", "replace")) % FOLDS
+
+
+class Setting:
+    """One configuration.
+
+    Placements depend on each other by what was spent on the day: so requests must come in the order of the ledger.
+    """
+
+    def __init__(self, name: str, config: settings.Config, evidence: Evidence) -> None:
+        """Takes what of a configuration decides."""
+        from ecotone.runtime import build
+
+        self.name = name
+        self._policy: Policy = build.policy(config)[0]
+        self._models: Mapping[str, Model] = settings.model_names(config)
+        self._specs = {target: _spec(target, one) for target, one in config.targets.items()}
+        self._budgets: Budgets = build.budgets(config)
+        self._wait_s_max = config.overload.wait_s_max
+        self._evidence = evidence
+        self._spend = Spend()
+        self._proved: dict[tuple[str, str, bool], tuple[float, ...]] = {}
+
+    def again(self, case: Case) -> Again:
+        """The request, decided by this configuration. What it would cost is counted against the day's budgets."""
+        placed = case.placed
+        self._spend.turn(datetime.fromtimestamp(case.at_ms // _DAY_MS * _DAY_MS / 1000, UTC).date().isoformat())
+        usd_left, bytes_left = self._spend.left(self._budgets)
+        model = self._models.get(placed.model)
+        names = () if model is None else model.targets
+        known = {name: placed.candidate(name) for name in names}
+        candidates = tuple(self._candidate(placed, model, one) for one in known.values() if model and one is not None)
+        ask = msgspec.structs.replace(
+            placed.ask,
+            mode=model.mode if model is not None else Mode.AUTO,
+            budget_usd_left=usd_left,
+            budget_bytes_left=bytes_left,
+            wait_s_max=self._wait_s_max,
+        )
+        again = Again(
+            decide(ask, candidates),
+            candidates,
+            edge=_edge(candidates, case),
+            unknown=tuple(name for name, one in known.items() if one is None),
+        )
+        return self._counted(placed, again, model)
+
+    def _counted(self, placed: Placed, again: Again, model: Model | None) -> Again:
+        """With what it would spend counted, and what the ledger cannot know marked."""
+        first = again.first
+        if first is None or model is None:
+            return again
+        if first.at is Place.CLOUD:
+            self._spend.settle(0.0, 0, first.estimate.price_usd, placed.ask.body_bytes)
+            before = placed.candidate(next(iter(placed.placement.order), ""))
+            was_cloud = before is not None and before.at is Place.CLOUD
+            return msgspec.structs.replace(again, is_unlooked=bool(placed.pending) and not was_cloud)
+        is_same = self._has_recorded_terms(placed.model, model)
+        limit = None if is_same else self._threshold(placed, model, first.target, of_answer=True)
+        return msgspec.structs.replace(again, answer_max=limit, is_recorded=is_same)
+
+    def _candidate(self, placed: Placed, model: Model | None, before: Candidate) -> Candidate:
+        """What was recorded of a target, with this configuration's policy, prices and thresholds."""
+        spec, estimate = self._specs[before.target], before.estimate
+        findings = Findings(placed.labels, pending=placed.pending)
+        limit = constrain(self._policy, findings, spec, key=placed.key, model=placed.model)
+        price_usd = spec.price.cost_usd(placed.ask.prompt_tokens, estimate.output_tokens)
+        changed = {"price_usd": price_usd, "gap": None, "gap_max": None, "is_held": False}
+        if model is not None and model.quality is not None and estimate.gap is not None and spec.at is Place.EDGE:
+            changed |= {"gap": estimate.gap, "gap_max": estimate.gap_max, "is_held": model.cascade}
+            if not (model.cascade or self._has_recorded_terms(placed.model, model)):
+                changed["gap_max"] = self._threshold(placed, model, before.target, of_answer=False)
+        return msgspec.structs.replace(
+            before, at=spec.at, limit=limit, estimate=msgspec.structs.replace(estimate, **changed)
+        )
+
+    def _has_recorded_terms(self, name: str, model: Model) -> bool:
+        """Whether it promises what was promised when the ledger was written."""
+        if model.quality is None:
+            return True
+        return self._evidence.terms(name) == (model.quality.loss_max, model.quality.confidence)
+
+    def _threshold(self, placed: Placed, model: Model, target: str, *, of_answer: bool) -> float | None:
+        """The threshold for this request that the other half's pairs prove under this configuration's terms."""
+        if model.quality is None:
+            return None
+        key = placed.model, target, of_answer
+        if key not in self._proved:
+            terms = model.quality.loss_max, model.quality.confidence
+            self._proved[key] = self._evidence.thresholds(*key[:2], terms, of_answer=of_answer)
+        return self._proved[key][fold(placed.request)]
+
+
+def _edge(candidates: tuple[Candidate, ...], case: Case) -> str:
+    """The edge target that a pair would have to be of: the recorded one where this configuration has it."""
+    edges = [one.target for one in candidates if one.at is Place.EDGE]
+    return case.edge if case.edge in edges else next(iter(edges), "")
+
+
+def _spec(name: str, target: settings.Target) -> TargetSpec:
+    if isinstance(target, LocalTarget):
+        return TargetSpec(name=name, at=Place.EDGE, model=target.model)
+    return TargetSpec(name=name, at=target.at, model=target.model, price=target.price or Price(), region=target.region)
