@@ -1,7 +1,6 @@
 """Sites and instruments are those of the end-to-end tests."""
 
 import pytest
-
 from tests.e2e.conftest import start, upstream
 
 __all__ = ["start", "upstream"]
