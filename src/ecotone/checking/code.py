@@ -10,7 +10,7 @@ from ecotone.checking.soundness import unsound
 from ecotone.checking.words import f1
 from ecotone.values.normal import said
 from ecotone.values.quality import Comparison, Question, Reply
-from ecotone.values.structure import Code, code_in, parses, tree_of
+from ecotone.values.structure import CODE_CHARS_MAX, Code, code_in, is_python, parses, tree_of
 
 NAME: Final = "code"
 
@@ -22,7 +22,7 @@ Between them agreement grows straight. Measured: see docs/reference/checkers.md.
 TOKENS_MAX: Final = 4_000
 
 _TOKEN: Final = re.compile(r"[^\W\d]\w*|\d+(?:\.\d+)?|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[^\s\w]")
-_COMMENT: Final = re.compile(r"(?m)(?:^|(?<=\s))(?:#|//|--)[^\n]*|/\*.*?\*/", re.DOTALL)
+_COMMENT: Final = re.compile(r"(?m)(?:^|(?<=\s))(?:#|//|--)[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)")
 
 
 _DOCUMENTED: Final = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -58,7 +58,7 @@ def _bigrams(pieces: list[Code]) -> list[tuple[str, str]]:
 
 def _tokens(piece: Code) -> list[str]:
     """Tokens without comments; of Python, as its own printer writes it, so that form says nothing."""
-    tree = tree_of(piece.text) if parses(piece) and piece.language != "json" else None
+    tree = tree_of(piece.text) if len(piece.text) <= CODE_CHARS_MAX and is_python(piece) else None
     text = _printed(tree) if tree is not None else ""
     return _TOKEN.findall(text or _COMMENT.sub(" ", piece.text))
 

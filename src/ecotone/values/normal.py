@@ -92,7 +92,7 @@ def marked(text: str) -> str:
     boxed = _boxed(text)
     if boxed:
         return boxed
-    tagged = _TAGGED.findall(text)
+    tagged = _TAGGED.findall(text) if "</" in text else ()
     if tagged:
         return str(tagged[-1])
     end = _mark_end(text)

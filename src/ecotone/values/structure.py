@@ -15,7 +15,7 @@ CODE_CHARS_MAX: Final = 32_768
 BLOCKS_MAX: Final = 16
 
 _FENCE: Final = re.compile(
-    r"^[ \t]{0,3}(`{3,}|~{3,})[ \t]*([\w+#.-]{0,20})[^\n]*\n(.*?)(?:^[ \t]{0,3}\1|\Z)", re.M | re.S
+    r"^[ \t]{0,3}(`{3,}+|~{3,}+)[ \t]*([\w+#.-]{0,20})[^\n]*\n(.*?)(?:^[ \t]{0,3}\1|\Z)", re.M | re.S
 )
 _PYTHON: Final = re.compile(
     r"\A\s*(?:(?:async\s+)?def\s+\w+\s*\(|class\s+\w+|import\s+\w|from\s+[\w.]+\s+import\b|@\w)"
@@ -54,9 +54,12 @@ def parses(code: Code) -> bool | None:
         return None
     if code.language in _JSONS:
         return has_json(json_in(code.text))
-    if code.language in _PYTHONS or (not code.language and _PYTHON.match(code.text)):
-        return tree_of(code.text) is not None
-    return None
+    return tree_of(code.text) is not None if is_python(code) else None
+
+
+def is_python(code: Code) -> bool:
+    """Whether a piece of code is Python by its fence's word, or, without one, by its beginning."""
+    return code.language in _PYTHONS or (not code.language and _PYTHON.match(code.text) is not None)
 
 
 def tree_of(python: str) -> ast.Module | None:

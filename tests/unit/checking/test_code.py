@@ -64,5 +64,11 @@ def test_code_nested_too_deeply_to_be_printed_is_compared_as_it_stands() -> None
     assert gap(fenced(deep), fenced(deep)) == 0.0
 
 
+def test_a_comment_that_never_ends_and_code_too_long_to_parse_are_read_all_the_same() -> None:
+    assert gap(fenced("let x = 1; /* uno\n", "js"), fenced("let x = 1;\n", "js")) == 0.0
+    long = "x = 1  # one\n" * 4_000
+    assert gap(fenced(long), fenced(long.replace("one", "uno"))) == 0.0
+
+
 def test_no_answer_against_code() -> None:
     assert code(ask(), say(""), say(fenced(ADD))) == Comparison(gap=1.0, checker="code", edge=0.0, cloud=1.0)
