@@ -8,7 +8,7 @@ STAMP := $(VENV)/.setup
 export ECOTONE_TEST_STORE ?= $(CURDIR)/$(VENV)/.ecotone-test-store
 HISTORIES ?= 20000
 SEED ?= 0
-ROUNDS ?= 50
+ROUNDS ?= 200
 CONVERSATIONS ?= 3000
 MINUTES ?= 60
 # The rooms that decide: every branch of theirs is tested.
@@ -20,12 +20,7 @@ CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/policy/*,*/ecotone/privacy
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-set$(VENV)/.bench: $(STAMP)
-	@echo "installing the baselines of the routing benchmark"
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev,bench]'
-	@touch $@
-
-up: $(STAMP) ## make .venv with all that running, testing and benchmarking need
+setup: $(STAMP) ## make .venv with all that running, testing and benchmarking need
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Ecotone needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Mend: make setup PYTHON=python3.11" % v[:2])'
@@ -64,9 +59,10 @@ format: $(STAMP) ## format the code
 sim: $(STAMP) ## simulated histories on virtual time (HISTORIES=20000 SEED=0)
 	$(BIN)/python -m ecotone.sim --histories $(HISTORIES) --seed $(SEED)
 
-faults: $(STAMP) ## kill, tear, fill and cut for longer than `make test` does (ROUNDS=50)
+faults: $(STAMP) ## kill, tear, fill and cut for longer than `make test` does, and 200 rounds of all of it (ROUNDS=200)
 	@$(BIN)/ecotone models pull smollm2-135m --store $(ECOTONE_TEST_STORE)
-	ECOTONE_FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/faults -p no:cacheprovider
+	ECOTONE_FAULT_ROUNDS=50 $(BIN)/python -m pytest tests/faults -p no:cacheprovider
+	$(BIN)/python benchmarks/faults/run.py --rounds $(ROUNDS) $(ARGS)
 
 test-egress: $(STAMP) ## what leaves a site, packet by packet: every path under random faults (CONVERSATIONS=3000)
 	ECOTONE_EGRESS_SEED=$(SEED) ECOTONE_EGRESS_CONVERSATIONS=$(CONVERSATIONS) $(BIN)/python -m pytest tests/egress tests/yardsticks -p no:cacheprovider
