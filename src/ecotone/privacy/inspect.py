@@ -29,6 +29,8 @@ BETWEEN: Final = "\x1e"
 KEPT_CHARS_MIN: Final = 256
 """What was seen in longer pieces of text is remembered; shorter ones are looked at again, which costs less."""
 KEPT_MAX: Final = 20_000
+KEPT_FINDINGS_MAX: Final = 200_000
+"""Findings remembered in all of these texts together: some 100 bytes each, of which hostile text makes thousands."""
 FRESH_CHARS_MAX: Final = 512 * 1024
 """More text than that at once, which was not looked at before, is not looked at: the patterns run beside all other
 requests, and hostile text costs them three seconds a megabyte. The conversation is `unknown`."""
@@ -74,6 +76,7 @@ class Look:
         self._secret = secret[:64]
         self._kept: dict[tuple[str, bytes], tuple[Finding, ...]] = {}
         self._kept_max = kept_max
+        self._kept_findings = 0
 
     @property
     def is_blind(self) -> bool:
@@ -93,10 +96,11 @@ class Look:
         return found
 
     def keep(self, detector: str, digest: bytes, found: Sequence[Finding]) -> None:
-        """Remembers what was seen."""
+        """Remembers what was seen, and forgets what was used longest ago."""
+        self._kept_findings += len(found) - len(self._kept.pop((detector, digest), ()))
         self._kept[detector, digest] = tuple(found)
-        if len(self._kept) > self._kept_max:
-            del self._kept[next(iter(self._kept))]
+        while len(self._kept) > self._kept_max or self._kept_findings > KEPT_FINDINGS_MAX:
+            self._kept_findings -= len(self._kept.pop(next(iter(self._kept))))
 
 
 class Unseen(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -193,6 +194,21 @@ def test_memory_is_bounded_and_forgets_the_oldest() -> None:
     one.keep("names", b"c", ())
     assert one.recall("names", b"b") is None
     assert one.recall("names", b"a") == ()
+
+
+def test_memory_is_bounded_by_what_was_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[Look.__module__], "KEPT_FINDINGS_MAX", 5)
+    one = look()
+    found = [Finding("person", "", at, at + 1, 0.9, "names") for at in range(6)]
+    one.keep("names", b"a", found[:3])
+    one.keep("names", b"a", found[:2])  # counted once
+    one.keep("names", b"b", found[:3])
+    assert one.recall("names", b"a") == tuple(found[:2])
+    one.keep("names", b"c", found[:1])
+    assert one.recall("names", b"b") is None
+    assert one.recall("names", b"a") == tuple(found[:2])
+    one.keep("names", b"d", found)  # more than all that is kept
+    assert [one.recall("names", digest) for digest in (b"a", b"c", b"d")] == [None] * 3
 
 
 def test_a_topic_and_what_lies_in_front_of_a_text() -> None:
