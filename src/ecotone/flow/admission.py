@@ -12,6 +12,7 @@ As the site fills, it gives up in this order: shadow answers, as soon as half of
 from __future__ import annotations
 
 import collections
+import copy
 import enum
 from collections.abc import Callable
 from typing import Final
@@ -46,15 +47,17 @@ class Seat:
     """One request's place.
 
     Attributes:
+        is_job: Work that can wait: no job gives way to it.
         tell: Called once when it got a slot or lost its place while it waited.
         since_s: The instant when it came; from when it got a slot, that one.
     """
 
-    __slots__ = ("key", "line", "since_s", "stand", "tell")
+    __slots__ = ("is_job", "key", "line", "since_s", "stand", "tell")
 
-    def __init__(self, line: Line, key: str, now_s: float) -> None:
+    def __init__(self, line: Line, key: str, now_s: float, *, is_job: bool = False) -> None:
         self.line = line
         self.key = key
+        self.is_job = is_job
         self.since_s = now_s
         self.stand = Stand.HELD
         self.tell: Callable[[], None] | None = None
@@ -165,11 +168,18 @@ class Load:
         wait_s_max: Nobody waits longer for a slot, seconds.
     """
 
-    __slots__ = ("_lines", "wait_s_max")
+    __slots__ = ("_is_jobs", "_lines", "wait_s_max")
 
     def __init__(self, wait_s_max: float = WAIT_S_MAX) -> None:
         self.wait_s_max = wait_s_max
+        self._is_jobs = False
         self._lines: dict[str, Line] = {}
+
+    def for_jobs(self) -> Load:
+        """The same lines, for work that can wait: who asks here is known to be such."""
+        view = copy.copy(self)
+        view._is_jobs = True
+        return view
 
     def ask(self, spec: TargetSpec, key: str, now_s: float) -> Seat:
         """A slot at this target, a place in its queue, or neither: see the seat's `stand`.
@@ -180,7 +190,7 @@ class Load:
         if line is None:
             line = self._lines[spec.name] = Line()
         line.slots, line.queue_max = spec.slots, spec.queue_max
-        seat = Seat(line, key, now_s)
+        seat = Seat(line, key, now_s, is_job=self._is_jobs)
         if line.held < line.slots and not line.waiting:
             line.held += 1
         else:
@@ -217,6 +227,13 @@ class Load:
         """Requests that wait for a target, of all keys."""
         line = self._lines.get(target)
         return 0 if line is None else line.waiting
+
+    def pressing(self, target: str) -> int:
+        """Requests that wait for a target and are no jobs."""
+        line = self._lines.get(target)
+        if line is None or not line.waiting:
+            return 0
+        return sum(not seat.is_job for seats in line.keys.values() for seat in seats)
 
     def wait_s(self, target: str, key: str) -> float | None:
         """See `Line.wait_s`."""

@@ -18,7 +18,7 @@ import msgspec
 
 from ecotone.flow.accepting import no_stream
 from ecotone.flow.planning import UNSEEN
-from ecotone.flow.prospects import crowd, facts, held, is_cloud_down, is_edge_idle
+from ecotone.flow.prospects import crowd, facts, held, idle_edges, is_cloud_down
 from ecotone.flow.serving import serve
 from ecotone.flow.site import ModelName, Site
 from ecotone.jobs import Backoff, Expire, Patience, Run, Wait, decide, pause_ms
@@ -99,7 +99,7 @@ class Drain:
         self._lapse_at_s = 0.0
         self._end_ms: int | None = None
         self._was_down = False
-        self._was_idle = False
+        self._was_idle: frozenset[str] = frozenset()
         self._was_held = ""
 
     def stir(self) -> None:
@@ -110,9 +110,7 @@ class Drain:
         """A job has ended: if it was cancelled, the work on it stops."""
         work = self._running.get(event.job)
         if work is not None and event.state is JobState.CANCELLED:
-            work.is_lost = True
-            if work.serving is not None:
-                work.serving.cancel()
+            work.lose()
 
     async def forever(self) -> None:
         """Until cancelled; jobs under way are then left to the next start, which finds their leases lapsed."""
@@ -148,6 +146,10 @@ class Drain:
         for job in await queue.due(DUE_MAX, now_ms=now_ms, deadline_before_ms=before_ms):
             if room <= 0:
                 return
+            if job.id in self._running:
+                # The lease has lapsed (the clock was set): nobody begins anew beside the work that is under way.
+                self._running[job.id].lose()
+                continue
             room -= await self._consider(site, job, group, is_full=before_ms is not None)
 
     async def _expire(self, site: Site) -> None:
@@ -166,17 +168,18 @@ class Drain:
 
     async def _hasten(self, site: Site) -> None:
         """What was put off until something changes is due now, if that has changed."""
-        is_down, is_idle, shut = is_cloud_down(site), is_edge_idle(site, self._mine()), held(site)
+        is_down, idle, shut = is_cloud_down(site), idle_edges(site, self._mine()), held(site)
         if self._was_held and shut is None:
             # A window that was reconfigured, or a clock that was set, opens sooner than was thought.
             await self._queue.hasten(self._was_held)
         self._was_held = "" if shut is None else shut.reason
         if self._was_down and not is_down:
             await self._queue.hasten(OFFLINE)
-        if is_idle and not self._was_idle:
+            await self._queue.hasten(RETRY)
+        if idle - self._was_idle:
             await self._queue.hasten(ASKED)
             await self._queue.hasten(OFFLINE)
-        self._was_down, self._was_idle = is_down, is_idle
+        self._was_down, self._was_idle = is_down, idle
 
     async def _consider(self, site: Site, job: Job, group: asyncio.TaskGroup, *, is_full: bool) -> int:
         """Begins a job (1), puts it off or ends it (0)."""
@@ -186,9 +189,8 @@ class Drain:
         said = decide(known, settings.patience)
         if isinstance(said, Wait):
             await self._queue.defer([job.id], not_before_ms=said.until_ms, reason=said.reason)
-            if said.reason == ASKED:
-                # The edge may be idle again before the next look.
-                self._was_idle = False
+            # What is busy now may be idle again before the next look; what is idle now is not what this job lacks.
+            self._was_idle &= idle_edges(site, mine[0])
             return 0
         if is_full and isinstance(said, Run) and not said.is_urgent:
             return 0
@@ -290,8 +292,8 @@ class Drain:
         """Whether somebody waits for the edge that this job may occupy."""
         if work.at is Place.CLOUD:
             return False
-        leaving = sum(one.gave_way for one in self._running.values())
-        return crowd(self._current(), work.leased.job.model, self._mine()) > leaving
+        leaving = sum(one.is_leaving for one in self._running.values())
+        return crowd(self._current(), work.leased.job.model, self._mine(), is_job=True) > leaving
 
     async def _judge(self, work: _Work, outcome: Outcome, caller: Caller) -> None:
         """What an attempt's end means for the job."""
@@ -320,11 +322,11 @@ class Drain:
         is_retried = outcome.ending in RETRIED_ENDINGS or status in RETRIED_STATUSES
         pause = pause_ms(leased.job.attempts, self._settings().backoff, self._dice) if is_retried else None
         if pause is not None and self._now_ms() + pause < leased.job.deadline_at_ms:
-            reason = OFFLINE if is_cloud_down(site) else RETRY
             # A text that is too much for a detector ends, too; not so one that no detector could look at yet.
             was_looked_at = outcome.reason in LASTING and outcome.failure != UNSEEN
             was_tried = any(one.failure not in UNSENT for one in outcome.attempts) or was_looked_at
-            await self._back(leased, reason, pause=pause, is_attempt=was_tried)
+            # Not `deferred.offline`: that is due as soon as the edge is idle, and this one is to rest.
+            await self._back(leased, RETRY, pause=pause, is_attempt=was_tried)
             return
         # With attempts left, it was the deadline that ended it.
         state = JobState.FAILED if pause is None else JobState.EXPIRED
@@ -386,6 +388,17 @@ class _Work:
         self.gave_way = False
         self.is_lost = False
 
+    def lose(self) -> None:
+        """The job is not this holder's any more: the work on it stops."""
+        self.is_lost = True
+        if self.serving is not None:
+            self.serving.cancel()
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it was told to stop, and may still be in somebody's way."""
+        return self.gave_way and self.serving is not None and not self.serving.done()
+
     @property
     def at(self) -> Place | None:
         """The place that it was begun for."""
@@ -426,7 +439,8 @@ class Caller:
 
 
 def _only(site: Site, model: str, at: Place | None) -> Site:
-    """The site as a job sees it that is begun for one place."""
+    """The site as a job sees it that is begun for one place, or for either."""
+    site = dataclasses.replace(site, load=site.load.for_jobs())
     name = site.names.get(model)
     if at is None or name is None:
         return site

@@ -37,9 +37,11 @@ def facts(site: Site, job: Job, *, stays: bool, mine: tuple[int, int], now_ms: i
     )
 
 
-def is_edge_idle(site: Site, mine: int) -> bool:
-    """Whether any target at the edge serves nobody but jobs."""
-    return any(is_free(site, name, mine) for name in _at(site, tuple(site.targets), Place.EDGE))
+def idle_edges(site: Site, mine: int) -> frozenset[str]:
+    """The targets at the edge that serve nobody but jobs, and have room for one more."""
+    names = _at(site, tuple(site.targets), Place.EDGE)
+    has_room = {name for name in names if site.targets[name].load()[0] < site.targets[name].spec.slots}
+    return frozenset(name for name in has_room if is_free(site, name, mine))
 
 
 def is_cloud_down(site: Site) -> bool:
@@ -47,16 +49,17 @@ def is_cloud_down(site: Site) -> bool:
     return any(is_open(site, name) for name in _at(site, tuple(site.targets), Place.CLOUD))
 
 
-def crowd(site: Site, model: str, mine: int) -> int:
+def crowd(site: Site, model: str, mine: int, *, is_job: bool = False) -> int:
     """How many wait, or would have to as soon as they come, at the targets of the edge that jobs occupy.
 
+    One job gives way to no other one: where a job asks, jobs that wait are not counted.
     A server elsewhere does not tell who waits there: where it is full, and not with jobs alone, that is one.
     """
     name, found = site.names.get(model), 0
     for one in _at(site, name.targets if name is not None else (), Place.EDGE):
         target = site.targets[one]
         active, waiting = target.load()
-        waiting += site.load.waiting(one)
+        waiting += site.load.pressing(one) if is_job else site.load.waiting(one)
         is_full = active > mine and active >= target.spec.slots + target.spec.queue_max
         found += max(waiting, int(is_full))
     return found

@@ -212,3 +212,18 @@ def test_who_is_not_listening_may_be_moved_too() -> None:
     first, second = load.ask(spec(), "a", 0.0), load.ask(spec(), "a", 0.0)
     load.leave(first, 1.0, is_served=True)
     assert second.stand is Stand.HELD
+
+
+def test_who_presses_is_told_from_work_that_can_wait() -> None:
+    load = Load()
+    spec = TargetSpec(name="small", at=Place.EDGE, model="m", slots=1, queue_max=4)
+    assert load.pressing("small") == 0
+    held = load.ask(spec, "ann", 0.0)
+    assert load.pressing("small") == 0
+    jobs = load.for_jobs()
+    waiting = [jobs.ask(spec, "", 0.0), load.ask(spec, "bob", 0.0), jobs.ask(spec, "bob", 0.0)]
+    assert (load.waiting("small"), load.pressing("small"), jobs.pressing("small")) == (3, 1, 1)
+    for seat in waiting:
+        load.withdraw(seat)
+    load.leave(held, 1.0, is_served=True)
+    assert load.left_over() == jobs.left_over() == []

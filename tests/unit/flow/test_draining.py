@@ -632,3 +632,80 @@ def test_windows_that_are_configured_anew_are_used_at_once(yard: Make) -> None:
     made.stage.later(40)
     made.stage.site = dataclasses.replace(made.stage.site, budgets=Budgets())
     assert made.ended(job, 1).at == "cloud"
+
+
+def test_one_job_gives_way_to_no_other(yard: Make) -> None:
+    """Three jobs, two slots at the target that placement prefers: the third waits its turn."""
+    small, other = edge(whole(after_s=2.0), slots=2, queue_max=4), ScriptedTarget("other", at=Place.EDGE, slots=2)
+    made = yard(small, other, drains=Drains(concurrent=3))
+    made.start()
+    jobs = [made.put() for _ in range(3)]
+    for job in jobs:
+        assert made.ended(job, 10).attempts == 1
+    assert (small.aborted, len(small.sent)) == (0, 3)
+
+
+def test_who_has_given_way_and_is_still_being_written_down_is_in_nobodys_way(yard: Make) -> None:
+    target = edge(whole(after_s=30.0), slots=2, queue_max=4)
+    made = yard(target)
+    made.drain._queue = Refusing(made.queue, release=100)  # type: ignore[assignment]
+    made.start()
+    for _ in range(2):
+        made.put()
+    made.until(lambda: target.active == 2)
+    load = made.stage.site.load
+    seats = [load.ask(target.spec, "ann", made.stage.loop.now_s)]
+    made.until(lambda: seats[0].stand is Stand.HELD, 0.2)
+    seats.append(load.ask(target.spec, "bob", made.stage.loop.now_s))
+    made.until(lambda: seats[1].stand is Stand.HELD, 0.2)
+    for seat in seats:
+        load.leave(seat, made.stage.loop.now_s, is_served=True)
+
+
+def test_nobody_begins_anew_beside_the_work_that_is_under_way(yard: Make) -> None:
+    """The clock was set, the lease has lapsed, and its holder does not know it yet."""
+    target = edge(whole(after_s=5.0), slots=2)
+    made = yard(target, drains=Drains(lease_s=300.0))
+    made.start()
+    job = made.put()
+    made.until(lambda: target.active == 1)
+    made.queue.restart(now_ms=made.now_ms)
+    made.until(lambda: target.aborted == 1, 1)
+    made.until(lambda: len(target.sent) == 2, 1)
+    assert target.active == 1
+    assert made.ended(job, 10).state is JobState.ANSWERED
+
+
+def test_what_waits_for_something_else_is_not_looked_at_whenever_the_edge_is_idle(yard: Make) -> None:
+    """The edge that it may use is cut off; another one is idle."""
+    far, idle = edge(), ScriptedTarget("other", whole(), at=Place.EDGE)
+    made = yard(far, idle, failures=1)
+    site = made.stage.site
+    names = {**site.names, "far": ModelName("far", ("small",), Mode.AUTO)}
+    made.stage.site = dataclasses.replace(site, names=names)
+    breaker = site.breakers["small"]
+    breaker.failed(breaker.admit(0.0), "refused", 0.0)
+    defer, times = made.queue.defer, []
+
+    async def counted(*given: Any, **more: Any) -> int:
+        times.append(made.stage.loop.now_s)
+        return await defer(*given, **more)
+
+    made.queue.defer = counted  # type: ignore[method-assign]
+    made.start()
+    made.put(BODY.replace(b"auto", b"far"), model="far")
+    made.stage.later(20)
+    assert 1 <= len(times) <= 2
+
+
+def test_what_failed_while_the_cloud_is_dead_rests_although_the_edge_is_idle(yard: Make) -> None:
+    big = cloud([failed("refused")])
+    made = yard(big, edge(), mode=Mode.CLOUD, failures=1, drains=Drains(backoff=Backoff(first_ms=4_000)))
+    site = made.stage.site
+    made.stage.site = dataclasses.replace(site, names={**site.names, "big": ModelName("big", ("big",), Mode.CLOUD)})
+    made.start()
+    job = made.put(BODY.replace(b"auto", b"big"), model="big")
+    made.until(lambda: made.get_now(job).reason == "deferred.retry")
+    made.stage.later(1.5)
+    assert len(big.sent) == 1
+    made.until(lambda: made.get_now(job).reason == "deferred.offline", 10)
