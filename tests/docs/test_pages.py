@@ -26,6 +26,7 @@ ALL = sorted(
     str(path.relative_to(ROOT))
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
 )
+CONTINUITY_PICTURES = 2
 PICTURE = re.compile(r"(<!-- picture: (\S+)\.(\w+) -->\n```mermaid\n)(.*?)(```\n)", re.DOTALL)
 
 
@@ -97,9 +98,10 @@ def test_decisions_are_numbered_without_gaps_and_say_what_they_cost() -> None:
 
 
 def test_the_pictures_are_those_of_the_tables() -> None:
-    page = text_of("docs/explanation/continuity.md")
-    assert len(PICTURE.findall(page)) == 2
-    assert page == _drawn(page), "run `python -m tests.docs.test_pages`"
+    for name, pictures in (("continuity", CONTINUITY_PICTURES), ("learning", 1)):
+        page = text_of(f"docs/explanation/{name}.md")
+        assert len(PICTURE.findall(page)) == pictures
+        assert page == _drawn(page), "run `python -m tests.docs.test_pages`"
 
 
 def test_the_page_on_continuity_sorts_failures_as_the_breaker_does() -> None:

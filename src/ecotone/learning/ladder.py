@@ -64,3 +64,10 @@ def by_hand(configured: Mode, proof: Proof) -> Mode:
     In mode `auto` each request is placed by what it may risk, and without a certificate that is nothing.
     """
     return Mode.AUTO if configured is Mode.EDGE and proof is Proof.LOST else configured
+
+
+def picture() -> str:
+    """The table as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", "    [*] --> shadow"]
+    lines += [f"    {old} --> {new}: {proof}" for (old, proof), new in TABLE.items() if old is not new]
+    return "\n".join(lines)

@@ -186,7 +186,7 @@ def test_notes_say_what_is_probably_not_meant() -> None:
 targets:
   own: {engine: llama.cpp, model: "file:/m.gguf"}
   big: {url: http://api.example.com/v1, model: m, at: cloud, capabilities: [tool]}
-models: {a: {targets: [own, big], mode: shadow, quality: {}}}
+models: {a: {targets: [own, big], mode: shadow, quality: {}}, b: {targets: [big], quality: {}}}
 privacy:
   detectors: [names]
   labels: {person: {egress: pseudonymise}, ours: {egress: never}, medical: {egress: pseudonymise}}
@@ -199,8 +199,8 @@ policy:
     notes = config.notes(config.parse(text, "x"), {"ECOTONE_CLOUD_URL": "https://b/v1", "ECOTONE_LISTEN_PROT": "1"})
     paths = [note.split(": ")[0] for note in notes]
     assert paths == [
-        "targets.own", "targets.big", "targets.big", "targets.big.url", "targets.big.capabilities", "models.a.mode",
-        "models.a.quality", "privacy.terms", "privacy.labels.person", "privacy.labels.medical", "policy[1]",
+        "targets.own", "targets.big", "targets.big", "targets.big.url", "targets.big.capabilities",
+        "models.b", "privacy.terms", "privacy.labels.person", "privacy.labels.medical", "policy[1]",
         "policy[1].when.label", "policy[1].when.to_region", "ECOTONE_CLOUD_URL", "ECOTONE_LISTEN_PROT",
     ]  # fmt: skip
     assert "did you mean 'ECOTONE_LISTEN_PORT'" in notes[-1]

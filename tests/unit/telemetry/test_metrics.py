@@ -112,6 +112,15 @@ def test_surrogates_are_counted_by_what_became_of_them() -> None:
     assert value(counted, "ecotone_surrogates_total", target="big", what="left") == 1
 
 
+def test_requests_of_the_sites_own_are_counted_apart() -> None:
+    counted = Metrics(log=None)
+    counted.ended(changed(purpose="shadow", target="big", cost_usd=0.25, egress_bytes=100))
+    assert value(counted, "ecotone_aside_total", purpose="shadow", target="big", ending="answered") == 1
+    assert value(counted, "ecotone_cost_usd_total", target="big") == 0.25
+    assert value(counted, "ecotone_egress_bytes_total", target="big") == 100
+    assert b"ecotone_requests_total{" not in counted.text()
+
+
 def test_watched_gauges_are_read_when_somebody_asks() -> None:
     counted = Metrics(log=None)
     now = {"in_flight": 3.0}
@@ -156,6 +165,10 @@ def test_the_table_and_the_text_agree() -> None:
     counted.watch("ecotone_connections", lambda: 0.0)
     counted.watch("ecotone_guard_refusals", lambda: {"connect": 1.0})
     counted.watch("ecotone_jobs", lambda: {"waiting": 1.0})
+    counted.watch("ecotone_promise", lambda: {"assistant": 1.0})
+    counted.watch("ecotone_pairs", lambda: {"assistant": 9.0})
+    counted.watch("ecotone_learning_usd", lambda: 0.5)
+    counted.ended(changed(purpose="shadow"))
     families = {family.name: family for family in text_string_to_metric_families(counted.text().decode())}
     for name, metric in METRICS.items():
         family = families.pop(name.removesuffix("_total"))
