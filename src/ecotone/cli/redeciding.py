@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -38,6 +38,7 @@ class Recorded:
     """What was decided, as it was."""
 
     name = "as recorded"
+    notes: frozenset[str] = frozenset()
 
     def again(self, case: Case) -> Again:
         """The recorded placement."""
@@ -57,11 +58,13 @@ class Evidence:
         pair = case.pair
         if pair is None or pair.role != "certify":
             return
-        one = row(pair, case)
-        if one is not None:
-            key = pair.model, pair.target, pair.answer is not None
-            folds = self._pairs.setdefault(key, tuple(Pairs() for _ in range(FOLDS)))
-            folds[fold(pair.request)].add(one)
+        # What was predicted of the prompt, and where there was a look at the answer, of that.
+        for of_answer in (False, True) if pair.answer is not None else (False,):
+            one = row(pair if of_answer else msgspec.structs.replace(pair, answer=None), case)
+            if one is not None:
+                key = pair.model, pair.target, of_answer
+                folds = self._pairs.setdefault(key, tuple(Pairs() for _ in range(FOLDS)))
+                folds[fold(pair.request)].add(one)
 
     def step(self, model: str, figures: Mapping[str, float]) -> None:
         """Takes the figures of a step."""
@@ -71,6 +74,10 @@ class Evidence:
     def terms(self, model: str) -> tuple[float, float] | None:
         """(loss_max, confidence) under which it was recorded last; None where that is not said."""
         return self._terms.get(model)
+
+    def has_answers(self, model: str, target: str) -> bool:
+        """Whether it was recorded with looks at this edge target's own answers."""
+        return (model, target, True) in self._pairs
 
     def thresholds(self, model: str, target: str, terms: tuple[float, float], *, of_answer: bool) -> tuple[float, ...]:
         """By fold: the threshold that the pairs of the other folds prove under these terms."""
@@ -90,6 +97,9 @@ class Setting:
     """One configuration.
 
     Placements depend on each other by what was spent on the day: so requests must come in the order of the ledger.
+
+    Attributes:
+        notes: What it asks for and the ledger cannot show.
     """
 
     def __init__(self, name: str, config: settings.Config, evidence: Evidence) -> None:
@@ -104,6 +114,7 @@ class Setting:
         self._wait_s_max = config.overload.wait_s_max
         self._evidence = evidence
         self._spend = Spend()
+        self.notes: set[str] = set()
         self._proved: dict[tuple[str, str, bool], tuple[float, ...]] = {}
 
     def again(self, case: Case) -> Again:
@@ -149,15 +160,30 @@ class Setting:
         spec, estimate = self._specs[before.target], before.estimate
         findings = Findings(placed.labels, pending=placed.pending)
         limit = constrain(self._policy, findings, spec, key=placed.key, model=placed.model)
-        price_usd = spec.price.cost_usd(placed.ask.prompt_tokens, estimate.output_tokens)
-        changed = {"price_usd": price_usd, "gap": None, "gap_max": None, "is_held": False}
-        if model is not None and model.quality is not None and estimate.gap is not None and spec.at is Place.EDGE:
-            changed |= {"gap": estimate.gap, "gap_max": estimate.gap_max, "is_held": model.cascade}
-            if not (model.cascade or self._has_recorded_terms(placed.model, model)):
-                changed["gap_max"] = self._threshold(placed, model, before.target, of_answer=False)
-        return msgspec.structs.replace(
-            before, at=spec.at, limit=limit, estimate=msgspec.structs.replace(estimate, **changed)
+        estimate = msgspec.structs.replace(
+            estimate,
+            price_usd=spec.price.cost_usd(placed.ask.prompt_tokens, estimate.output_tokens),
+            **self._gates(placed, model, before),
         )
+        return msgspec.structs.replace(before, at=spec.at, limit=limit, estimate=estimate)
+
+    def _gates(self, placed: Placed, model: Model | None, before: Candidate) -> dict[str, Any]:
+        """What this configuration makes of what was predicted of an edge target's answer."""
+        estimate, target = before.estimate, before.target
+        if model is None or model.quality is None or estimate.gap is None or self._specs[target].at is Place.CLOUD:
+            return {"gap": None, "gap_max": None, "good": None, "is_held": False}
+        is_same = self._has_recorded_terms(placed.model, model)
+        is_held = model.cascade and self._evidence.has_answers(placed.model, target)
+        if model.cascade and not is_held:
+            self.notes.add(
+                f"{placed.model}: the ledger holds no looks at answers of {target}; replayed without `cascade`"
+            )
+        if is_held:
+            # With other terms nobody knows where asking the edge would have been in vain: it is asked.
+            return {"gap_max": estimate.gap_max if is_same else None, "is_held": estimate.is_held or not is_same}
+        if is_same and not self._evidence.has_answers(placed.model, target):
+            return {}
+        return {"gap_max": self._threshold(placed, model, target, of_answer=False), "is_held": False}
 
     def _has_recorded_terms(self, name: str, model: Model) -> bool:
         """Whether it promises what was promised when the ledger was written."""

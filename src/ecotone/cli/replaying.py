@@ -108,6 +108,10 @@ class _Replay:
             for case in joiner.rest():
                 self._case(case)
         sides, differences = self._sides.told(self._confidence)
+        sides = tuple(
+            msgspec.structs.replace(side, notes=(*side.notes, *sorted(one.notes)))
+            for side, one in zip(sides, self._deciders, strict=True)
+        )
         return Answer(
             FORM,
             str(paths),

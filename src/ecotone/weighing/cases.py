@@ -12,17 +12,18 @@ from typing import Final
 
 import msgspec
 
-from ecotone.values import Ask, Candidate, Mode, Place, Placement
+from ecotone.values import Ask, Candidate, Egress, Mode, Place, Placement
 from ecotone.values.quality import Pair, Role
+from ecotone.values.reasons import CLOUD_BETTER, EDGE_GOOD_ENOUGH, EDGE_PINNED
 
-__all__ = ["KINDS", "PROMISED", "WAITING_MAX", "Case", "Ended", "Joiner", "Placed"]
+__all__ = ["KINDS", "WAITING_MAX", "Case", "Ended", "Joiner", "Placed"]
 
 KINDS: Final = ("placed", "outcome", "compared")
 """The entries that a case is made of."""
 WAITING_MAX: Final = 20_000
 """So many requests wait for their other entries; the oldest goes first."""
-PROMISED: Final = frozenset({"edge.good_enough", "edge.cheaper"})
-"""Reasons for which the edge answers under the promise, where there is one."""
+_MEANT: Final = frozenset({EDGE_GOOD_ENOUGH, CLOUD_BETTER})
+"""Reasons of a placement that quality decides; whatever a rule or an outage decides is no sample of it."""
 
 
 class Placed(msgspec.Struct, frozen=True, gc=False):
@@ -52,8 +53,29 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_promised(self) -> bool:
-        """Whether the promise is about this request: it drew a role, so an edge and a cloud target may answer it."""
-        return self.ask.role != ""
+        """Whether the promise is about this request: the edge and the cloud might both answer it, and no rule chose."""
+        if not self.ask.role or not {self.drawn_edge, self.reference} <= set(self.placement.order):
+            return False
+        cloud = self.candidate(self.reference)
+        is_free = cloud is not None and cloud.limit.egress is Egress.FREE
+        return is_free and self._is_meant(self.placement.reason)
+
+    @property
+    def drawn_edge(self) -> str:
+        """The edge target that its pair is about, drawn by its seed; `''` without any."""
+        edges = self._at(Place.EDGE)
+        return edges[self.ask.seed % len(edges)] if edges else ""
+
+    @property
+    def reference(self) -> str:
+        """The cloud target that edge answers are compared with; `''` without any."""
+        return next(iter(self._at(Place.CLOUD)), "")
+
+    def _at(self, place: Place) -> list[str]:
+        return [one.target for one in self.candidates if one.at is place]
+
+    def _is_meant(self, reason: str) -> bool:
+        return reason in _MEANT or (self.ask.mode is Mode.EDGE and reason == EDGE_PINNED)
 
     @property
     def cloud(self) -> Candidate | None:
@@ -95,8 +117,16 @@ class Case(msgspec.Struct, gc=False):
     @property
     def is_moved(self) -> bool:
         """Whether the edge answered under the promise, or because its mode sends there all that may be moved."""
-        is_meant = self.reason in PROMISED or (self.placed.ask.mode is Mode.EDGE and self.reason == "edge.pinned")
+        is_meant = self.reason in (EDGE_GOOD_ENOUGH, EDGE_PINNED)
         return self.placed.is_promised and self.answered_at == "edge" and is_meant
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a pair to certify with should come of it: it was drawn, and one of the two answered."""
+        placed, ended = self.placed, self.ended
+        if placed.ask.role != Role.CERTIFY or not placed.is_promised or ended is None:
+            return False
+        return ended.ending == "answered" and ended.target in (placed.drawn_edge, placed.reference)
 
     @property
     def edge(self) -> str:
@@ -133,6 +163,7 @@ class Joiner:
 
     Attributes:
         unreadable: Entries of these kinds that are of another form than this version knows.
+        besides: Further pairs of requests that have theirs: callers' feedback.
         late: Comparisons and endings whose request had been given out already, or was never placed here.
     """
 
@@ -150,6 +181,7 @@ class Joiner:
             seen: Is told of every decision, also of those that a later one of the same request replaces.
         """
         self.unreadable = 0
+        self.besides = 0
         self.late = 0
         self._is_awaited = is_awaited
         self._seen = seen
@@ -181,8 +213,11 @@ class Joiner:
             pair = _PAIR.decode(body)
             case = self._known(pair.request)
             if case is not None:
-                # A request is placed once; where several edge targets were compared, the one that matters goes first.
-                case.pair = case.pair or pair
+                # What a caller said of the answer is a pair too, to learn from, and not the one that was drawn.
+                if case.placed.ask.role == pair.role and case.pair is None:
+                    case.pair = pair
+                else:
+                    self.besides += 1
                 yield from self._closed(case)
 
     def _placed(self, at_ms: int, placed: Placed) -> Iterator[Case]:
@@ -208,8 +243,8 @@ class Joiner:
 
 
 def certifies(case: Case) -> bool:
-    """Whether a case was drawn to certify: its pair is awaited."""
-    return case.placed.ask.role == Role.CERTIFY
+    """Whether a pair to certify with should come of a case."""
+    return case.is_awaited
 
 
 def teaches(case: Case) -> bool:

@@ -164,7 +164,7 @@ class Quantiles:
         lift = self._drawable / self.count / (self._weight or 1.0)
         below: Floats = np.cumsum(self._model) / self.count + np.cumsum(self._gained) * lift
         below = np.maximum.accumulate(below).clip(0, 1)
-        spread = below * (1 - below) / self.count + np.cumsum(self._spread[:-1]) * lift**2
+        spread = below * (1 - below) / self.count + np.cumsum(self._spread[:-1]).clip(0) * lift**2
         half = t_quantile(confidence, math.inf) * np.sqrt(spread)
         values = [value_of(_first(reached >= share)) for reached in (below, below + half, below - half)]
         return Band(values[0], values[1], values[2], self.count, "doubly robust")

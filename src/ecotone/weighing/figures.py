@@ -178,7 +178,7 @@ class Name:
         self._measured(case, at)
         if case.pair is not None:
             self.pair(case.pair, case)
-        elif case.placed.ask.role == Role.CERTIFY:
+        elif case.is_awaited:
             self._missing += 1
             self._missing_moved += case.is_moved
 

@@ -39,6 +39,7 @@ class Traffic(msgspec.Struct):
         bad: Probability that the edge fails at code; at chat it is `good`.
         private: Share that may not leave.
         missing: Share of the pairs that never came.
+        cascade: The edge always answers first, and its answer shows whether it is good.
     """
 
     count: int = 1500
@@ -48,8 +49,8 @@ class Traffic(msgspec.Struct):
     good: float = 0.01
     private: float = 0.1
     missing: float = 0.0
+    cascade: bool = False
     seed: int = 1
-    purposes: bool = True
 
 
 def write(folder: Path, traffic: Traffic) -> dict[str, float]:
@@ -84,16 +85,17 @@ def _request(ledger: store.Ledger, traffic: Traffic, dice: random.Random, number
     guess = Guess(
         gap=min(1.0, max(-1.0, rate + dice.gauss(0, 0.03))),
         good=1 - rate,
-        gap_max=NO_CERTIFICATE if traffic.gap_max is None else traffic.gap_max,
+        gap_max=1.0 if traffic.cascade else NO_CERTIFICATE if traffic.gap_max is None else traffic.gap_max,
     )
+    looked = Guess(gap=(0.8 if gap else 0.1) + dice.uniform(-0.1, 0.3), gap_max=0.3) if traffic.cascade else None
     is_private = dice.random() < traffic.private
-    role = Role.NONE if is_private else Role.CERTIFY if dice.random() < traffic.certify else Role.LEARN
+    role = Role.CERTIFY if dice.random() < traffic.certify else Role.LEARN
     share = traffic.certify if role is Role.CERTIFY else 1.0 - traffic.certify
     ask = Ask(
         mode=Mode.AUTO, wish=Wish.AUTO, prompt_tokens=400, output_tokens=0, body_bytes=2000, seed=number,
-        role=role.value, role_share=1.0 if is_private else share,
+        role=role.value, role_share=share,
     )  # fmt: skip
-    candidates = _candidates(guess, is_private=is_private)
+    candidates = _candidates(guess, is_private=is_private, is_held=traffic.cascade)
     placed = placement.decide(ask, candidates)
     labels = ("medical",) if is_private else ()
     entry = PlacedEntry(
@@ -103,33 +105,36 @@ def _request(ledger: store.Ledger, traffic: Traffic, dice: random.Random, number
     ledger.note("placed", entry)
     at = "edge" if placed.order[0] == "small" else "cloud"
     edge_s, cloud_s = dice.uniform(0.2, 0.4), dice.uniform(0.8, 1.2)
-    ledger.note("outcome", _outcome(request, placed.reason, at, edge_s if at == "edge" else cloud_s))
+    reason, total_s = placed.reason, edge_s if at == "edge" else cloud_s
+    if looked is not None and not is_private and looked.gap > 0.3:
+        reason, at, total_s = "escalated.unsure", "cloud", edge_s + cloud_s
+    ledger.note("outcome", _outcome(request, reason, at, total_s))
     truth["eligible"] += not is_private
     truth["moved"] += at == "edge" and not is_private
     truth["lost"] += gap if at == "edge" and not is_private else 0.0
     truth["all_edge"] += 0.0 if is_private else gap
-    truth["certify"] += role is Role.CERTIFY
-    if role is Role.NONE or (role is Role.LEARN and at == "edge") or dice.random() < traffic.missing:
+    truth["certify"] += role is Role.CERTIFY and not is_private
+    if is_private or (role is Role.LEARN and at == "edge") or dice.random() < traffic.missing:
         return
     pair = Pair(
         request=request, model="assistant", target="small", reference="big", role=role, share=share, placed=at,
-        comparison=Comparison(gap=gap, checker="match"), guess=guess, edge_s=edge_s, cloud_s=cloud_s,
+        comparison=Comparison(gap=gap, checker="match"), guess=guess, answer=looked, edge_s=edge_s, cloud_s=cloud_s,
         cloud_usd=CLOUD_USD,
     )  # fmt: skip
-    if at == "edge" and traffic.purposes:
+    if at == "edge":
         shadow: dict[str, Any] = msgspec.to_builtins(entry) | {"request": f"{request}-s", "purpose": "shadow"}
-        shadow["ask"] |= {"role": ""}
+        shadow["ask"] = {**shadow["ask"], "role": ""}
         ledger.note("placed", shadow)
         ended = msgspec.to_builtins(_outcome(f"{request}-s", "cloud.better", "cloud", cloud_s))
         ledger.note("outcome", ended | {"purpose": "shadow"})
     ledger.note("compared", pair)
 
 
-def _candidates(guess: Guess, *, is_private: bool) -> tuple[Candidate, ...]:
+def _candidates(guess: Guess, *, is_private: bool, is_held: bool) -> tuple[Candidate, ...]:
     limit = Limit(Egress.NEVER, "label medical") if is_private else Limit(Egress.FREE, "no label, no rule: free")
     edge = Estimate(
         ttft_s_p50=0.1, total_s_p50=0.3, total_s_p95=0.5, output_tokens=200, gap=guess.gap, gap_max=guess.gap_max,
-        good=guess.good,
+        good=guess.good, is_held=is_held,
     )  # fmt: skip
     cloud = Estimate(ttft_s_p50=0.4, total_s_p50=1.0, total_s_p95=1.5, price_usd=CLOUD_USD, output_tokens=200)
     return (

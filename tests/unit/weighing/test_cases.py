@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 from tests.unit.weighing.made_cases import BIG, SMALL, case, ended, pair, placed
 
-from ecotone.values import Loss, Mode, Place
+from ecotone.values import Egress, Limit, Loss, Mode, Place
+from ecotone.values.quality import Role
 from ecotone.weighing.cases import Case, Joiner, Placed, certifies, teaches
 
 
@@ -26,14 +27,15 @@ def test_a_case_is_given_out_when_all_that_is_awaited_is_there() -> None:
     assert list(joiner.rest()) == []
 
 
-def test_a_pair_may_come_before_the_end() -> None:
+def test_a_pair_may_come_before_the_end_and_feedback_is_none() -> None:
     joiner = Joiner(certifies)
     (whole,) = feed(
-        joiner, ("placed", placed("r1")), ("compared", pair("r1", gap=0.5)), ("compared", pair("r1", gap=1.0)),
-        ("outcome", ended("r1")),
+        joiner, ("placed", placed("r1")), ("compared", pair("r1", gap=0.2, role=Role.LEARN)),
+        ("compared", pair("r1", gap=0.5)), ("compared", pair("r1", gap=1.0)), ("outcome", ended("r1")),
     )  # fmt: skip
     assert whole.pair is not None
     assert whole.pair.comparison.gap == 0.5
+    assert joiner.besides == 2
 
 
 def test_the_last_decision_of_a_request_counts_and_all_are_seen() -> None:
@@ -78,6 +80,30 @@ def test_why_it_was_answered_where_it_was() -> None:
     assert not pinned.is_moved
     ask = msgspec.structs.replace(pinned.placed.ask, mode=Mode.EDGE)
     assert Case(1, msgspec.structs.replace(pinned.placed, ask=ask), pinned.ended).is_moved
+
+
+def test_what_the_promise_is_about() -> None:
+    assert placed().is_promised
+    assert placed(order=("big", "small")).is_promised
+    assert not placed(role="").is_promised
+    assert not placed(order=("small",)).is_promised
+    assert not placed(candidates=(SMALL,)).is_promised
+    assert not placed(reason="edge.offline").is_promised
+    masked = msgspec.structs.replace(BIG, limit=Limit(Egress.PSEUDONYMISE, "label person", ("person",)))
+    assert not placed(candidates=(SMALL, masked)).is_promised
+    assert placed(candidates=()).drawn_edge == placed(candidates=()).reference == ""
+
+
+def test_a_pair_is_about_the_edge_target_that_the_seed_draws() -> None:
+    other = msgspec.structs.replace(SMALL, target="other")
+    one = placed(candidates=(SMALL, other, BIG), order=("small", "other", "big"))
+    seeded = msgspec.structs.replace(one, ask=msgspec.structs.replace(one.ask, seed=3))
+    assert (one.drawn_edge, seeded.drawn_edge) == ("small", "other")
+    assert Case(1, one, ended()).is_awaited
+    assert not Case(1, seeded, ended()).is_awaited
+    assert Case(1, seeded, ended(at="cloud")).is_awaited
+    assert not Case(1, one, ended(ending="failed")).is_awaited
+    assert not Case(1, one).is_awaited
 
 
 def test_the_edge_target_in_question() -> None:
