@@ -29,7 +29,7 @@ async def compare(
     name = site.model(request.model)
     if name.check != JUDGE:
         check = site.checkers.get(name.check)
-        found = None if check is None else check(question, *answers)
+        found = None if check is None else await site.offload(lambda: check(question, *answers))
         if found is not None:
             return found
     if not name.judge or name.judge not in site.targets:

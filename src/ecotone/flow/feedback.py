@@ -40,11 +40,11 @@ class Feedbacks:
         errand = self._known.get(request)
         return None if errand is None else errand.request.key
 
-    def give(self, site: Site, said: Feedback) -> bool:
+    async def give(self, site: Site, said: Feedback) -> bool:
         """Takes feedback into the ledger, and learns from it where it can; whether it did."""
         errand = self._known.get(said.request)
         target = said.target or (errand.outcome.target if errand is not None else "")
-        pair = None if errand is None else _pair(site, errand, said, target)
+        pair = None if errand is None else await _pair(site, errand, said, target)
         told = {
             "request": said.request,
             "model": "" if errand is None else errand.outcome.model,
@@ -64,12 +64,12 @@ class Feedbacks:
         return True
 
 
-def _pair(site: Site, errand: Errand, said: Feedback, target: str) -> Pair | None:
+async def _pair(site: Site, errand: Errand, said: Feedback, target: str) -> Pair | None:
     """The pair that feedback stands for: the edge's answer against what it should have been."""
     lesson = errand.lesson
     if target != lesson.edge or errand.outcome.target != target or site.learning is None:
         return None
-    seen = _compared(site, errand, said)
+    seen = await _compared(site, errand, said)
     if seen is None:
         return None
     return Pair(
@@ -86,14 +86,15 @@ def _pair(site: Site, errand: Errand, said: Feedback, target: str) -> Pair | Non
     )
 
 
-def _compared(site: Site, errand: Errand, said: Feedback) -> Comparison | None:
+async def _compared(site: Site, errand: Errand, said: Feedback) -> Comparison | None:
     if said.score is not None:
         return Comparison(gap=1.0 - said.score, checker=CHECKER, edge=said.score, cloud=1.0)
     check = site.checkers.get(site.model(errand.outcome.model).check)
     if check is None or errand.answer is None or said.correction is None:
         return None
     should = Reply(text=said.correction, finish="stop")
-    seen = check(errand.lesson.question, reply(errand.request.endpoint, errand.answer), should)
+    given = reply(errand.request.endpoint, errand.answer)
+    seen = await site.offload(lambda: check(errand.lesson.question, given, should))
     return None if seen is None else Comparison(gap=seen.gap, checker=CHECKER, edge=seen.edge, cloud=seen.cloud)
 
 

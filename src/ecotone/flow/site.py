@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 Checker = Callable[[Question, Reply, Reply], Comparison | None]
 """Compares an edge answer with a cloud answer; None where it cannot tell."""
+
+Offload = Callable[[Callable[[], Comparison | None]], Awaitable[Comparison | None]]
+"""Does work that takes its time (a checker may take milliseconds) where it stops nobody."""
+
+
+async def at_once(work: Callable[[], Comparison | None]) -> Comparison | None:
+    """Does it here and now: where nobody waits."""
+    return work()
 
 
 class ModelName(msgspec.Struct, frozen=True):
@@ -70,6 +78,7 @@ class Site:
     """All that `serve` reads. State (speeds, breakers, spend, hedges, load) outlives a reload; the rest is replaced.
 
     Attributes:
+        offload: Does what takes its time; in a thread, in a site that serves.
         take_errand: Told of each answer that may teach, and whether its pair of answers is to be made.
     """
 
@@ -95,6 +104,7 @@ class Site:
     learning: Learning | None = None
     take_errand: Callable[[Errand, bool], None] | None = None
     checkers: Mapping[str, Checker] = field(default_factory=dict)
+    offload: Offload = at_once
     is_cloud_off: bool = False
 
     def model(self, name: str) -> ModelName:

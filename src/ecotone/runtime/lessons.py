@@ -121,13 +121,13 @@ class Room:
         """Name of the key that asked for an answer of late; None where it is not remembered."""
         return self._feedbacks.owner(request)
 
-    def give(self, said: Feedback) -> bool:
+    async def give(self, said: Feedback) -> bool:
         """Takes feedback; whether it taught something.
 
         Raises:
             EcotoneError: the ledger cannot be written.
         """
-        return self._feedbacks.give(self._site(), said)
+        return await self._feedbacks.give(self._site(), said)
 
     # For status and metrics.
 

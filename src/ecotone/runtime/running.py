@@ -268,6 +268,7 @@ class Running:
             load=self._load,
             learning=self._parts.teaching.arrange(config),
             take_errand=self._parts.teaching.take,
+            offload=asyncio.to_thread,
             checkers=self._parts.teaching.checkers(config),
             is_cloud_off=is_cloud_off,
         )

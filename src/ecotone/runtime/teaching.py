@@ -111,7 +111,7 @@ class Teaching:
         if owner is None or key not in (None, owner):
             return None
         if self._room is not None:
-            return self._room.give(said)
+            return await self._room.give(said)
         told = {"request": said.request, "score": said.score, "has_correction": said.correction is not None}
         self._ledger.note("feedback", {**told, "target": said.target, "is_learned": False})
         return False

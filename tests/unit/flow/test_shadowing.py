@@ -360,7 +360,7 @@ def test_a_judge_that_is_gone_is_not_asked(school: Make) -> None:
 
 
 def give(one: School, **said: Any) -> bool:
-    return one.feedbacks.give(one.stage.site, Feedback(**said))
+    return one.run(one.feedbacks.give(one.stage.site, Feedback(**said)))
 
 
 def test_feedback_on_the_edge_teaches_and_never_certifies(school: Make) -> None:
