@@ -238,14 +238,13 @@ class Batching:
         if not self._is_current(batch):
             return False
         try:
-            taken = await self._queue.put(jobs)
+            await self._queue.put(jobs)
         except EcotoneError:
             # Read anew: some of these lines may have been taken.
             self._progress.pop(batch.id, None)
             raise
-        for (job, _), name in zip(jobs, taken, strict=True):
-            if job.id == name:
-                note_accepted(self._current(), job)
+        for job, _ in jobs:
+            note_accepted(self._current(), job)
         progress.count += len(jobs)
         return True
 

@@ -359,15 +359,16 @@ class Drain:
         """
         clock = self._current().clock
         until_s = clock.now_s() + self._settings().lease_s
-        for pause_s in itertools.chain(INSIST_S, itertools.repeat(INSIST_S[-1])):
+        pauses_s = itertools.chain(INSIST_S, itertools.repeat(INSIST_S[-1]))
+        while True:
             try:
                 await write(self._now_ms())
+                return  # noqa: TRY300 - the loop's one way out
             except EcotoneError:
+                pause_s = next(pauses_s)
                 if clock.now_s() + pause_s >= until_s:
                     raise
-                await asyncio.sleep(pause_s)
-            else:
-                return
+            await asyncio.sleep(pause_s)
 
     def _now_ms(self) -> int:
         return int(self._current().clock.wall_s() * 1e3)
