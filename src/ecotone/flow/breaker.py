@@ -84,7 +84,8 @@ FLAPPING_S_MAX: Final = 3.0
 """The same for a target that comes and goes: each time that it goes costs somebody a wait."""
 
 TRIED_S_MAX: Final = 2.5
-"""The same where a caller finds out and pays a round trip for it (HTTP 5xx and the like)."""
+TRIED_FLAPPING_S_MAX: Final = 5.0
+"""The same two where a caller finds out and pays a round trip for it (HTTP 5xx and the like)."""
 
 
 class BreakerSettings(msgspec.Struct, frozen=True):
@@ -94,8 +95,8 @@ class BreakerSettings(msgspec.Struct, frozen=True):
         failures: Failures in a row that open it, for failures that cost little.
         open_s, open_s_max: First and longest time before the next try; doubles in between. Within one outage it stays
             below `PROBED_S_MAX` or `TRIED_S_MAX`, however long the outage is. A target that comes and goes is tried
-            less and less: each time that it went doubles that bound, up to `open_s_max` (`FLAPPING_S_MAX` where a
-            probe tries), and each half of `open_s_max` without trouble takes one doubling back.
+            less and less: each time that it went doubles that bound, up to `FLAPPING_S_MAX` or
+            `TRIED_FLAPPING_S_MAX`, and each half of `open_s_max` without trouble takes one doubling back.
     """
 
     failures: int = 3
@@ -225,7 +226,7 @@ class Breaker:
             # A probe costs no caller anything: it may ask twice as often.
             longest_s = min(PROBED_S_MAX * often, FLAPPING_S_MAX, settings.open_s_max / 2)
         else:
-            longest_s = min(TRIED_S_MAX * often, settings.open_s_max)
+            longest_s = min(TRIED_S_MAX * often, TRIED_FLAPPING_S_MAX, settings.open_s_max)
         return max(longest_s, settings.open_s)
 
     def _take_place(self) -> int:
