@@ -1,6 +1,9 @@
 """CPU of the corridor alone: `flow.serve` with a target, a caller and a ledger that do nothing, on uvloop.
 
-    .venv/bin/python benchmarks/corridor/run.py [--patterns] [--profile]
+    .venv/bin/python benchmarks/corridor/run.py [--patterns] [--profile] [--learning]
+
+`--learning` measures instead what a learned decision adds, on the prompts of the routing benchmark: the same requests
+at a name that promises a quality and at one that does not, in turns.
 
 Prints µs of CPU per request for an answer in one piece and µs per chunk of a stream. No sockets: what is measured is
 understanding, deciding, permits, the relay and the entries' encoding.
@@ -10,11 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import cProfile
+import dataclasses
 import pstats
 import statistics
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import uvloop
@@ -23,11 +28,14 @@ from ecotone import flow
 from ecotone.estimate import Speeds
 from ecotone.flow.breaker import Breaker, BreakerSettings
 from ecotone.flow.spend import Spend
+from ecotone.learning import Lessons
 from ecotone.policy import Mint
 from ecotone.ports import Prepared, Sink
 from ecotone.privacy import Look
 from ecotone.privacy.patterns import Patterns
-from ecotone.values import Endpoint, Features, Permit, Place, Receipt, Request, TargetSpec
+from ecotone.values import Endpoint, Features, Mode, Permit, Place, Receipt, Request, TargetSpec
+from ecotone.values.quality import Comparison, Pair, QualityTerms, Role
+from ecotone.wire.question import question
 
 SAID = b"Explain in plain words how a heat pump works, and why it needs less power than it gives. " * 9
 BODY = (
@@ -139,6 +147,68 @@ def site(target: Target) -> flow.Site:
     )
 
 
+def learned(prompts: Sequence[str]) -> Lessons:
+    """Lessons that have learned from six hundred pairs, as a site has after an hour."""
+    lessons = Lessons(b"k" * 32)
+    lessons.settle({"assistant": (QualityTerms(), {"small": "1"}, "1")})
+    for number, prompt in enumerate(prompts[:600]):
+        asked = question(Endpoint.CHAT, body(prompt, number), model="assistant", key="")
+        pair = Pair(
+            request=str(number), model="assistant", target="small", reference="up",
+            comparison=Comparison(gap=float(len(prompt) % 3 == 0), checker="match"), role=Role.LEARN,
+        )  # fmt: skip
+        lessons.add(pair, lessons.read(asked))
+    for model, target in lessons.due():
+        lessons.recalibrate(model, target, 0)
+    return lessons
+
+
+def body(prompt: str, number: int) -> bytes:
+    """One chat request about something."""
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": prompt}]
+    return msgspec.json.encode({"model": "assistant", "messages": messages, "seed": number})
+
+
+async def compare(prompts: Sequence[str], lessons: Lessons | None, bodies: Sequence[bytes]) -> list[float]:
+    """µs of CPU of each request."""
+    cloud, edge = Target(Place.CLOUD), Target(Place.EDGE)
+    edge.spec = TargetSpec(name="small", at=Place.EDGE, model="s")
+    where = dataclasses.replace(
+        site(cloud),
+        targets={"small": edge, "up": cloud},
+        names={"assistant": flow.ModelName("assistant", ("small", "up"), Mode.CLOUD if lessons is None else Mode.AUTO)},
+        breakers={"small": Breaker(BreakerSettings()), "up": Breaker(BreakerSettings())},
+        learning=lessons,
+    )
+    loop = asyncio.get_running_loop()
+    took: list[float] = []
+    for number, one in enumerate(bodies):
+        request = Request(
+            id=f"req-{number}", endpoint=Endpoint.CHAT, model="assistant", body=one, is_stream=False,
+            is_usage_asked=False, features=Features(250, 200), received_at_s=loop.time(), seed=number,
+        )  # fmt: skip
+        began_s = time.thread_time()
+        await loop.create_task(flow.serve(request, Caller(), where))
+        took.append((time.thread_time() - began_s) * 1e6)
+    return took
+
+
+def learning(path: Path) -> None:
+    """What a learned decision adds to a request."""
+    import pyarrow.parquet
+
+    prompts = pyarrow.parquet.read_table(path, columns=["prompt"])["prompt"].to_pylist()[:3000]
+    lessons = learned(prompts)
+    bodies = [body(prompt, number) for number, prompt in enumerate(prompts[600:])]
+    plain = [uvloop.run(compare(prompts, None, bodies)) for _ in range(3)]
+    taught = [uvloop.run(compare(prompts, lessons, bodies)) for _ in range(3)]
+    without = [min(each) for each in zip(*plain, strict=True)]
+    extra = sorted(min(each) - base for each, base in zip(zip(*taught, strict=True), without, strict=True))
+    p50, p99 = extra[len(extra) // 2], extra[int(len(extra) * 0.99)]
+    median = statistics.median(without)
+    print(f"without: {median:.0f} µs a request; a learned decision adds {p50:.0f} µs (p50), {p99:.0f} µs (p99)")
+
+
 async def measure(at: Place, *, is_stream: bool, chunks: int, rounds: int) -> float:
     """µs of CPU per request."""
     target = Target(at)
@@ -162,6 +232,9 @@ async def measure(at: Place, *, is_stream: bool, chunks: int, rounds: int) -> fl
 
 
 def main() -> None:
+    if "--learning" in sys.argv:
+        learning(Path(__file__).parents[3] / "shared/data/routing/llmrouter_9models.parquet")
+        return
     rounds = 2000
     profile = cProfile.Profile() if "--profile" in sys.argv else None
     for at in (Place.EDGE, Place.CLOUD):

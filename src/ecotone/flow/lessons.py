@@ -169,6 +169,7 @@ class Errand(msgspec.Struct):
 
     Attributes:
         answer: What the caller got, in one piece; None where it was not kept.
+        labels: Of the conversation; `unknown` among them where a detector has yet to look.
         tries: How often the second answer was begun.
     """
 
@@ -176,6 +177,7 @@ class Errand(msgspec.Struct):
     lesson: Lesson
     outcome: Outcome
     answer: bytes | None
+    labels: tuple[str, ...] = ()
     tries: int = 0
 
 
@@ -201,4 +203,6 @@ def learn_from(site: Site, errand: Errand, decided: Plan) -> None:
     is_either = outcome.target in (lesson.edge, lesson.reference) and errand.answer is not None
     both = {lesson.edge, lesson.reference} <= set(placed.order)
     may_go = both and decided.limit(lesson.reference).egress is Egress.FREE
+    is_open = any(one.limit.is_open for one in decided.candidates)
+    errand.labels = (*decided.labels, *(("unknown",) if is_open else ()))
     site.take_errand(errand, bool(lesson.role) and is_by_quality and is_either and may_go)

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import logging
 import random
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -23,11 +24,13 @@ from ecotone.flow.lessons import Errand
 from ecotone.flow.shadowing import Shadows, ShadowTerms, note_steps
 from ecotone.flow.site import Checker
 from ecotone.learning import Lessons
+from ecotone.learning.signs import signs
 from ecotone.ports.learning import Learning
 from ecotone.runtime.plugins import checkers
 from ecotone.runtime.teaching import learning_names
 from ecotone.store import Ledger, State
 from ecotone.store.documents import Documents
+from ecotone.store.examples import Example, Examples
 from ecotone.values import EcotoneError, Place
 from ecotone.values.quality import Comparison, QualityTerms, Reply
 from ecotone.wire.feedback import Feedback
@@ -36,6 +39,11 @@ SAVE_EVERY_S: Final = 30.0
 LOOK_EVERY_S: Final = 0.5
 AGAIN_S: Final = 1.0
 STATE: Final = "learning"
+BAD_GAP: Final = 0.5
+"""From here on a pair compared badly, and is worth looking at."""
+
+BAD_MAX: Final = 50
+"""So many examples wait to be written."""
 
 log = logging.getLogger("ecotone.learning")
 
@@ -57,7 +65,7 @@ class _Kept(msgspec.Struct):
 class Room:
     """Learning of a running site, from the first model name that asks for it."""
 
-    def __init__(self, documents: Documents, state: State, ledger: Ledger, secret: bytes) -> None:
+    def __init__(self, documents: Documents, examples: Examples, state: State, ledger: Ledger, secret: bytes) -> None:
         """Reads what was kept.
 
         Args:
@@ -66,11 +74,13 @@ class Room:
         self._documents = documents
         self._state = state
         self._ledger = ledger
-        self._lessons = Lessons(hmac.digest(secret, b"signals", "sha256"))
+        self._lessons = Lessons(hmac.digest(secret, b"signals", "sha256"), signs=signs)
         self._loaded: set[str] = set()
         self._current: Callable[[], flow.Site] | None = None
         self._config: Callable[[], settings.Config] | None = None
         self._saved: dict[tuple[str, str], bytes] = {}
+        self._examples = examples
+        self._bad: deque[tuple[Example, tuple[str, ...]]] = deque(maxlen=BAD_MAX)
         kept = state.read(STATE, _Kept) or _Kept()
         self._reported = kept.reported
         self._feedbacks = Feedbacks()
@@ -109,7 +119,7 @@ class Room:
     async def live(self) -> None:
         """Works until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for worker in (self._shadows.forever, self._recalibrate_forever, self._save_forever):
+            for worker in (self._shadows.forever, self._recalibrate_forever, self._save_forever, self._keep_forever):
                 group.create_task(_supervised(worker))
 
     async def close(self) -> None:
@@ -163,6 +173,8 @@ class Room:
 
     def _noted(self, errand: Errand, seen: Comparison, replies: tuple[Reply, Reply]) -> None:
         """A comparison, with its content: another model at a target shows by the name it gives itself."""
+        if seen.gap >= BAD_GAP and self._config is not None and self._config().learning.examples:
+            self._bad.append((_example(errand, seen, replies, self._site().clock.wall_s()), errand.labels))
         changed = False
         for target, reply in zip((errand.lesson.edge, errand.lesson.reference), replies, strict=True):
             if reply.model and self._reported.get(target) != reply.model:
@@ -226,6 +238,15 @@ class Room:
             with contextlib.suppress(EcotoneError):
                 await self._save()
 
+    async def _keep_forever(self) -> None:
+        """Writes examples where the configuration asks for them."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            while self._bad:
+                example, labels = self._bad.popleft()
+                with contextlib.suppress(EcotoneError):
+                    await asyncio.to_thread(self._examples.add, example, labels)
+
     async def _save(self) -> None:
         lessons = self._lessons
         for model, target in lessons.documents():
@@ -248,6 +269,22 @@ def _quality(model: settings.Model, config: settings.Config) -> QualityTerms:
         is_auto=model.advance == "auto",
         has_answer_gate=model.cascade,
         paid_share_max=config.learning.paid_share_max,
+    )
+
+
+def _example(errand: Errand, seen: Comparison, replies: tuple[Reply, Reply], now_s: float) -> Example:
+    request = errand.request
+    return Example(
+        request=request.id,
+        model=request.model,
+        target=errand.lesson.edge,
+        at_ms=int(now_s * 1e3),
+        gap=seen.gap,
+        checker=seen.checker,
+        question=errand.lesson.question.asked,
+        edge=replies[0].text,
+        cloud=replies[1].text,
+        facets=(f"key: {request.key or 'none'}", f"endpoint: {request.endpoint.value}"),
     )
 
 

@@ -27,6 +27,7 @@ from ecotone.runtime.working import Working
 from ecotone.store import Ledger, LedgerLimits, State
 from ecotone.store.disk import Disk
 from ecotone.store.documents import Documents
+from ecotone.store.examples import Examples
 from ecotone.store.keys import digest_key
 from ecotone.telemetry import Metrics, drain_logs, say, set_up_logs
 from ecotone.upstreams import Guard
@@ -105,7 +106,7 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
         clock = LoopClock(asyncio.get_running_loop())
         secret = hmac.digest(digest_key(store, Disk()), b"surrogates", "sha256")
         working = Working.open(inputs, config, store, state)
-        teaching = Teaching(Documents(store, working.key), state, ledger, secret)
+        teaching = Teaching(Documents(store, working.key), Examples(store, working.key), state, ledger, secret)
         parts = Parts(clock, ledger, metrics, memory, local, inspecting, guard, secret, working, teaching)
         try:
             running = Running(inputs, config, parts)

@@ -14,6 +14,7 @@ from ecotone import flow
 from ecotone.ports.learning import Learning
 from ecotone.store import Ledger, State
 from ecotone.store.documents import Documents
+from ecotone.store.examples import Examples
 from ecotone.values import Mode
 from ecotone.wire.feedback import Feedback
 
@@ -37,13 +38,13 @@ def learning_names(config: settings.Config) -> dict[str, settings.Model]:
 class Teaching:
     """Learning of a running site, as long as the process lives."""
 
-    def __init__(self, documents: Documents, state: State, ledger: Ledger, secret: bytes) -> None:
+    def __init__(self, documents: Documents, examples: Examples, state: State, ledger: Ledger, secret: bytes) -> None:
         """Loads nothing yet.
 
         Args:
             secret: Keys the hashes that stand for words.
         """
-        self._parts = documents, state, ledger, secret
+        self._parts = documents, examples, state, ledger, secret
         self._ledger = ledger
         self._room: Room | None = None
         self._open = asyncio.Event()
