@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.e2e.conftest import Start, Upstream
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IS_CI = "CI" in os.environ
@@ -29,3 +30,23 @@ def test_nothing_grows_at_moderate_load(tmp_path: Path) -> None:
     assert told["faults"] == []
     assert told["ends"]["answered"] > 0.6 * told["requests"]
     assert {one["name"] for one in told["trends"]} >= {"site_mb", "blocks", "fds", "threads", "tasks", "jobs_mb"}
+
+
+def test_bodies_do_not_outlive_their_answers(start: Start, upstream: Upstream) -> None:
+    """Each of these requests comes when the one before is over: the site needs room for one of them."""
+    there = {"url": upstream.url, "model": "m"}
+    targets = {"big": there | {"at": "cloud"}, "ward": there | {"at": "edge"}}
+    models = {"assistant": {"targets": ["big", "ward"], "mode": "cloud"}}
+    site = start({"targets": targets, "models": models, "privacy": {"detectors": []}})
+    words = "The pump in hall three hums at night. " * 8000
+    chat = {"model": "assistant", "messages": [{"role": "user", "content": words}]}
+
+    def ask(times: int) -> int:
+        for _ in range(times):
+            assert site.ask("POST", "/v1/chat/completions", chat)[0] == 200
+            upstream.raw.clear()
+            upstream.bodies.clear()
+        return site.rss_bytes()
+
+    warm = ask(20)
+    assert ask(150) - warm < 0.25 * 150 * len(words)
