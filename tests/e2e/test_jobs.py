@@ -16,13 +16,14 @@ from typing import Any
 
 import openai
 
-from tests.e2e.conftest import ECOTONE, Site, Start, Upstream, poll
+from tests.e2e.conftest import ECOTONE, Site, Start, Upstream, link_starter, poll
 
 CHAT = {"model": "assistant", "messages": [{"role": "user", "content": "hello"}]}
 PATH = "/v1/chat/completions"
 ASYNC = {"Prefer": "respond-async"}
 ENV = {"UP_KEY": "sk-planted-key-42"}
 SAID = "The cloud says hello."
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def edge(upstream: Upstream, **more: Any) -> dict[str, Any]:
@@ -378,3 +379,68 @@ def test_the_command_line_lists_shows_cancels_and_retries(start: Start, upstream
     assert command("list", "--state", "waiting") == "no jobs\n"
     assert "asked again as job-" in command("retry", job)
     command("show", "job-1", code=1)
+
+
+def test_the_link_is_told_and_a_metered_one_is_kept(start: Start, upstream: Upstream) -> None:
+    port = upstream.server.server_address[1]
+    closed = {"days": DAYS[(time.gmtime().tm_wday + 3) % 7], "from": "00:00", "to": "00:01"}
+    site = start(cloud(upstream, link={"windows": [closed]}), ENV)
+    status, headers, body = site.ask("POST", PATH, CHAT, ASYNC)
+    assert (status, headers["ecotone-reason"]) == (202, "deferred.window")
+    job = json.loads(body)["id"]
+    told = site.status()["link"]
+    assert (told["state"], told["window"], told["window_egress_bytes"]) == ("up", "closed", 0)
+    assert site.status()["targets"]["big"]["link"]["state"] == "up"
+    upstream.close()
+    for _ in range(3):
+        site.ask("POST", PATH, CHAT)
+    poll(lambda: site.status()["link"]["state"] == "down", "the link is down")
+    metrics = site.ask("GET", "/metrics")[2].decode()
+    assert 'ecotone_link_state{target="big"} 2.0' in metrics
+    assert "ecotone_site_link_state 2.0" in metrics
+    assert job_of(site, job)["state"] == "waiting"
+    screen = subprocess.run(
+        [ECOTONE, "top", "-c", str(site.file), "--url", site.url.removesuffix("/v1"), "--count", "1"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "▁" in screen
+    assert "down" in screen
+    back = Upstream(port=port)
+    try:
+        poll(lambda: site.status()["link"]["state"] == "degraded", "the link is back, for a short while only")
+        assert site.ask("POST", PATH, CHAT)[0] == 200, "who waits is served outside the windows too"
+        assert job_of(site, job)["state"] == "waiting"
+    finally:
+        back.close()
+
+
+def test_a_strict_link_is_closed_to_all_outside_its_windows(start: Start, upstream: Upstream) -> None:
+    closed = {"days": DAYS[(time.gmtime().tm_wday + 3) % 7], "from": "00:00", "to": "00:01"}
+    site = start(cloud(upstream, link={"windows": [closed], "interactive": "refused"}), ENV)
+    status, headers, body = site.ask("POST", PATH, CHAT)
+    assert (status, json.loads(body)["error"]["code"]) == (503, "refused.window")
+    assert 0 < int(headers["retry-after"]) <= 3_600
+    assert upstream.bodies == []
+
+
+def test_a_job_of_the_local_model_gives_way_and_is_answered(start: Start) -> None:
+    """The starter model decodes a long job; who comes and waits is served first."""
+    config = {
+        "targets": {"small": {"engine": "llama.cpp", "model": "smollm2-135m", "slots": 1, "context_tokens": 1024}},
+        "models": {"assistant": {"targets": ["small"]}},
+    }
+    site = start(config, fill=link_starter)
+    poll(lambda: all(one["state"] == "ready" for one in site.status()["engines"].values()), "the engine is ready", 60)
+    long = CHAT | {"max_tokens": 250, "temperature": 0, "seed": 1}
+    long["messages"] = [{"role": "user", "content": "Tell a very long story about a river, its birds and its stones."}]
+    job = later(site, long)
+    poll(lambda: job_of(site, job)["state"] == "running", "the job is under way", 20)
+    poll(lambda: site.status()["targets"]["small"]["in_flight"], "the engine decodes it", 20)
+    status, headers, _ = site.ask("POST", PATH, CHAT | {"max_tokens": 4})
+    assert status == 200
+    assert headers["ecotone-target"] == "small"
+    now = job_of(site, job)
+    assert now["ended_at"] is None, "the caller did not wait for its end"
+    poll(lambda: job_of(site, job)["ended_at"], "the job ends", 120)
+    done = job_of(site, job)
+    assert (done["state"], done["target"]) == ("answered", "small")
