@@ -191,10 +191,9 @@ class Setting:
             return True
         return self._evidence.terms(name) == (model.quality.loss_max, model.quality.confidence)
 
-    def _threshold(self, placed: Placed, model: Model, target: str, *, of_answer: bool) -> float | None:
+    def _threshold(self, placed: Placed, model: Model, target: str, *, of_answer: bool) -> float:
         """The threshold for this request that the other half's pairs prove under this configuration's terms."""
-        if model.quality is None:
-            return None
+        assert model.quality is not None, "other terms than the recorded ones are terms"
         key = placed.model, target, of_answer
         if key not in self._proved:
             terms = model.quality.loss_max, model.quality.confidence

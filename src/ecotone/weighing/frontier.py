@@ -68,10 +68,12 @@ def _point(table: Table, gap_max: float, confidence: float) -> Point:
     # Seconds are 0 where nobody measured them: such a pair says nothing of them.
     is_timed = (table.edge_s > 0) & (table.cloud_s > 0)
     latency_s = np.where(stays, table.edge_s, table.cloud_s)[is_timed]
+    # Where nothing is at the edge nothing is lost: that needs no pairs.
+    nothing = Band(0.0, 0.0, 0.0, len(table), "known")
     return Point(
         gap_max=max(float(gap_max), -1.0),
         edge_share=float(table.weight[stays].sum() / table.weight.sum()),
-        loss=mean_band(stays * table.gap, table.weight, confidence),
+        loss=mean_band(stays * table.gap, table.weight, confidence) if stays.any() else nothing,
         cost_usd=normal_band(cost_usd, table.weight, confidence),
         latency_s=_mean(latency_s, table.weight[is_timed], confidence),
     )

@@ -46,8 +46,8 @@ class Band(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         n: Observations behind it.
-        method: `betting` (holds at any sample size), `normal` (asymptotic: weights are not equal), `wilson`; `none`
-            where there are too few observations for a band.
+        method: `betting` (holds at any sample size), `normal` (asymptotic: weights are not equal), `wilson`, `known`;
+            `none` where there are too few observations for a band.
     """
 
     mean: float
