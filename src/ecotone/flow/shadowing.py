@@ -255,6 +255,8 @@ class Shadows:
         )
 
     def _pay(self, site: Site, outcome: Outcome) -> None:
+        # As with jobs, a metered window's own budget counts what could have waited.
+        site.spend.defer(site.budgets, site.clock.wall_s(), outcome.egress_bytes)
         self.usd += outcome.cost_usd
         self.tokens += outcome.input_tokens + outcome.output_tokens
 
