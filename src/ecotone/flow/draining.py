@@ -328,11 +328,21 @@ class Drain:
             # Not `deferred.offline`: that is due as soon as the edge is idle, and this one is to rest.
             await self._back(leased, RETRY, pause=pause, is_attempt=was_tried)
             return
+        if is_retried and work.at is Place.CLOUD and self._may_stay(site, leased.job):
+            # No time for the cloud any more, but perhaps for the edge.
+            self._keep_here(leased.job.id)
+            await self._back(leased, ASKED, pause=0, is_attempt=False)
+            return
         # With attempts left, it was the deadline that ended it.
         state = JobState.FAILED if pause is None else JobState.EXPIRED
         if outcome.reason in LASTING:
             state = JobState.REFUSED
         await self._end(leased, Ending(state=state, status=status or 502, reason=outcome.reason, body=body))
+
+    def _may_stay(self, site: Site, job: Job) -> bool:
+        """Whether a job that was tried in the cloud alone may be tried at the edge yet."""
+        known = facts(site, job, stays=True, mine=(0, 0), now_ms=self._now_ms())
+        return job.id not in self._stays and known.edge.is_permitted
 
     def _keep_here(self, job: str) -> None:
         self._stays[job] = None

@@ -710,3 +710,24 @@ def test_what_failed_while_the_cloud_is_dead_rests_although_the_edge_is_idle(yar
     made.stage.later(1.5)
     assert len(big.sent) == 1
     made.until(lambda: made.get_now(job).reason == "deferred.offline", 10)
+
+
+@pytest.mark.parametrize(("deadline_ms", "attempts"), [(9_000, 3), (600_000, 3)])
+def test_what_the_cloud_could_not_answer_in_time_or_in_so_many_attempts_is_left_to_the_edge(
+    yard: Make, deadline_ms: int, attempts: int
+) -> None:
+    big, small = cloud(status(500)), edge()
+    made = yard(big, small, mode=Mode.CLOUD, failures=99)
+    made.start()
+    done = made.ended(made.put(deadline_at_ms=made.now_ms + deadline_ms))
+    assert (done.state, done.at) == (JobState.ANSWERED, "edge")
+    assert len(big.sent) <= attempts
+
+
+def test_what_neither_place_can_answer_fails_once(yard: Make) -> None:
+    big, small = cloud(status(500)), edge(status(500))
+    made = yard(big, small, mode=Mode.CLOUD, failures=99)
+    made.start()
+    done = made.ended(made.put(deadline_at_ms=made.now_ms + 600_000))
+    assert done.state in (JobState.FAILED, JobState.EXPIRED)
+    assert len(big.sent) + len(small.sent) <= 8
