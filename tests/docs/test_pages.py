@@ -26,7 +26,7 @@ ALL = sorted(
     str(path.relative_to(ROOT))
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
 )
-CONTINUITY_PICTURES = 2
+CONTINUITY_PICTURES = 3
 PICTURE = re.compile(r"(<!-- picture: (\S+)\.(\w+) -->\n```mermaid\n)(.*?)(```\n)", re.DOTALL)
 
 
