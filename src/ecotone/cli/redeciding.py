@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from ecotone.flow.spend import Budgets, Spend
 from ecotone.placement import decide
 from ecotone.policy import Policy, constrain
 from ecotone.values import Candidate, Findings, Mode, Place, Price, TargetSpec
+from ecotone.values.quality import Step
 from ecotone.weighing.cases import Case, Placed
 from ecotone.weighing.frontier import allowed
 from ecotone.weighing.pairs import Pairs, row
@@ -51,7 +53,8 @@ class Evidence:
 
     def __init__(self) -> None:
         self._pairs: dict[tuple[str, str, bool], tuple[Pairs, ...]] = {}
-        self._terms: dict[str, tuple[float, float]] = {}
+        self._parts: dict[str, dict[str, float]] = {}
+        self._confidence: dict[str, float] = {}
 
     def add(self, case: Case) -> None:
         """Takes one that was drawn to certify."""
@@ -66,14 +69,18 @@ class Evidence:
                 folds = self._pairs.setdefault(key, tuple(Pairs() for _ in range(FOLDS)))
                 folds[fold(pair.request)].add(one)
 
-    def step(self, model: str, figures: Mapping[str, float]) -> None:
-        """Takes the figures of a step."""
-        if "loss_max" in figures and "confidence" in figures:
-            self._terms[model] = figures["loss_max"], figures["confidence"]
+    def step(self, step: Step) -> None:
+        """Takes what a step says of the terms: edge targets of one name share what it may lose."""
+        if "loss_max" in step.figures:
+            self._parts.setdefault(step.model, {})[step.target] = step.figures["loss_max"]
+        if "confidence" in step.figures:
+            self._confidence[step.model] = step.figures["confidence"]
 
-    def terms(self, model: str) -> tuple[float, float] | None:
-        """(loss_max, confidence) under which it was recorded last; None where that is not said."""
-        return self._terms.get(model)
+    def is_promised(self, model: str, loss_max: float, confidence: float) -> bool:
+        """Whether these were the terms when the ledger was written, as far as its certificates say."""
+        parts = self._parts.get(model)
+        is_same = parts is not None and math.isclose(sum(parts.values()), loss_max)
+        return is_same and self._confidence.get(model, confidence) == confidence
 
     def has_answers(self, model: str, target: str) -> bool:
         """Whether it was recorded with looks at this edge target's own answers."""
@@ -189,7 +196,7 @@ class Setting:
         """Whether it promises what was promised when the ledger was written."""
         if model.quality is None:
             return True
-        return self._evidence.terms(name) == (model.quality.loss_max, model.quality.confidence)
+        return self._evidence.is_promised(name, model.quality.loss_max, model.quality.confidence)
 
     def _threshold(self, placed: Placed, model: Model, target: str, *, of_answer: bool) -> float:
         """The threshold for this request that the other half's pairs prove under this configuration's terms."""

@@ -152,7 +152,8 @@ class Name:
         self._total: dict[str, Histogram] = {"edge": Histogram(), "cloud": Histogram()}
         self._steps: deque[StepTold] = deque(maxlen=STEPS_MAX)
         self._state: dict[str, str] = {}
-        self._terms: dict[str, float] = {}
+        self._parts: dict[str, float] = {}
+        self._confidence = Terms().confidence
         self._scores = 0
         self._score_sum = 0.0
 
@@ -199,7 +200,9 @@ class Name:
         where = f"{step.target} ({step.gate})"
         if step.what not in ("advanced", "fell_back"):
             self._state[where] = step.what if not step.why else f"{step.what}: {step.why}"
-        self._terms.update({name: step.figures[name] for name in ("loss_max", "confidence") if name in step.figures})
+        if "loss_max" in step.figures:
+            self._parts[step.target] = step.figures["loss_max"]
+        self._confidence = step.figures.get("confidence", self._confidence)
 
     def feedback(self, score: float) -> None:
         """Takes a caller's score."""
@@ -254,8 +257,9 @@ class Name:
                 self._ttft[at].add(ended.ttft_s)
 
     def _said_terms(self) -> Terms:
-        said = self._terms
-        return Terms(said.get("loss_max", 0.02), said.get("confidence", 0.95), is_known="loss_max" in said)
+        """As certificates say: edge targets of one name share what it may lose."""
+        loss_max = sum(self._parts.values()) if self._parts else Terms().loss_max
+        return Terms(loss_max, self._confidence, is_known=bool(self._parts))
 
     def _parity(self, table: Table, terms: Terms) -> Parity:
         moved = table.is_moved

@@ -259,6 +259,8 @@ def test_steps_say_how_the_promise_stands() -> None:
     assert name.report(Terms(0.01, 0.99)).promise.terms.loss_max == 0.01
     assert name.report().promise.state == {"small (prompt)": "suspended: drift.loss"}
     assert not Name().report().promise.terms.is_known
+    name.step(4, Step(model="assistant", target="ward", what="certified", figures={"loss_max": 0.01}))
+    assert name.report().promise.terms.loss_max == pytest.approx(0.06)
 
 
 def test_feedback_and_a_whole_report() -> None:
