@@ -165,6 +165,8 @@ def test_the_table_and_the_text_agree() -> None:
     counted.watch("ecotone_connections", lambda: 0.0)
     counted.watch("ecotone_guard_refusals", lambda: {"connect": 1.0})
     counted.watch("ecotone_jobs", lambda: {"waiting": 1.0})
+    counted.watch("ecotone_link_state", lambda: {"big": 2.0})
+    counted.watch("ecotone_site_link_state", lambda: 1.0)
     counted.watch("ecotone_promise", lambda: {"assistant": 1.0})
     counted.watch("ecotone_pairs", lambda: {"assistant": 9.0})
     counted.watch("ecotone_learning_usd", lambda: 0.5)
