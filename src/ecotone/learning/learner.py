@@ -25,19 +25,19 @@ Row = tuple[Traits, float, Floats | None]
 """Traits, the gap in [-1, 1], and signs of the edge's answer where the gate is on the answer."""
 
 SIGNS_MAX: Final = 64
-FIT_FROM: Final = 200
+FIT_FROM: Final = 100
 """Labels from which on a fit is worth its while: topics of fewer prompts are noise."""
 
 FIT_GROWTH: Final = 1.5
 
 _KIND: Final = "ecotone.learner"
-_STRENGTHS: Final = (3_000.0, 100.0, 10.0, 30.0, 6.0)
+_STRENGTHS: Final = (300.0, 100.0, 10.0, 30.0, 6.0)
 """Where the choice of precisions starts: hand, topics, landmarks, signs, groups. Precedent: RESEARCH-routing.md 3, 4."""
 
 _LENGTH: Final = NAMES.index("log_chars")
 _COLD_SLOPE: Final = 0.15
 _COLD_GAP: Final = 0.1
-"""Before any label: longer prompts have larger gaps. Only their order matters. Precedent: RESEARCH-routing.md 3.1."""
+"""Before any label: longer prompts have larger gaps. Labels soon outweigh it. Precedent: RESEARCH-routing.md 3.1."""
 
 
 class _Model:
@@ -196,10 +196,7 @@ class Learner(_Model):
         if not 0 <= signs <= SIGNS_MAX:
             raise ValueError(f"0 to {SIGNS_MAX} signs, not {signs}")
         precisions = _precisions(_blocks((HAND, 0, 0), signs), _STRENGTHS)
-        weights = np.zeros(len(precisions))
-        weights[0] = _COLD_GAP
-        weights[1 + _LENGTH] = _COLD_SLOPE
-        line = lines.Line(weights, np.diag(1.0 / precisions))
+        line = lines.Line(_belief(len(precisions)), np.diag(1.0 / precisions))
         super().__init__(None, np.array((np.zeros(signs), np.ones(signs))), line, Slots(), _STRENGTHS)
 
     @property
@@ -253,8 +250,12 @@ class Learner(_Model):
         features = np.array([draft._features(traits, sign) for traits, _, sign in rows])
         gaps = np.array([gap for _, gap, _ in rows])
         blocks = _blocks(projection.blocks, signs)
-        strengths = lines.choose(features, gaps, blocks, _STRENGTHS)
-        line, unseen = lines.fit(features, gaps, _precisions(blocks, strengths))
+        believed = _belief(features.shape[1])
+        offset = features @ believed
+        strengths = lines.choose(features, gaps - offset, blocks, _STRENGTHS)
+        line, unseen = lines.fit(features, gaps - offset, _precisions(blocks, strengths))
+        line.weights += believed
+        unseen += offset
         fitted = cls._new(projection, scaling, line, slots, tuple(strengths))
         for mean, gap in zip(unseen.tolist(), gaps.tolist(), strict=True):
             fitted._curve = fitted._curve.learn(mean, is_good=gap <= 0.0)
@@ -272,6 +273,14 @@ def _blocks(projected: tuple[int, int, int], signs: int) -> list[int]:
 
 def _precisions(blocks: Sequence[int], strengths: Sequence[float]) -> Floats:
     return np.append(np.asarray(strengths, np.float64), lines.INTERCEPT_PRECISION)[np.asarray(blocks)]
+
+
+def _belief(size: int) -> Floats:
+    """Weights before any label, (size,)."""
+    weights = np.zeros(size)
+    weights[0] = _COLD_GAP
+    weights[1 + _LENGTH] = _COLD_SLOPE
+    return weights
 
 
 def _scaling(signs: Sequence[Floats], count: int) -> Floats:

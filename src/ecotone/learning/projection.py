@@ -1,4 +1,4 @@
-"""What traits become before a line is fitted through them: figures on one scale, topics, and nearness to landmarks.
+"""What traits become before a line is fitted through them: centred figures, topics, and nearness to landmarks.
 
 Fitted without labels, on a few hundred prompts or more; immutable afterwards. Topics are latent semantic analysis of
 the hashed words; landmarks (centres of clusters) give the line a way to bend.
@@ -28,7 +28,7 @@ SAMPLE_MAX: Final = 2_000
 """Prompts that a fit looks at, spread evenly over those given: its cost grows with their square."""
 
 CLIP: Final = 4.0
-"""Standard deviations beyond which a figure says no more: a prompt unlike all others must not swing the line."""
+"""Beyond this a figure says no more: a prompt unlike all others must not swing the line."""
 
 _SEEN_MIN: Final = 2
 """Prompts of the sample in which a word must be: one alone says nothing about another prompt."""
@@ -46,7 +46,11 @@ _PER_DIRECTION: Final = 4
 
 
 class Projection:
-    """A fitted projection; immutable. `apply` gives hand figures, topics and landmarks, in this order."""
+    """A fitted projection; immutable. `apply` gives hand figures, topics and landmarks, in this order.
+
+    Hand figures keep their own scale: a cue that hardly ever comes has little to say, and brought to one standard
+    deviation it would be as loud as length (RouteLLM's MMLU, 1,500 labels: .009 APGR less).
+    """
 
     __slots__ = ("_arrays", "_hand", "_landmarks", "_metric", "_row", "_topics", "blocks", "size")
 
@@ -56,7 +60,7 @@ class Projection:
         Raises:
             ValueError: One is missing, or shapes do not fit together.
         """
-        hand = shaped(arrays, "hand", np.float32, (2, HAND))
+        hand = shaped(arrays, "hand", np.float32, (HAND,))
         known = shaped(arrays, "known", np.uint16, (-1,))
         rarity = shaped(arrays, "rarity", np.float32, (len(known),))
         topics = shaped(arrays, "topics", np.float16, (len(known), -1))
@@ -69,7 +73,7 @@ class Projection:
         self._arrays = {name: arrays[name] for name in _ARRAYS}
         self.blocks = (HAND, topics.shape[1], len(landmarks))
         self.size = sum(self.blocks)
-        self._hand = (hand[0], hand[1])
+        self._hand = hand
         # The last row stands for words that were not there when this was fitted.
         self._row = np.full(BUCKETS, len(known), np.int16)
         self._row[known] = np.arange(len(known), dtype=np.int16)
@@ -90,10 +94,8 @@ class Projection:
         hand, topics, landmarks = self.blocks
         near = hand + topics
         out = np.empty(near + landmarks, np.float32)
-        centre, scale = self._hand
         figures = out[:hand]
-        np.subtract(np.frombuffer(traits.hand, np.float32), centre, out=figures)
-        figures *= scale
+        np.subtract(np.frombuffer(traits.hand, np.float32), self._hand, out=figures)
         np.maximum(figures, -CLIP, out=figures)
         np.minimum(figures, CLIP, out=figures)
         rows = self._row[np.frombuffer(traits.grams, np.uint16)]
@@ -121,10 +123,10 @@ class Projection:
         """
         step = max(1, -(-len(traits) // SAMPLE_MAX))
         sample = traits[::step]
-        hand = _hand(sample)
+        figures = np.array([np.frombuffer(one.hand, np.float32) for one in sample])
+        hand = figures.mean(axis=0)
         known, rarity, directions, points = _topics(sample, min(topics, len(sample) // _PER_DIRECTION))
-        figures = np.clip((_figures(sample) - hand[0]) * hand[1], -CLIP, CLIP)
-        near = np.concatenate((figures, points), axis=1)
+        near = np.concatenate((np.clip(figures - hand, -CLIP, CLIP), points), axis=1)
         metric = _metric(near, directions.shape[1])
         marks, mixing = _landmarks(near * metric, min(landmarks, len(sample) // _PER_DIRECTION))
         found = (hand, known, rarity, directions, metric, marks, mixing)
@@ -135,18 +137,6 @@ _ARRAYS: Final = ("hand", "known", "rarity", "topics", "metric", "landmarks", "m
 
 _UNSEEN: Final = 1.0
 """What a word that the fit has not seen weighs in a prompt's length: it dilutes what is known, no more."""
-
-
-def _figures(sample: Sequence[Traits]) -> Singles:
-    return np.array([np.frombuffer(traits.hand, np.float32) for traits in sample])
-
-
-def _hand(sample: Sequence[Traits]) -> Singles:
-    """Mean, and one over the standard deviation (0 where a figure never moves), float32 (2, HAND)."""
-    figures = _figures(sample).astype(np.float64)
-    spread = figures.std(axis=0)
-    inverse = np.divide(1.0, spread, out=np.zeros(HAND), where=spread > 1e-4)
-    return np.array((figures.mean(axis=0), inverse), np.float32)
 
 
 def _topics(sample: Sequence[Traits], count: int) -> tuple[npt.NDArray[np.uint16], Singles, Array, Singles]:
