@@ -39,14 +39,19 @@ class _Arenas(ctypes.Structure):
     ]  # fmt: skip
 
 
+LIBC: Final = ctypes.CDLL(None)
+"""Made once: each one makes classes, which the collector would have to find."""
+
+_mallinfo: Final = getattr(LIBC, "mallinfo2", None)
+if _mallinfo is not None:
+    _mallinfo.restype = _Arenas
+
+
 def arenas() -> dict[str, float]:
     """What malloc holds, MB: in use, free and kept, mapped apart. Empty where there is no glibc of 2.33 or newer."""
-    try:
-        read = ctypes.CDLL(None).mallinfo2
-    except AttributeError:
+    if _mallinfo is None:
         return {}
-    read.restype = _Arenas
-    found = read()
+    found = _mallinfo()
     return {
         "malloc_used_mb": found.uordblks / 1e6,
         "malloc_free_mb": found.fordblks / 1e6,
@@ -87,7 +92,7 @@ def _tell(path: Path, is_deep: bool, is_collected: bool, is_end: bool) -> None:
     if is_collected or is_end:
         gc.collect()
     if is_end:
-        ctypes.CDLL(None).malloc_trim(0)
+        LIBC.malloc_trim(0)
     found = told() | (deep() if is_deep else {})
     made = path.with_suffix(".new")
     made.write_text(json.dumps(found))
