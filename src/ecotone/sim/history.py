@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+from collections import Counter
 from collections.abc import Iterable
 from random import Random
 from typing import Any
@@ -11,14 +13,16 @@ import msgspec
 
 from ecotone import flow, placement
 from ecotone.estimate import Speeds
-from ecotone.flow.admission import Load
 from ecotone.flow.breaker import Breaker, BreakerSettings
 from ecotone.flow.hedging import Hedges
 from ecotone.flow.spend import Budgets, Spend
 from ecotone.policy import Mint, Policy, Rule
 from ecotone.privacy import Look
+from ecotone.sim.backlog import Backlog, Errand, drawn_errands
+from ecotone.sim.backlog_checks import check_backlog, reached
 from ecotone.sim.detectors import DEAR, MadeInspector, planted, see_card
 from ecotone.sim.time import VirtualClock, VirtualLoop
+from ecotone.sim.watched import WHO, Sitting, WatchedJournal, WatchedLoad
 from ecotone.sim.world import Link, MadeCaller, MadeJournal, MadeTarget, MadeTelemetry, Nature
 from ecotone.values import (
     Egress,
@@ -38,6 +42,8 @@ from ecotone.wire import sse
 LABELS = ("secret", "medical", "person", "place")
 SLACK_S = 1e-6
 FULL = ("capacity", "overload")
+JOBS_SHARE = 0.4
+"""Of the histories, so many have a queue of jobs."""
 
 
 class Story(msgspec.Struct):
@@ -50,10 +56,18 @@ class Story(msgspec.Struct):
     ended_s: float = 0.0
     has_left: bool = False
     outcome: Outcome | None = None
+    task: asyncio.Task[Outcome] | None = None
 
 
 class History(msgspec.Struct):
-    """Everything that happened, for the checks."""
+    """Everything that happened, for the checks.
+
+    Attributes:
+        site: As it is now; another one after a restart.
+        loads: Of the site now, and of each one before.
+        sittings: Who waited for slots, and had them.
+        backlog: Its jobs, where it has any.
+    """
 
     seed: int
     site: flow.Site
@@ -61,6 +75,36 @@ class History(msgspec.Struct):
     journal: MadeJournal
     telemetry: MadeTelemetry
     stories: list[Story]
+    clock: VirtualClock
+    loads: list[WatchedLoad]
+    sittings: list[Sitting]
+    backlog: Backlog | None = None
+    prober: asyncio.Task[None] | None = None
+
+    def probe(self) -> None:
+        """Begins to look after the breakers."""
+        self.prober = asyncio.ensure_future(flow.probe_forever(lambda: self.site, self._stir))
+
+    def restart(self) -> None:
+        """The site's process ends, whatever is under way with it; a new one begins and knows nothing of it."""
+        for story in self.stories:
+            if story.task is not None and not story.task.done():
+                story.has_left = story.task.cancel()
+        if self.prober is not None:
+            self.prober.cancel()
+        self.loads.append(WatchedLoad(self.clock, self.site.load.wait_s_max, self.sittings))
+        self.site = dataclasses.replace(
+            self.site,
+            breakers={name: Breaker(BreakerSettings()) for name in self.targets},
+            speeds=Speeds(),
+            hedges=Hedges(self.site.hedges.share),
+            load=self.loads[-1],
+        )
+        self.probe()
+
+    def _stir(self) -> None:
+        if self.backlog is not None and self.backlog.works is not None:
+            self.backlog.works.drain.stir()
 
 
 class BrokenError(AssertionError):
@@ -78,6 +122,7 @@ def run(seed: int) -> History:
     try:
         history = loop.run_until_complete(_live(seed, rng, loop))
     finally:
+        loop.run_until_complete(_end(asyncio.all_tasks(loop)))
         loop.close()
     problems = list(check(history))
     if problems:
@@ -88,28 +133,36 @@ def run(seed: int) -> History:
 
 async def _live(seed: int, rng: Random, loop: VirtualLoop) -> History:
     history = _make(seed, rng, loop)
-    prober = loop.create_task(flow.probe_forever(lambda: history.site))
+    history.probe()
     tasks = [loop.create_task(_tell(history, story)) for story in history.stories]
+    if history.backlog is not None:
+        tasks.append(loop.create_task(history.backlog.live(lambda: history.site, history.restart)))
     await asyncio.gather(*tasks)
-    prober.cancel()
-    await asyncio.gather(prober, return_exceptions=True)
+    assert history.prober is not None
+    history.prober.cancel()
+    await asyncio.gather(history.prober, return_exceptions=True)
     return history
+
+
+async def _end(left: Iterable[asyncio.Task[Any]]) -> None:
+    """Where a history broke off, all who live in it end too."""
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 async def _tell(history: History, story: Story) -> None:
     loop = asyncio.get_running_loop()
     await asyncio.sleep(max(0.0, story.request.received_at_s - loop.time()))
     story.began_s = loop.time()
-    task = loop.create_task(flow.serve(story.request, story.caller, history.site))
-    if story.leaves_after_s is None:
-        story.outcome = await task
-    else:
-        done, _ = await asyncio.wait({task}, timeout=story.leaves_after_s)
-        if not done:
-            story.has_left = task.cancel()
-            await asyncio.wait({task}, timeout=1.0)
-        if task.done() and not task.cancelled():
-            story.outcome = task.result()
+    WHO.set(("", story.request.id))
+    task = story.task = loop.create_task(flow.serve(story.request, story.caller, history.site))
+    done, _ = await asyncio.wait({task}, timeout=story.leaves_after_s)
+    if not done:
+        story.has_left = task.cancel()
+        await asyncio.wait({task}, timeout=1.0)
+    if task.done() and not task.cancelled():
+        story.outcome = task.result()
     story.ended_s = loop.time()
 
 
@@ -117,13 +170,15 @@ def _make(seed: int, rng: Random, loop: VirtualLoop) -> History:
     start_s = loop.now_s
     link = _drawn_link(rng, start_s, rng.choice((0.0, 0.5, 0.9)))
     full = _drawn_link(rng, start_s, rng.choice((0.0, 0.0, 0.3)))
-    journal = MadeJournal(rng, full)
+    journal = WatchedJournal(rng, full)
+    clock = VirtualClock(loop)
+    sittings: list[Sitting] = []
     telemetry = MadeTelemetry()
     inspector = MadeInspector(rng)
     targets = {spec.name: MadeTarget(spec, nature, link, rng.getrandbits(64)) for spec, nature in _drawn_targets(rng)}
     names = tuple(targets)
     site = flow.Site(
-        clock=VirtualClock(loop),
+        clock=clock,
         journal=journal,
         telemetry=telemetry,
         mint=Mint(b"0" * 32),
@@ -143,11 +198,21 @@ def _make(seed: int, rng: Random, loop: VirtualLoop) -> History:
         budgets=Budgets(rng.choice((None, None, 0.0005)), rng.choice((None, None, 2_000))),
         waits=flow.Waits(first_byte_s=5.0, whole_s=5.0, idle_s=3.0, total_s=40.0, keep_alive_s=rng.choice((0.3, 15.0))),
         hedges=Hedges(rng.choice((0.0, 0.05, 1.0))),
-        load=Load(rng.choice((0.5, 5.0, 30.0))),
+        load=WatchedLoad(clock, rng.choice((0.5, 5.0, 30.0)), sittings),
         is_cloud_off=rng.random() < 0.1,
     )
     stories = [_drawn_story(rng, seed, index, start_s) for index in range(rng.randint(1, 24))]
-    return History(seed, site, targets, journal, telemetry, stories)
+    backlog = None
+    if rng.random() < JOBS_SHARE:
+        errands = drawn_errands(rng, seed, start_s, _drawn_labels)
+        is_edge_wanted = site.names["auto"].mode not in (Mode.CLOUD, Mode.SHADOW)
+        backlog = Backlog(rng, clock, errands, is_edge_wanted=is_edge_wanted)
+    assert isinstance(site.load, WatchedLoad)
+    return History(seed, site, targets, journal, telemetry, stories, clock, [site.load], sittings, backlog)
+
+
+def _drawn_labels(rng: Random) -> tuple[str, ...]:
+    return tuple(sorted(rng.sample(LABELS, rng.choice((0, 0, 0, 0, 1, 2)))))
 
 
 def _drawn_look(rng: Random) -> Look:
@@ -226,7 +291,7 @@ def _drawn_story(rng: Random, seed: int, index: int, start_s: float) -> Story:
         received_at_s=at_s,
         seed=index,
         key=rng.choice(("", "research")),
-        labels=tuple(sorted(rng.sample(LABELS, rng.choice((0, 0, 0, 0, 1, 2))))),
+        labels=_drawn_labels(rng),
         wish=rng.choice((Wish.AUTO, Wish.AUTO, Wish.EDGE, Wish.CLOUD)),
         deadline_at_s=None if deadline_s is None else at_s + deadline_s,
         is_debug=rng.random() < 0.2,
@@ -237,9 +302,7 @@ def _drawn_story(rng: Random, seed: int, index: int, start_s: float) -> Story:
 
 def check(history: History) -> Iterable[str]:
     """Every broken invariant, in words."""
-    entries: dict[str, dict[str, list[Any]]] = {}
-    for kind, entry in history.journal.entries:
-        entries.setdefault(entry["request"], {}).setdefault(kind, []).append(entry)
+    entries = _by_request(history)
     for story in history.stories:
         mine = entries.get(story.request.id, {})
         for problem in (
@@ -250,6 +313,21 @@ def check(history: History) -> Iterable[str]:
             yield f"{story.request.id}: {problem}"
     yield from _check_egress(history, entries)
     yield from _check_bounds(history)
+    if history.backlog is not None:
+        yield from check_backlog(history.backlog, history.targets, history.sittings, entries)
+
+
+def jobs_reached(history: History) -> Counter[str]:
+    """What the jobs of a history went through: words of `backlog_checks.MUST_REACH`, counted."""
+    return Counter() if history.backlog is None else reached(history.backlog, _by_request(history))
+
+
+def _by_request(history: History) -> dict[str, dict[str, list[Any]]]:
+    """The ledger's entries, by request and kind."""
+    entries: dict[str, dict[str, list[Any]]] = {}
+    for kind, entry in history.journal.entries:
+        entries.setdefault(entry["request"], {}).setdefault(kind, []).append(entry)
+    return entries
 
 
 def _check_caller(history: History, story: Story) -> Iterable[str]:
@@ -332,7 +410,9 @@ def _check_parity(history: History, story: Story, mine: dict[str, list[Any]]) ->
 
 def _check_egress(history: History, entries: dict[str, dict[str, list[Any]]]) -> Iterable[str]:
     """Invariants 1 and 2: nothing reaches a cloud target without a durable entry, and never what must stay."""
-    requests = {story.request.id: story.request for story in history.stories}
+    requests: dict[str, Request | Errand] = {story.request.id: story.request for story in history.stories}
+    if history.backlog is not None:
+        requests |= {errand.id: errand for errand in history.backlog.errands}
     for target in history.targets.values():
         for at_s, request_id, permit, receipt in target.received:
             if target.spec.at is Place.EDGE:
@@ -367,9 +447,12 @@ def _check_bounds(history: History) -> Iterable[str]:
             yield f"{target.spec.name}: {target.active_max} at once"
         if target.active:
             yield f"{target.spec.name}: {target.active} attempts still run"
-    yield from (f"{name}: a slot is held or waited for at the end" for name in history.site.load.left_over())
+    left_over = [name for load in history.loads for name in load.left_over()]
+    yield from (f"{name}: a slot is held or waited for at the end" for name in left_over)
     budget = history.site.budgets.egress_bytes_per_day
     if budget is not None and history.site.spend.egress_bytes > budget:
         yield f"{history.site.spend.egress_bytes} bytes sent, {budget} allowed"
-    if len(history.telemetry.outcomes) != len(history.stories):
-        yield f"{len(history.telemetry.outcomes)} outcomes of {len(history.stories)} requests"
+    begun = {kept["request"] for kind, kept in history.journal.entries if kind == "job"}
+    outcomes = [outcome for outcome in history.telemetry.outcomes if outcome.request not in begun]
+    if len(outcomes) != len(history.stories):
+        yield f"{len(outcomes)} outcomes of {len(history.stories)} requests"

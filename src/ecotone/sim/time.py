@@ -57,10 +57,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    """`ports.Clock` over a `VirtualLoop`."""
+    """`ports.Clock` over a `VirtualLoop`.
+
+    Attributes:
+        shifts: (virtual instant, seconds that the wall clock is ahead of the loop's time from then on), in order.
+    """
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
+        self.shifts: list[tuple[float, float]] = [(0.0, 0.0)]
+
+    def jump(self, by_s: float) -> None:
+        """Somebody sets the wall clock, forward or back."""
+        self.shifts.append((self._loop.now_s, self.shifts[-1][1] + by_s))
 
     def now_s(self) -> float:
         """See `ports.Clock.now_s`."""
@@ -68,7 +77,7 @@ class VirtualClock:
 
     def wall_s(self) -> float:
         """See `ports.Clock.wall_s`."""
-        return START_WALL_S + self._loop.now_s
+        return START_WALL_S + self._loop.now_s + self.shifts[-1][1]
 
     def call_at(self, at_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """See `ports.Clock.call_at`."""

@@ -134,6 +134,7 @@ class MadeTarget:
         served: For each attempt id: the full text that a whole answer of it has.
         received: (virtual instant, request id, permit, receipt) of each attempt that got bytes.
         bodies: Those bytes, by request id.
+        asked_by: For each attempt id: the request's.
     """
 
     def __init__(self, spec: TargetSpec, nature: Nature, link: Link, seed: int) -> None:
@@ -148,6 +149,7 @@ class MadeTarget:
         self.served: dict[str, str] = {}
         self.received: list[tuple[float, str, Permit | None, Receipt | None]] = []
         self.bodies: dict[str, list[bytes]] = {}
+        self.asked_by: dict[str, str] = {}
 
     @property
     def spec(self) -> TargetSpec:
@@ -193,6 +195,7 @@ class MadeTarget:
         request = str(msgspec.json.decode(prepared.body)["request"])
         self.received.append((now_s, request, permit, receipt))
         self.bodies.setdefault(request, []).append(prepared.body)
+        self.asked_by[f"{self._spec.name}.{self.attempts}"] = request
         return MadeStream(self, sink, self._script(prepared, connect_s))
 
     def _arrive(self) -> None:
