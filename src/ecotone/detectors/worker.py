@@ -11,6 +11,7 @@ import ctypes
 import gc
 import os
 import resource
+import select
 import signal
 import socket
 import time
@@ -38,18 +39,28 @@ def main() -> None:
     parent = os.getppid()
     link = socket.socket(fileno=0)
     isolation = alone.shut()
-    die_with_parent(parent)
+    die_with_parent(parent, link)
     be_modest()
     serve(link, isolation)
 
 
-def die_with_parent(parent: int) -> None:
-    """Asks the kernel for SIGKILL at the parent's death; exits if that came before."""
+def die_with_parent(parent: int, link: socket.socket) -> None:
+    """Asks the kernel for SIGKILL at the parent's death; exits if that came before.
+
+    It may have come before this process could ask who its parent is. Then the other end of the link has closed.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:
+    if os.getppid() != parent or is_closed(link):
         os._exit(0)
+
+
+def is_closed(link: socket.socket) -> bool:
+    """Whether the other end has closed, whatever it sent before that."""
+    hung_up = select.poll()
+    hung_up.register(link, 0)
+    return bool(hung_up.poll(0))
 
 
 def be_modest() -> None:

@@ -321,3 +321,23 @@ def _is_alive(pid):
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     return False
+
+
+WORKER = """
+import sys
+from ecotone.detectors import worker
+worker.serve = lambda link, isolation: print("served")
+worker.main()
+"""
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_worker_whose_parent_died_before_it_could_ask_loads_nothing(is_gone):
+    """Its new parent would never end: only the link tells. What the old one had sent is in there all the same."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"what a parent says")
+        if is_gone:
+            ours.close()
+        done = subprocess.run([sys.executable, "-c", WORKER], stdin=theirs, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, b"" if is_gone else b"served\n"), done.stderr
