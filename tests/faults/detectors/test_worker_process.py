@@ -339,5 +339,6 @@ def test_a_worker_whose_parent_died_before_it_could_ask_loads_nothing(is_gone):
         ours.sendall(b"what a parent says")
         if is_gone:
             ours.close()
-        done = subprocess.run([sys.executable, "-c", WORKER], stdin=theirs, capture_output=True, timeout=60, check=False)
+        command = [sys.executable, "-c", WORKER]
+        done = subprocess.run(command, stdin=theirs, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, b"" if is_gone else b"served\n"), done.stderr

@@ -72,8 +72,8 @@ class Crowd:
         self._is_killed.set()
 
     def join(self) -> None:
-        """Until all have seen that it is."""
-        for thread in self._threads:
+        """Until all that have begun have seen that it is."""
+        for thread in [one for one in self._threads if one.ident is not None]:
             thread.join(60)
             assert not thread.is_alive(), "a caller hangs although the site is gone"
 

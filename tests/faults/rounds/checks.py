@@ -56,6 +56,11 @@ def forgive(before: Snapshot, after: Snapshot, books: Books, evidence: Evidence)
     return {"jobs": len(lost_jobs), "batches": len(lost_batches), "entries": len(before.lines) - first}
 
 
+def missing(found: Snapshot, books: Books) -> set[str]:
+    """Jobs that were acknowledged, and are not in the files."""
+    return set(books.jobs) - found.jobs - books.lost
+
+
 def no_gap(home: Home, bodies: list[bytes], evidence: Evidence) -> None:
     """Every body that the cloud got of this home has its entry on the disk, whether or not the site lives.
 

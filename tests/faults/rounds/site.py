@@ -116,19 +116,25 @@ class Home:
         shim: What they stand on.
     """
 
-    def __init__(self, folder: Path, library: Path, urls: dict[str, str], dice: random.Random) -> None:
+    def __init__(
+        self, folder: Path, library: Path, urls: dict[str, str], dice: random.Random, *, has_names: bool = True
+    ) -> None:
         folder.mkdir(parents=True)
         self.folder, self.store, self.file = folder, folder / "store", folder / "ecotone.yaml"
         self.port = free_port(dice)
         self.store.mkdir(mode=0o700)
         link_starter(self.store)
-        self.file.write_text(yaml.safe_dump(configuration(self.store, self.port, urls)))
+        self.file.write_text(yaml.safe_dump(configuration(self.store, self.port, urls, has_names=has_names)))
         self.shim = Shim(library, folder, self.store, dice.getrandbits(63))
         self.environ = {"UP_KEY": "sk-planted-key-42"} | self.shim.environ
 
 
-def configuration(store: Path, port: int, urls: dict[str, str]) -> dict[str, Any]:
-    """A site with a cloud target, a server on the premises, a local engine and a detector with a process of its own."""
+def configuration(store: Path, port: int, urls: dict[str, str], *, has_names: bool) -> dict[str, Any]:
+    """A site with a cloud target, a server on the premises and a local engine.
+
+    Args:
+        has_names: Whether it has a detector with a process of its own; without it, the cloud is asked from the start.
+    """
     small = {"engine": "llama.cpp", "model": "smollm2-135m", "slots": 2, "context_tokens": 512, "threads": 1}
     return {
         "site": "rounds",
@@ -145,7 +151,7 @@ def configuration(store: Path, port: int, urls: dict[str, str]) -> dict[str, Any
             "work": {"targets": ["ward"]},
             "away": {"targets": ["big"]},
         },
-        "privacy": {"detectors": ["patterns", "names"]},
+        "privacy": {"detectors": ["patterns", "names"] if has_names else ["patterns"]},
         "engines": {"measure": False},
         "jobs": {"concurrent": 8, "keep_days": 3000, "free_mb_min": 0},
         "breaker": {"open_s": 0.2, "open_s_max": 1.0},
