@@ -271,7 +271,7 @@ def _sections(report: Report) -> dict[str, Any]:
         }
         for one in report.frontier[:: max(1, len(report.frontier) // 10)]
     ]
-    return {
+    sections = {
         "requests": dict(report.requests),
         "why": [{"reason": word, "requests": count} for word, count in sorted(report.why.items())],
         "cost": msgspec.structs.asdict(report.cost),
@@ -295,6 +295,7 @@ def _sections(report: Report) -> dict[str, Any]:
         ],
         "feedback": dict(report.feedback),
     }  # fmt: skip
+    return {name: section for name, section in sections.items() if section}
 
 
 def _plain(text: str) -> str:

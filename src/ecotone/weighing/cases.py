@@ -107,24 +107,33 @@ class Case(msgspec.Struct, gc=False):
         at_ms: When it was placed, milliseconds since the Unix epoch.
         ended: None where the ledger does not say (yet).
         pair: How its answers compared, or None.
+        promised: Kept for `is_promised`.
     """
 
     at_ms: int
     placed: Placed
     ended: Ended | None = None
     pair: Pair | None = None
+    promised: bool | None = None
+
+    @property
+    def is_promised(self) -> bool:
+        """As `Placed.is_promised`; found out once."""
+        if self.promised is None:
+            self.promised = self.placed.is_promised
+        return self.promised
 
     @property
     def is_moved(self) -> bool:
         """Whether the edge answered under the promise, or because its mode sends there all that may be moved."""
         is_meant = self.reason in (EDGE_GOOD_ENOUGH, EDGE_PINNED)
-        return self.placed.is_promised and self.answered_at == "edge" and is_meant
+        return self.is_promised and self.answered_at == "edge" and is_meant
 
     @property
     def is_awaited(self) -> bool:
         """Whether a pair to certify with should come of it: it was drawn, and one of the two answered."""
         placed, ended = self.placed, self.ended
-        if placed.ask.role != Role.CERTIFY or not placed.is_promised or ended is None:
+        if placed.ask.role != Role.CERTIFY or not self.is_promised or ended is None:
             return False
         return ended.ending == "answered" and ended.target in (placed.drawn_edge, placed.reference)
 
@@ -140,7 +149,7 @@ class Case(msgspec.Struct, gc=False):
     @property
     def is_escalated(self) -> bool:
         """Whether the edge was asked under the promise and its answer was not given."""
-        return self.placed.is_promised and self.reason == "escalated.unsure"
+        return self.is_promised and self.reason == "escalated.unsure"
 
     @property
     def reason(self) -> str:
@@ -225,7 +234,7 @@ class Joiner:
         self._seen(placed)
         before = self._open.get(placed.request)
         if before is not None:
-            before.placed = placed
+            before.placed, before.promised = placed, None
             return
         self._open[placed.request] = Case(at_ms, placed)
         if len(self._open) > self._max:
@@ -249,4 +258,4 @@ def certifies(case: Case) -> bool:
 
 def teaches(case: Case) -> bool:
     """Whether any pair may come of it."""
-    return case.placed.is_promised
+    return case.is_promised

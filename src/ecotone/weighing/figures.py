@@ -166,7 +166,7 @@ class Name:
         _count(self._requests, "all")
         _count(self._requests, case.ended.ending if case.ended is not None else "unknown")
         _count(self._why, case.reason)
-        self._eligible += case.placed.is_promised
+        self._eligible += case.is_promised
         self._escalated += case.is_escalated
         if at:
             _count(self._placed, at)

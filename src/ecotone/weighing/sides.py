@@ -142,7 +142,7 @@ class Side:
         self._edges += first.at is Place.EDGE
         self._learn(case, first)
         self._unmeasured += parts.total_s is None and case.ended is not None
-        is_moved = case.placed.is_promised and first.at is Place.EDGE
+        is_moved = case.is_promised and first.at is Place.EDGE
         self._unpaired += is_moved and first.target != again.edge
         self._take(parts, case)
         return parts
@@ -169,7 +169,7 @@ class Side:
         pair = case.pair if case.pair is not None and case.pair.role == Role.CERTIFY else None
         nothing = Outcome(0.0, None if pair is None else 0.0)
         parts = Parts(
-            loss=nothing if case.placed.is_promised else None,
+            loss=nothing if case.is_promised else None,
             edge=nothing,
             cost_usd=nothing if case.ended is not None else None,
         )
@@ -273,7 +273,7 @@ def draw(case: Case) -> float | None:
     Only of those that were drawn to certify it matters how likely that was: of the others the estimates only need to
     know that they could have been.
     """
-    return case.placed.ask.role_share if case.placed.is_promised else None
+    return case.placed.ask.role_share if case.is_promised else None
 
 
 class _Case:
@@ -300,7 +300,7 @@ class _Case:
         pair = self._pair
         truth = None if pair is None else self._stays_by(pair)
         return Parts(
-            loss=self._loss(truth) if self._case.placed.is_promised else None,
+            loss=self._loss(truth) if self._case.is_promised else None,
             edge=Outcome(self._stays, None if truth is None else truth - self._stays),
             cost_usd=self._cost(truth),
             total_s=self._time(truth, seen),
