@@ -39,6 +39,9 @@ INSIST_S: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Pauses between the tries to write down how a job ended; the last one again, as long as the lease may hold."""
 NEAR_MS: Final = 600_000
 """While others wait, only jobs whose deadline is nearer than this are looked at."""
+VAIN_MAX: Final = 8
+REST_MS_MAX: Final = 30_000
+"""What cannot be begun is tried again after this at the latest, as far as the pause after an attempt is not longer."""
 STAYS_MAX: Final = 10_000
 """So many jobs are remembered to be none for the cloud."""
 RETRY: Final = "deferred.retry"
@@ -94,6 +97,7 @@ class Drain:
         self._settings = drains
         self._running: dict[str, _Work] = {}
         self._stays: dict[str, None] = {}
+        self._vain: dict[str, int] = {}
         self._counter = 0
         self._wake = asyncio.Event()
         self._lapse_at_s = 0.0
@@ -144,7 +148,8 @@ class Drain:
         # With others waiting, jobs stay where they are, but for those whose deadline comes near.
         before_ms = None if site.load.allows_jobs() else now_ms + NEAR_MS
         for job in await queue.due(DUE_MAX, now_ms=now_ms, deadline_before_ms=before_ms):
-            if room <= 0:
+            # Each takes the queue some time: what must end meanwhile does not wait for all of them.
+            if room <= 0 or self._is_late():
                 return
             if job.id in self._running:
                 # The lease has lapsed (the clock was set): nobody begins anew beside the work that is under way.
@@ -160,11 +165,14 @@ class Drain:
             self._end_ms = None
             return
         self._end_ms = await self._queue.next_end_ms()
-        is_late = self._end_ms is not None and self._end_ms <= self._now_ms()
-        if is_late or (is_others and now_s >= self._lapse_at_s):
+        if self._is_late() or (is_others and now_s >= self._lapse_at_s):
             self._lapse_at_s = now_s + LAPSE_EVERY_S
             await self._queue.expire_due(now_ms=self._now_ms())
             self._end_ms = await self._queue.next_end_ms()
+
+    def _is_late(self) -> bool:
+        """Whether something has to end."""
+        return self._end_ms is not None and self._end_ms <= self._now_ms()
 
     async def _hasten(self, site: Site) -> None:
         """What was put off until something changes is due now, if that has changed."""
@@ -320,11 +328,14 @@ class Drain:
             await self._back(leased, ASKED, pause=0, is_attempt=False)
             return
         is_retried = outcome.ending in RETRIED_ENDINGS or status in RETRIED_STATUSES
-        pause = pause_ms(leased.job.attempts, self._settings().backoff, self._dice) if is_retried else None
+        pause = self._pause_ms(leased.job) if is_retried else None
         if pause is not None and self._now_ms() + pause < leased.job.deadline_at_ms:
             # A text that is too much for a detector ends, too; not so one that no detector could look at yet.
             was_looked_at = outcome.reason in LASTING and outcome.failure != UNSEEN
             was_tried = any(one.failure not in UNSENT for one in outcome.attempts) or was_looked_at
+            self._vain[leased.job.id] = 0 if was_tried else self._vain.get(leased.job.id, 0) + 1
+            if len(self._vain) > STAYS_MAX:
+                del self._vain[next(iter(self._vain))]
             # Not `deferred.offline`: that is due as soon as the edge is idle, and this one is to rest.
             await self._back(leased, RETRY, pause=pause, is_attempt=was_tried)
             return
@@ -344,6 +355,18 @@ class Drain:
         known = facts(site, job, stays=True, mine=(0, 0), now_ms=self._now_ms())
         return job.id not in self._stays and known.edge.is_permitted
 
+    def _pause_ms(self, job: Job) -> int | None:
+        """How long a job rests now; None: it was begun as often as it may be.
+
+        Where nothing was sent, again and again, that does not count as tried, but it comes at longer and longer
+        intervals, as far as the deadline leaves time for some more: each try is written down.
+        """
+        pause, vain = pause_ms(job.attempts, self._settings().backoff, self._dice), self._vain.get(job.id, 0)
+        if pause is None:
+            return None
+        quarter_ms = max(0, job.deadline_at_ms - self._now_ms()) // 4
+        return max(pause, min(pause << min(vain, VAIN_MAX), REST_MS_MAX, quarter_ms))
+
     def _keep_here(self, job: str) -> None:
         self._stays[job] = None
         if len(self._stays) > STAYS_MAX:
@@ -351,6 +374,7 @@ class Drain:
 
     async def _end(self, leased: Leased, ending: Ending) -> None:
         self._stays.pop(leased.job.id, None)
+        self._vain.pop(leased.job.id, None)
         await self._insist(lambda now_ms: self._queue.settle(leased.token, ending, now_ms=now_ms))
 
     async def _back(self, leased: Leased, reason: str, *, pause: int, is_attempt: bool) -> None:

@@ -14,7 +14,7 @@ from ecotone.flow.admission import Stand
 from ecotone.flow.draining import Caller, Drains, _Work
 from ecotone.flow.spend import Budgets
 from ecotone.flow.windows import Window, Windows
-from ecotone.jobs import Backoff, Run
+from ecotone.jobs import Backoff, Patience, Run
 from ecotone.policy import Policy
 from ecotone.ports import Looked
 from ecotone.privacy import Look
@@ -731,3 +731,34 @@ def test_what_neither_place_can_answer_fails_once(yard: Make) -> None:
     done = made.ended(made.put(deadline_at_ms=made.now_ms + 600_000))
     assert done.state in (JobState.FAILED, JobState.EXPIRED)
     assert len(big.sent) + len(small.sent) <= 8
+
+
+def test_what_finds_no_room_comes_back_at_longer_and_longer_intervals(yard: Make) -> None:
+    target = edge(slots=1, queue_max=0)
+    made = yard(target, drains=Drains(concurrent=3, patience=Patience(unknown_ms=3_600_000)))
+    seat = made.stage.site.load.ask(target.spec, "ann", 0.0)
+    target.load = lambda: (0, 0)  # type: ignore[method-assign]
+    made.start()
+    job = made.put(deadline_at_ms=made.now_ms + 500_000)
+    made.stage.later(300)
+    noted = [entry for kind, entry in made.stage.journal.entries if kind == "job"]
+    assert 300 / 30 <= len(noted) < 30
+    assert made.get(job).attempts <= 1
+    made.stage.site.load.leave(seat, 300.0, is_served=True)
+    assert made.ended(job, 40).state is JobState.ANSWERED
+    assert not made.drain._vain
+
+
+def test_only_so_many_are_remembered_to_have_found_no_room(yard: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecotone.flow.draining.STAYS_MAX", 1)
+    target = edge(slots=1, queue_max=0)
+    made = yard(target, drains=Drains(concurrent=3, patience=Patience(unknown_ms=3_600_000)))
+    seat = made.stage.site.load.ask(target.spec, "ann", 0.0)
+    target.load = lambda: (0, 0)  # type: ignore[method-assign]
+    made.start()
+    jobs = [made.put(deadline_at_ms=made.now_ms + 500_000) for _ in range(3)]
+    made.stage.later(20)
+    assert len(made.drain._vain) == 1
+    made.stage.site.load.leave(seat, 20.0, is_served=True)
+    for job in jobs:
+        assert made.ended(job, 60).state is JobState.ANSWERED
