@@ -211,6 +211,9 @@ class _Run:
         """Seconds after which this target is slower than itself; None where nobody else may start beside it."""
         if not waiting or not self.site.hedges.share or decided.limit(waiting[0]).is_open:
             return None
+        if self.lesson is not None and decided.at(waiting[0]) == Place.EDGE.value:
+            # Quality put it behind: an answer that only came sooner would be no part of what is promised.
+            return None
         slow_s = decided.slow_s(name, is_stream=self.request.is_stream)
         return None if slow_s is None else max(slow_s, DELAY_S_MIN)
 

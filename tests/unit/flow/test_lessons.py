@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from ecotone import flow
+from ecotone.estimate import Observation
+from ecotone.flow.hedging import Hedges
 from ecotone.flow.lessons import Errand, lesson
 from ecotone.policy import Policy
 from ecotone.sim.learning import MadeLearning
@@ -71,6 +73,16 @@ def test_what_would_risk_more_goes_to_the_cloud_and_falls_back_to_the_edge(stage
     assert (outcome.target, outcome.reason) == ("small", "fallback.refused")
     # The edge answered because it had to: nothing to learn the gate by ... but that it was decided for the cloud.
     assert len(taken) == 1
+
+
+@pytest.mark.parametrize("mode", [Mode.SHADOW, Mode.AUTO])
+def test_a_slow_cloud_gets_no_company_from_an_edge_that_would_risk_more(stage: Make, mode: Mode) -> None:
+    edge = small()
+    one, _ = taught(stage, MadeLearning(UNSURE), edge, big(*stream("cloud", gap_s=0.6)), mode=mode, hedges=Hedges(1.0))
+    for _ in range(20):
+        one.site.speeds.observe("big", Observation(prompt_tokens=10, ttft_s=0.3, tpot_s=0.1, output_tokens=2))
+    outcome = ask(one)
+    assert (outcome.target, outcome.reason, said(one), edge.sent) == ("big", "cloud.better", "cloud", [])
 
 
 def test_the_decision_entry_holds_what_it_was_made_from(stage: Make) -> None:
