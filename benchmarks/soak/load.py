@@ -25,6 +25,9 @@ FATES: Final = ("ok", "ok", "503", "ok", "429", "ok", "portal", "ok", "stall")
 FATE_S: Final = 4.0
 LEAVING: Final = 0.15
 """Share of callers who leave before the end."""
+LEARNED_SHARE: Final = 0.6
+"""Share of the requests that promise quality, where there is such a name."""
+WORDS: Final = [f"{one}{two}" for one in ("pump", "valve", "crane", "boiler") for two in ("s", " list", " plan", " 7")]
 KINDS: Final = {"json": 60, "stream": 35, "job": 5}
 LOCAL_EVERY_S: Final = 4.0
 """One request to the model on this machine in so long: its engine is to be watched, not to fill the machine."""
@@ -41,6 +44,17 @@ class LocalAsk(Ask):
         return super().body() | {"model": "local"}
 
 
+@dataclass(frozen=True)
+class LearnedAsk(Ask):
+    """A request to the name that promises quality: something else each time, so that there is something to learn."""
+
+    def body(self) -> dict[str, Any]:
+        """The chat request."""
+        made = super().body()
+        made["messages"][0]["content"] += " ".join(random.Random(self.name).choices(WORDS, k=24))
+        return made | {"model": "learned"}
+
+
 class Load:
     """What is sent, and how it ended.
 
@@ -50,12 +64,15 @@ class Load:
         whys: Of what was not answered.
     """
 
-    def __init__(self, port: int, cloud: Server, seed: int, *, has_local: bool = False) -> None:
+    def __init__(
+        self, port: int, cloud: Server, seed: int, *, has_local: bool = False, has_learned: bool = False
+    ) -> None:
         self._caller = Caller(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM), port, KEY, has_jobs=True)
         self._port = port
         self._cloud = cloud
         self._dice = random.Random(seed)
         self._has_local = has_local
+        self._has_learned = has_learned
         self._local_s = 0.0
         self._local_every_s = LOCAL_EVERY_S_WARM
         self.ends: Counter[str] = Counter()
@@ -93,7 +110,10 @@ class Load:
             await self._leave(ask)
             self.ends["left"] += 1
         else:
-            await self._told(ask)
+            await self._told(ask if kind == "job" or not self._is_learned() else LearnedAsk(ask.name, kind, 0.0, 2))
+
+    def _is_learned(self) -> bool:
+        return self._has_learned and self._dice.random() < LEARNED_SHARE
 
     async def _told(self, ask: Ask) -> None:
         told = await self._caller.ask(ask)

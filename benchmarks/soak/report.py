@@ -21,7 +21,7 @@ COLUMNS: Final = ("series", "level", "rise in the window", "95 % interval", "tol
 
 def page(found: Mapping[str, Any]) -> str:
     """The report as Markdown."""
-    small = " --small" if found["warm"][0] < 10_000 else ""
+    small = " --small" * (found["detectors"] == ["patterns"]) + " --learn" * found.get("has_learned", False)
     how = (
         f"{found['date']}; {found['warm'][0]} requests of warm-up at {found['warm'][1]:g}/s, then {found['minutes']:g} "
         f"minutes at {found['rate']:g}/s; load average at the end {found['load']}. "

@@ -46,17 +46,23 @@ async def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for server in (cloud, edge):
         made = await asyncio.start_server(server.serve, "127.0.0.1", 0)
         ports.append(made.sockets[0].getsockname()[1])
-    detectors = ("patterns",) if options.small else ("patterns", "names", "topics")
-    site = Site(folder, (ports[0], ports[1]), is_small=options.small, detectors=detectors)
+    detectors = ["patterns"] if options.small else ["patterns", "names", "topics"]
+    site = Site(folder, (ports[0], ports[1]), is_small=options.small, detectors=detectors, has_learned=options.learn)
     try:
         await site.ready()
-        found = await _watched(options, Load(site.port, cloud, options.seed, has_local=site.has_local), site)
+        load = Load(site.port, cloud, options.seed, has_local=site.has_local, has_learned=options.learn)
+        found = await _watched(options, load, site)
     except BaseException:
         sys.stderr.write((folder / "log").read_text()[-2000:])
         raise
     finally:
         code = site.stop()
-    return found | {"exit_code": code, "detectors": detectors, "has_local": site.has_local}
+    return found | {
+        "exit_code": code,
+        "detectors": detectors,
+        "has_local": site.has_local,
+        "has_learned": options.learn,
+    }
 
 
 async def _watched(options: argparse.Namespace, load: Load, site: Site) -> dict[str, Any]:
@@ -140,6 +146,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=12.0, help="requests a second")
     parser.add_argument("--seed", type=int, default=4)
     parser.add_argument("--small", action="store_true", help="no engine, patterns only, small memories")
+    parser.add_argument("--learn", action="store_true", help="a model name that promises quality is asked too")
     parser.add_argument("--warm", type=int, help="requests of the warm-up, where it shall not fill all memories")
     parser.add_argument("--name", default="", help="added to the name of the results")
     parser.add_argument("--out", type=Path, help="folder for results; default: results, or .work below half an hour")

@@ -30,13 +30,15 @@ targets:
   ward: {{url: "http://127.0.0.1:{edge}/v1", model: small-1, at: edge, capabilities: [stream, continue, stop, seed]}}
 {engine}models:
   assistant: {{targets: [big, ward], mode: cloud, handover: continue}}
-{local}privacy: {{detectors: [{detectors}]}}
+{local}{learned}privacy: {{detectors: [{detectors}]}}
 timeouts: {{idle_s: 1.5}}
 jobs: {{keep_days: 0.001}}
 keys: {{bench: "env:BENCH_KEY"}}
 """
 ENGINE: Final = "  starter: {engine: llama.cpp, model: smollm2-135m, threads: 1, slots: 1, context_tokens: 1024}\n"
 LOCAL: Final = "  local: {targets: [starter]}\n"
+
+LEARNED: Final = "  learned: {targets: [ward, big], mode: auto, cascade: true, quality: {loss_max: 0.1}}\n"
 
 
 def has_model() -> bool:
@@ -52,8 +54,21 @@ class Site:
         pid: Its process.
     """
 
-    def __init__(self, folder: Path, ports: tuple[int, int], *, is_small: bool, detectors: tuple[str, ...]) -> None:
-        """Takes the ports of the cloud and the edge. `is_small`: no engine, and small caches (see `inside`)."""
+    def __init__(
+        self,
+        folder: Path,
+        ports: tuple[int, int],
+        *,
+        is_small: bool,
+        detectors: list[str],
+        has_learned: bool = False,
+    ) -> None:
+        """Takes the ports of the cloud and the edge.
+
+        Args:
+            is_small: No engine, and small caches (see `inside`).
+            has_learned: A model name that promises quality is there too.
+        """
         self.folder = folder
         self.store = folder / "store"
         self._told = folder / "told"
@@ -67,6 +82,7 @@ class Site:
         text = YAML.format(
             port=self.port, folder=folder, cloud=ports[0], edge=ports[1], detectors=", ".join(detectors),
             engine=ENGINE if self.has_local else "", local=LOCAL if self.has_local else "",
+            learned=LEARNED if has_learned else "",
         )  # fmt: skip
         (folder / "ecotone.yaml").write_text(text)
         env = {name: value for name, value in os.environ.items() if not name.startswith("ECOTONE_")}
