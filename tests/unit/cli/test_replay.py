@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,10 +29,17 @@ OTHER = SITE.replace("assistant:", "other:")
 CASCADE = SITE.replace("mode: auto,", "mode: auto, cascade: true,")
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
+    """A store, written once, and the truth about what passed."""
+    folder = tmp_path_factory.mktemp("written") / "store"
+    return folder, write(folder, Traffic(count=2000))
+
+
 @pytest.fixture
-def ledger(shell: Any) -> Any:
-    truth = write(shell.folder / "store", Traffic(count=2000))
-    shell.truth = truth
+def ledger(shell: Any, written: tuple[Path, dict[str, float]]) -> Any:
+    shutil.copytree(written[0], shell.folder / "store")
+    shell.truth = written[1]
     return shell
 
 
