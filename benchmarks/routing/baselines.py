@@ -1,7 +1,7 @@
 """Other ways to rank prompts, in the same run on the same rows: what ours has to beat.
 
-Each takes the prompts and gaps of the labelled rows and scores the others; a higher score needs the cloud more. They are
-given what ours is given (no label of the test, no text of it to fit on).
+Each takes the prompts and gaps of the labelled rows and scores the others; a higher score needs the cloud more. They
+are given what ours is given (no label of the test, no text of it to fit on).
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def run(data: Path, *, is_quick: bool) -> tuple[list[str], dict[str, Any]]:
     figures["traits_bytes"] = float(np.median([len(one.dump()) for one in looked]))
     lines.append("")
     lines.append(
-        f"A fit to {LABELS:,} labels takes {fit_s:.2f} s of CPU off the path; a scorer is {figures['dump_bytes']:,} bytes, "
-        f"the traits of a prompt {figures['traits_bytes']:.0f} (median)."
+        f"A fit to {LABELS:,} labels takes {fit_s:.2f} s of CPU off the path; a scorer is "
+        f"{figures['dump_bytes']:,} bytes, the traits of a prompt {figures['traits_bytes']:.0f} (median)."
     )
     return lines, figures

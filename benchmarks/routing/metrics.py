@@ -1,7 +1,7 @@
 """What a ranking of prompts is worth, as data/routing/README.md and RouteLLM define it.
 
-A *score* says how much a prompt needs the cloud: the highest go there first. `edge` and `cloud` are the qualities of the
-two answers. Share and CPT figures are per cent of the calls, as RouteLLM prints them.
+A *score* says how much a prompt needs the cloud: the highest go there first. `edge` and `cloud` are the qualities of
+the two answers. Share and CPT figures are per cent of the calls, as RouteLLM prints them.
 Source: Ong et al., RouteLLM (2024), section 4: PGR, APGR, CPT.
 """
 

@@ -1,7 +1,7 @@
 """Offline: the learner sees some labelled prompts of a set and ranks all others.
 
-Random splits; everything is fitted on the labelled rows alone. RouteLLM's printed figures stand beside ours as they were
-published (labels of the same benchmark too); they are not re-run here.
+Random splits; everything is fitted on the labelled rows alone. RouteLLM's printed figures stand beside ours as they
+were published (labels of the same benchmark too); they are not re-run here.
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ def _lines(
         spread = f"{bounds[0]:.3f}–{bounds[1]:.3f}" if bounds else ""
         mark = "**" if name in (OURS, KEYED) else ""
         lines.append(
-            f"| {mark}{name}{mark} | {mark}{one['apgr']:.3f}{mark} | {one['apgr_sd']:.3f} | {spread} | {one['cpt50']:.1f} "
-            f"| {one['cpt80']:.1f} | {one['c95']:.1f} | {one['c99']:.1f} | {one['auc']:.3f} |"
+            f"| {mark}{name}{mark} | {mark}{one['apgr']:.3f}{mark} | {one['apgr_sd']:.3f} | {spread} "
+            f"| {one['cpt50']:.1f} | {one['cpt80']:.1f} | {one['c95']:.1f} | {one['c99']:.1f} | {one['auc']:.3f} |"
         )
     return lines
 

@@ -1,8 +1,8 @@
 """Online: 6,000 requests of the 14-task mixture, 40 % to the cloud, learned from free shadows alone.
 
-What goes to the cloud the edge answers too, and that pair teaches; what the edge answers teaches nothing. PGR of a stream
-is the share of all gaps that its cloud calls recovered; a random rule has its share of cloud calls, and *lift* is what is
-above that. `rate` holds the share by a quantile of the newest scores, `price` by the product's own controller.
+What goes to the cloud the edge answers too, and that pair teaches; what the edge answers teaches nothing. PGR of a
+stream is the share of all gaps that its cloud calls recovered; a random rule has its share of cloud calls, and *lift*
+is what is above that. `rate` holds the share by a quantile of the newest scores, `price` by the product's controller.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def learned(traits: list[Traits], gaps: NDArray[np.float64], rule: Rate | Priced
     rows: list[Row] = []
     cloud = np.zeros(len(traits), bool)
     for at, (one, gap) in enumerate(zip(traits, gaps.tolist(), strict=True)):
-        cloud[at] = rule.is_cloud(learner.guess(one)[0], one, lambda recent: learner.scores(recent))
+        cloud[at] = rule.is_cloud(learner.guess(one)[0], one, learner.scores)
         if teaches == "all" or (teaches == "cloud" and cloud[at]) or (teaches == "first" and at < LEARNED_FIRST):
             rows.append((one, gap, None))
             learner.learn(one, gap)

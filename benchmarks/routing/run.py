@@ -1,9 +1,9 @@
 """`make bench-routing`: placement that learns, on labelled data, beside its baselines, in one run.
 
-Writes benchmarks/results/routing-DATE.{md,json}. The data lies outside the repository (`--data`); the definitions stand in
-`metrics.py`, each protocol at the head of its file. What is measured is the product's own `Signals`, `Learner` and
-`Lessons`. Hyper-parameters were looked for on the mixture and on GSM8K; MMLU was looked at as well for how words are
-hashed, so the figures to trust most are those of data that is not here.
+Writes benchmarks/results/routing-DATE.{md,json}. The data lies outside the repository (`--data`); the definitions stand
+in `metrics.py`, each protocol at the head of its file. What is measured is the product's own `Signals`, `Learner` and
+`Lessons`. Its few constants were looked for on the mixture, on GSM8K and on MMLU, so the figures to trust most are
+those of data that is not here.
 """
 
 from __future__ import annotations
@@ -135,8 +135,7 @@ def main(argv: Sequence[str]) -> int:
     head = [
         f"# bench-routing, {today}{' (--quick)' if options.quick else ''}",
         "",
-        f"`{platform.machine()}`, Python {platform.python_version()}, one thread; `make bench-routing`. "
-        "Definitions: `benchmarks/routing/metrics.py`.",
+        f"`{platform.machine()}`, Python {platform.python_version()}, one thread. Definitions: `routing/metrics.py`.",
         "",
         "| goal | wanted | found | |",
         "|---|---|---|---|",

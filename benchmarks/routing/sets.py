@@ -93,5 +93,5 @@ def mtbench(data: Path) -> Labelled:
     rows = table(data, "routellm_mtbench")
     kept = [row for row, is_bad in enumerate(rows["contaminated"]) if not is_bad]
     edge, cloud = (np.array([float(rows[side][row]) / 10.0 for row in kept]) for side in ("weak", "strong"))
-    prompts = [rows["turn1"][row] + "\n" + rows["turn2"][row] for row in kept]
+    prompts = [rows["turn1"][row] for row in kept]
     return Labelled("mtbench", prompts, [rows["category"][row] for row in kept], edge, cloud)

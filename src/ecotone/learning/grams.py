@@ -25,7 +25,7 @@ _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 
 _SHIFT: Final = np.uint64(64 - BITS)
 _WIDE: Final = 0x0E00
-"""From here on (Thai, the scripts of East Asia) words are not set apart by spaces: pairs of characters stand for them."""
+"""From here on (Thai, East Asia) words are not set apart by spaces: pairs of characters stand for them."""
 
 _SIGNS_FROM: Final = 0x2000
 _SIGNS_TO: Final = 0x2E80
@@ -80,4 +80,5 @@ def _wide(data: bytes, keys: Keys) -> npt.NDArray[np.uint64]:
     is_wide = codes >= _WIDE
     is_wide &= (codes < _SIGNS_FROM) | (codes >= _SIGNS_TO)
     both = is_wide[:-1] & is_wide[1:]
-    return (codes[:-1][both] * keys.wide[0] + codes[1:][both]) * keys.wide[1]
+    hashes: npt.NDArray[np.uint64] = (codes[:-1][both] * keys.wide[0] + codes[1:][both]) * keys.wide[1]
+    return hashes

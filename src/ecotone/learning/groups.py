@@ -13,8 +13,8 @@ from ecotone.learning.hand import cap
 from ecotone.values.quality import Question
 
 LEVELS: Final = ("application", "tools", "opening", "template", "exact")
-"""From general to specific: key and endpoint; tools and form; how the system prompt begins; the system prompt with digits and names folded,
-with tools and form; all of it as it is."""
+"""From general to specific: key and endpoint; tools and form; how the system prompt begins; the system prompt with
+digits and names folded, with tools and form; all of it as it is."""
 
 OPENING_BYTES: Final = 160
 

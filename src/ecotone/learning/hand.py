@@ -17,6 +17,9 @@ HEAD_CHARS: Final = 1_200
 TAIL_CHARS: Final = 800
 """What is looked at of a long prompt: its instructions stand at one of its ends. Precedent: RESEARCH-routing.md 3.5."""
 
+FIGURE_MAX: Final = 8.0
+"""Bound of every figure: one word of 2,000 letters is not a prompt a hundred times as long."""
+
 _BYTE_CLASSES: Final = (
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
     b"0123456789",
@@ -50,16 +53,27 @@ _CUES: Final = {
     "who": "who whom whose person wer qui quien",
     "where": "where city country capital located wo ou donde",
     "which": "which following choose option correct best true false statement except welche lequel cual",
-    "how_many": "many much total each every per cost price percent half twice times remaining left altogether wieviel combien",
+    "how_many": (
+        "many much total each every per cost price percent half twice times remaining left altogether wieviel combien"
+    ),
     "why": "why because reason explain cause warum pourquoi erklaere explique describe",
-    "write": "write essay story poem letter email blog article paragraph create compose draft generate schreibe redige escribe",
+    "write": (
+        "write essay story poem letter email blog article "
+        "paragraph create compose draft generate schreibe redige escribe"
+    ),
     "summary": "summarize summarise summary tldr shorten key points zusammenfassung resume",
     "translate": "translate translation english german french spanish chinese uebersetze traduis",
     "extract": "extract classify label category sentiment entities json csv table format list positive negative",
-    "code": "python function code def return class import javascript java sql bug implement program algorithm string array",
+    "code": (
+        "python function code def return class import javascript java sql bug implement program algorithm string array"
+    ),
     "lists": "list lists tuple tuples dictionary elements sort integers given index sublist",
-    "mathematics": "prove find compute solve equation integer value sum product angle triangle polynomial probability let frac",
-    "science": "energy mass reaction compound atom electron temperature cell protein gene plant water species acid force",
+    "mathematics": (
+        "prove find compute solve equation integer value sum product angle triangle polynomial probability let frac"
+    ),
+    "science": (
+        "energy mass reaction compound atom electron temperature cell protein gene plant water species acid force"
+    ),
     "law": "court law contract plaintiff defendant state act rights legal statute case liable",
     "medicine": "patient disease treatment blood symptoms diagnosis drug clinical year-old medical",
     "business": "company market firm price bank tax income cost investment management trade demand",
@@ -168,6 +182,7 @@ def look(data: bytes, found: Sequence[bytes], around: tuple[int, int, int, bool,
     tail[: _CLASSES - 1] *= 4.0 / (len(data) + 1.0)
     tail[_CLASSES - 1 :] *= 0.25
     np.sqrt(tail, out=tail)
+    np.minimum(out, FIGURE_MAX, out=out)
     return out
 
 

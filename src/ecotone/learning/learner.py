@@ -31,8 +31,8 @@ FIT_FROM: Final = 100
 FIT_GROWTH: Final = 1.5
 
 _KIND: Final = "ecotone.learner"
-_STRENGTHS: Final = (300.0, 100.0, 10.0, 30.0, 6.0)
-"""Where the choice of precisions starts: hand, topics, landmarks, signs, groups. Precedent: RESEARCH-routing.md 3, 4."""
+_STRENGTHS: Final = (100.0, 10.0, 10.0, 10.0, 6.0)
+"""Where the choice of precisions starts: hand, topics, landmarks, signs, groups. Found on `make bench-routing`."""
 
 _LENGTH: Final = NAMES.index("log_chars")
 _COLD_SLOPE: Final = 0.15
@@ -82,8 +82,8 @@ class _Model:
         return out
 
     def _signs(self, signs: Floats | None) -> Floats:
-        if signs is None or signs.shape != (self.signs,):
-            raise ValueError(f"{self.signs} signs of the answer are wanted")
+        if signs is None or signs.shape != (self.signs,) or not np.isfinite(signs).all():
+            raise ValueError(f"{self.signs} finite signs of the answer are wanted")
         scaled = (signs - self._scaling[0]) * self._scaling[1]
         clipped: Floats = np.minimum(np.maximum(scaled, -CLIP), CLIP)
         return clipped
@@ -146,6 +146,8 @@ class _Model:
             shaped(arrays, "unsure", np.float64, (size, size)).copy(),
             *numbers[:2],
         )
+        if min(numbers) < 0 or (np.diag(line.unsure) < 0).any() or not (line.unsure == line.unsure.T).all():
+            raise ValueError("numbers, unsure: out of range")
         model = cls._new(projection, scaling, line, _slots(arrays), tuple(strengths.tolist()))
         model._curve = Curve(*shaped(arrays, "curve", np.float64, (5,)).tolist())
         model.labels, model.fitted = int(numbers[2]), int(numbers[3])
@@ -213,8 +215,8 @@ class Learner(_Model):
         Raises:
             ValueError: Signs are wanted and not given, or a number is none.
         """
-        if not -1.0 <= gap <= 1.0 or (signs is not None and not np.isfinite(signs).all()):
-            raise ValueError("a gap lies in [-1, 1], and signs are finite")
+        if not -1.0 <= gap <= 1.0:
+            raise ValueError("a gap lies in [-1, 1]")
         mean = float(self._features(traits, signs) @ self._line.weights)
         for place in self._slots.take(traits.groups):
             self._line.forget(len(self._line.weights) - SLOTS + place, self._strengths[-1])
@@ -272,7 +274,8 @@ def _blocks(projected: tuple[int, int, int], signs: int) -> list[int]:
 
 
 def _precisions(blocks: Sequence[int], strengths: Sequence[float]) -> Floats:
-    return np.append(np.asarray(strengths, np.float64), lines.INTERCEPT_PRECISION)[np.asarray(blocks)]
+    precisions: Floats = np.append(np.asarray(strengths, np.float64), lines.INTERCEPT_PRECISION)[np.asarray(blocks)]
+    return precisions
 
 
 def _belief(size: int) -> Floats:

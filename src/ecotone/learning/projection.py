@@ -71,6 +71,8 @@ class Projection:
         if len(known) and int(known.max()) >= BUCKETS:
             raise ValueError("known: out of range")
         self._arrays = {name: arrays[name] for name in _ARRAYS}
+        # One order in memory, so that sums are added in one order: a frozen score must not move by its last bit.
+        hand, landmarks, mixing, metric = (np.array(one, order="C") for one in (hand, landmarks, mixing, metric))
         self.blocks = (HAND, topics.shape[1], len(landmarks))
         self.size = sum(self.blocks)
         self._hand = hand
@@ -154,14 +156,13 @@ def _topics(sample: Sequence[Traits], count: int) -> tuple[npt.NDArray[np.uint16
     order = np.argsort(values)[::-1][:count]
     order = order[values[order] > 1e-4]
     strength = np.sqrt(values[order])
-    # Between plain LSA, where few topics drown the rest, and whitening, where noise is as loud as they are.
-    stretch = np.sqrt(np.sqrt(len(sample)) / strength) / strength
-    directions = (table.T @ (vectors[:, order] * stretch).astype(np.float32)).astype(np.float16)
+    # Topics keep their strength, as figures keep their scale: whitened, noise is as loud as they are.
+    directions = (table.T @ (vectors[:, order] / strength).astype(np.float32)).astype(np.float16)
     return known.astype(np.uint16), rarity, directions, table @ directions.astype(np.float32)
 
 
 def _metric(near: Singles, topics: int) -> Singles:
-    """Factor per feature such that figures and topics have their weight, and typical prompts lie sqrt(2) / width apart."""
+    """Factor per feature: figures and topics have their weight, and typical prompts lie sqrt(2) / width apart."""
     hand = near.shape[1] - topics
     spread = near.var(axis=0)
     factors = np.zeros(near.shape[1])
@@ -169,7 +170,8 @@ def _metric(near: Singles, topics: int) -> Singles:
         total = float(spread[part].sum())
         factors[part] = np.sqrt(weight / total) if total > 1e-9 else 0.0
     total = float((spread * factors**2).sum())
-    return (factors / (_WIDTH * np.sqrt(max(total, 1e-9)))).astype(np.float32)
+    metric: Singles = (factors / (_WIDTH * np.sqrt(max(total, 1e-9)))).astype(np.float32)
+    return metric
 
 
 def _landmarks(points: Singles, count: int) -> tuple[Singles, Singles]:
