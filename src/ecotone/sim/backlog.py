@@ -131,16 +131,20 @@ class Backlog:
         self.befell: list[tuple[str, float]] = []
         self.works: Works | None = None
 
-    async def live(self, current: Callable[[], Site], restart: Callable[[], None]) -> None:
+    async def live(
+        self, current: Callable[[], Site], restart: Callable[[], None], others: list[asyncio.Task[None]]
+    ) -> None:
         """The afternoon of the jobs, until each has ended, or should have.
 
         Args:
+            others: The interactive requests: they go first, and jobs have their time when they are over.
             restart: Ends the site's process and begins a new one.
         """
         self.works = Works(self, current)
         tasks = [asyncio.ensure_future(self._ask(errand, current)) for errand in self.errands]
         tasks.append(asyncio.ensure_future(self._befall(current, restart)))
         await asyncio.gather(*tasks)
+        await asyncio.wait(others)
         last_s = max([self.clock.now_s(), *(end for _, end in self.disk.cuts)])
         await asyncio.sleep(last_s - self.clock.now_s())
         await self._quiet()

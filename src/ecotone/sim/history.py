@@ -136,7 +136,7 @@ async def _live(seed: int, rng: Random, loop: VirtualLoop) -> History:
     history.probe()
     tasks = [loop.create_task(_tell(history, story)) for story in history.stories]
     if history.backlog is not None:
-        tasks.append(loop.create_task(history.backlog.live(lambda: history.site, history.restart)))
+        tasks.append(loop.create_task(history.backlog.live(lambda: history.site, history.restart, [*tasks])))
     await asyncio.gather(*tasks)
     assert history.prober is not None
     history.prober.cancel()
