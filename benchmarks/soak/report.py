@@ -12,10 +12,10 @@ requests, so that all memories that are bounded by a count are full before the w
 and swapped memory of each process (`smaps_rollup`), and blocks on the disk. `blocks` counts Python's live allocations
 in the site, `tasks` those of its event loop.
 
-Rise: the least squares slope over medians of eight batches, times the window; its 95 % interval by Student's t with
-six degrees of freedom. A series is steady where the interval ends below the tolerance, grows where it begins above it,
-and is not told apart in between, which counts as a failure too. The ledger tells of every request: its share of one may
-not grow."""
+Rise: the least squares slope over medians of eight batches, of counts over their lowest tenths, times the window; its
+95 % interval by Student's t with six degrees of freedom. A series is steady where the interval ends below the
+tolerance, grows where it begins above it, and is not told apart in between, which counts as a failure too. The ledger
+tells of every request: its share of one may not grow."""
 COLUMNS: Final = ("series", "level", "rise in the window", "95 % interval", "tolerance", "verdict")
 
 
