@@ -58,7 +58,7 @@ def test_a_leak_is_told_from_noise_or_said_not_to_be(rise: float, noise: float, 
 
 def test_what_a_busy_machine_holds_longer_is_not_lost_and_what_is_lost_is_seen_beside_it() -> None:
     dice = random.Random(8)
-    busy = [20 + dice.randint(0, 4 if at < 1800 else 40) for at in AT]
+    busy = [20 + dice.expovariate(1 / (2 if at < 1800 else 15)) for at in AT]
     assert trend("tasks", AT, busy, Tolerance(6.0)).verdict == PASS
     assert trend("tasks", AT, rising(busy, 25.0), Tolerance(6.0)).verdict == FAIL
 
