@@ -80,6 +80,7 @@ class Room:
         self._config: Callable[[], settings.Config] | None = None
         self._saved: dict[tuple[str, str], bytes] = {}
         self._examples = examples
+        self._is_purged = False
         self._bad: deque[tuple[Example, tuple[str, ...]]] = deque(maxlen=BAD_MAX)
         kept = state.read(STATE, _Kept) or _Kept()
         self._reported = kept.reported
@@ -239,11 +240,17 @@ class Room:
                 await self._save()
 
     async def _keep_forever(self) -> None:
-        """Writes examples where the configuration asks for them."""
+        """Writes examples where the configuration asks for them; where it no longer does, they go."""
+        assert self._config is not None, "begun first"
         while True:
+            if not self._config().learning.examples and not self._is_purged:
+                with contextlib.suppress(EcotoneError):
+                    await asyncio.to_thread(self._examples.purge)
+                    self._is_purged = True
             await asyncio.sleep(LOOK_EVERY_S)
             while self._bad:
                 example, labels = self._bad.popleft()
+                self._is_purged = False
                 with contextlib.suppress(EcotoneError):
                     await asyncio.to_thread(self._examples.add, example, labels)
 

@@ -175,7 +175,18 @@ def test_examples_are_kept_only_where_the_configuration_says_so(school: Any) -> 
         task.cancel()
 
     asyncio.run(write())
-    assert [(one.question, one.edge, one.cloud) for one in one.examples.read()] == [("How much is 2 and 2?", "5", "4")]
+    kept = [(one.question, one.edge, one.cloud) for one in one.examples.read()]
+    assert kept == [("How much is 2 and 2?", "5", "4")]
+    one.config = config()
+
+    async def purge() -> None:
+        task = asyncio.ensure_future(room._keep_forever())
+        while not room._is_purged:
+            await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(purge())
+    assert one.examples.read() == []
 
 
 def test_feedback_finds_its_answer_or_the_ledgers_entry(school: Any) -> None:
