@@ -113,7 +113,8 @@ def decide(facts: Facts, patience: Patience) -> Run | Wait | Expire:
     is_near = can_edge and facts.now_ms >= last_ms
     is_edge_now = can_edge and edge.is_free and not (facts.is_edge_last and cloud.is_permitted)
     if cloud.is_permitted and cloud.is_free and cloud.p50_ms <= left_ms:
-        return Run(None if is_edge_now else Place.CLOUD, is_near)
+        # Near the deadline the edge stands by: there is no time for the cloud alone to fail.
+        return Run(None if is_edge_now or is_near else Place.CLOUD, is_near)
     if is_near or is_edge_now:
         return Run(Place.EDGE, is_near)
     return _wait(facts, patience, last_ms)

@@ -68,8 +68,11 @@ def test_near_its_deadline_it_moves_to_the_edge(edge: Chances, is_edge_last: boo
     assert decide(facts(edge, BUSY, 30_000, is_edge_last=is_edge_last), PATIENCE) == Run(Place.EDGE, is_urgent=True)
 
 
-def test_near_its_deadline_the_cloud_may_take_it_too() -> None:
-    assert decide(facts(BUSY, FREE, 30_000), PATIENCE) == Run(Place.CLOUD, is_urgent=True)
+def test_near_its_deadline_the_cloud_may_take_it_too_and_the_edge_stands_by() -> None:
+    assert decide(facts(BUSY, FREE, 30_000), PATIENCE) == Run(None, is_urgent=True)
+    assert decide(facts(BUSY, FREE, 30_000, is_edge_last=True), PATIENCE) == Run(None, is_urgent=True)
+    assert decide(facts(BUSY, FREE, 30_001), PATIENCE) == Run(Place.CLOUD)
+    assert decide(facts(NO, FREE, 30_000), PATIENCE) == Run(Place.CLOUD)
 
 
 def test_it_is_looked_at_again_when_it_would_have_to_move() -> None:
