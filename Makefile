@@ -15,7 +15,7 @@ MINUTES ?= 60
 CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/pseudonyms/*,*/ecotone/jobs/*,*/ecotone/estimate/*,*/ecotone/learning/*,*/ecotone/checking/*,*/ecotone/weighing/*,*/ecotone/placement/*,*/ecotone/flow/*
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check sim faults test-egress bench-gateway bench-engine bench-privacy bench-overload bench-queue bench-routing outage soak docs format clean
+.PHONY: help setup up test check sim faults test-egress bench-gateway bench-engine bench-privacy bench-overload bench-queue bench-routing bench-learning outage soak docs format clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,10 @@ bench-overload: $(STAMP) ## goodput at capacity and at three times it, through a
 
 bench-routing: $(VENV)/.bench ## learned placement on labelled data beside its baselines (ARGS=--quick)
 	$(BIN)/python benchmarks/routing/run.py $(ARGS)
+
+bench-learning: $(STAMP) ## a site with real models finds out what its small one serves (about 10 minutes on idle cores)
+	@$(BIN)/ecotone models pull smollm2-135m --store $(ECOTONE_TEST_STORE)
+	$(BIN)/python benchmarks/learning/run.py $(ARGS)
 
 bench-queue: $(STAMP) ## the durable queue: puts, leases, start-up with 100,000 jobs
 	$(BIN)/python benchmarks/queue/run.py $(ARGS)
