@@ -143,8 +143,8 @@ def _story(run: Mapping[str, Any]) -> list[str]:
     if run["change"]:
         change = run["change"]
         lines.append(
-            f"Another model behind the edge target, taken in while running: void {change['void_after_s']:.1f} s after the "
-            f"file was written (a look at the file each second, and loading); of {change['requests']} requests then "
+            f"Another model behind the edge target, taken in while running: void {change['void_after_s']:.1f} s after "
+            f"the file was written (the site looks at it now and then); of {change['requests']} requests after that "
             f"{change['cloud']} went to the cloud ({', '.join(change['reasons'])})."
         )
     return [f"{line}  " for line in lines]

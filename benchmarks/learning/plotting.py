@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-WIDTH, ROW, LEFT, TOP, BARS = 860, 34, 92, 46, 330
-RIGHT = LEFT + BARS + 110
+WIDTH, ROW, LEFT, TOP, BARS = 890, 34, 92, 46, 330
+RIGHT = LEFT + BARS + 140
 COLOURS = {"prompt": "#2a7f9e", "answer": "#d9822b"}
 STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#222}.t{font-weight:600}.s{fill:#666;font-size:11px}"
@@ -99,10 +99,16 @@ def _cloud_of_points(runs: Mapping[str, Mapping[str, Any]], height: int) -> list
     parts += [_text(RIGHT + wide * at, bottom + 15, f"{at:.1f}", "s", "middle") for at in (0.0, 0.5, 1.0)]
     ticks = [tick / 10 for tick in range(11) if low <= tick / 10 <= high]
     parts += [_text(RIGHT - 5, up(tick) + 4, f"{tick:.0%}", "s", "end") for tick in ticks]
+    named: list[float] = []
     for name, cost, (mean, lower, upper), colour in points:
         x = RIGHT + wide * min(cost, 1.1)
         parts.append(f'<line class="b" x1="{x:.1f}" y1="{up(lower):.1f}" x2="{x:.1f}" y2="{up(upper):.1f}"/>')
         parts.append(f'<circle cx="{x:.1f}" cy="{up(mean):.1f}" r="5" fill="{colour}"><title>{name}</title></circle>')
         is_right = cost > 0.7
-        parts.append(_text(x + (-9 if is_right else 9), up(mean) + 4, name, "s", "end" if is_right else "start"))
+        y = up(mean) + 4
+        # Gates that do as well as each other lie close together; their names must not.
+        while any(abs(y - other) < 14 for other in named):
+            y += 14
+        named.append(y)
+        parts.append(_text(x + (-9 if is_right else 9), y, name, "s", "end" if is_right else "start"))
     return parts
