@@ -34,9 +34,6 @@ _SEEN_MIN: Final = 2
 """Prompts of the sample in which a word must be: one alone says nothing about another prompt."""
 
 _LLOYD: Final = 8
-_HAND_WEIGHT: Final = 0.35
-"""What hand figures weigh beside topics where nearness is measured."""
-
 _WIDTH: Final = 0.7
 """Of the Gaussian kernel, where typical prompts are sqrt(2) apart."""
 
@@ -162,13 +159,13 @@ def _topics(sample: Sequence[Traits], count: int) -> tuple[npt.NDArray[np.uint16
 
 
 def _metric(near: Singles, topics: int) -> Singles:
-    """Factor per feature: figures and topics have their weight, and typical prompts lie sqrt(2) / width apart."""
+    """Factor per feature: figures and topics count alike, and typical prompts lie sqrt(2) / width apart."""
     hand = near.shape[1] - topics
     spread = near.var(axis=0)
     factors = np.zeros(near.shape[1])
-    for part, weight in ((slice(0, hand), _HAND_WEIGHT), (slice(hand, None), 1.0)):
+    for part in (slice(0, hand), slice(hand, None)):
         total = float(spread[part].sum())
-        factors[part] = np.sqrt(weight / total) if total > 1e-9 else 0.0
+        factors[part] = 1.0 / np.sqrt(total) if total > 1e-9 else 0.0
     total = float((spread * factors**2).sum())
     metric: Singles = (factors / (_WIDTH * np.sqrt(max(total, 1e-9)))).astype(np.float32)
     return metric
