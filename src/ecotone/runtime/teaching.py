@@ -6,6 +6,7 @@ What learns brings numpy along, so it is loaded only then (`runtime.lessons`).
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,8 @@ class Teaching:
         if not learning_names(config):
             return None
         if self._room is None:
+            # A fit is small: threads that spin for each other make it a hundred times slower on a busy machine.
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             from ecotone.runtime.lessons import Room
 
             self._room = Room(*self._parts)
