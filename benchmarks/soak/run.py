@@ -7,6 +7,7 @@ import asyncio
 import datetime
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -40,7 +41,10 @@ REST_S: Final = 15.0
 async def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The whole run."""
     # Connections that callers and targets tear are no news of the loop's.
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    loop, this = asyncio.get_running_loop(), asyncio.current_task()
+    loop.set_exception_handler(lambda loop, context: None)
+    assert this is not None, "within a task"
+    loop.add_signal_handler(signal.SIGTERM, this.cancel)  # the site is not left behind
     cloud, edge = Server(first_s=0.03), Server(gap_s=0.015)
     ports = []
     for server in (cloud, edge):
