@@ -16,7 +16,7 @@ from ecotone.sim.history import BrokenError, run
 from ecotone.values import ENDED, Ending, Job, JobState, Wish
 from ecotone.wire.request import decode
 
-SEEDS = range(400)
+SEEDS = 400
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +24,13 @@ def _jobs_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ecotone.sim.history.JOBS_SHARE", 1.0)
 
 
-def breaks(*words: str) -> bool:
-    """Whether a history is found to be broken, in these words."""
-    for seed in SEEDS:
+def breaks(*words: str, first: int = 0) -> bool:
+    """Whether a history is found to be broken, in these words.
+
+    Args:
+        first: The seed to begin with: where it takes a rare history, one that is near.
+    """
+    for seed in range(first, first + SEEDS):
         try:
             run(seed)
         except BrokenError as error:
@@ -62,8 +66,17 @@ def test_forgetting_what_a_dead_process_held_is_caught(monkeypatch: pytest.Monke
     assert breaks("is running, was told to have ended as []")
 
 
-@pytest.mark.parametrize("lost", [{"labels": ()}, {"wish": Wish.AUTO}, {"key": ""}])
-def test_losing_what_keeps_a_job_at_the_site_is_caught(monkeypatch: pytest.MonkeyPatch, lost: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("lost", "said", "first"),
+    [
+        ({"labels": ()}, "sent to cloud", 0),
+        ({"wish": Wish.AUTO}, "left the site", 0),
+        ({"key": ""}, "key research sent to cloud", 73),
+    ],
+)
+def test_losing_what_keeps_a_job_at_the_site_is_caught(
+    monkeypatch: pytest.MonkeyPatch, lost: dict[str, Any], said: str, first: int
+) -> None:
     def forget(endpoint: Any, body: bytes, head: Any) -> Any:
         return decode(endpoint, body, msgspec.structs.replace(head, **lost))
 
@@ -72,7 +85,7 @@ def test_losing_what_keeps_a_job_at_the_site_is_caught(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(draining, "decode", forget)
     monkeypatch.setattr(draining, "facts", forgetful)
-    assert breaks("-e", "sent to cloud" if "key" in lost or "labels" in lost else "left the site")
+    assert breaks("-e", said, first=first)
 
 
 def test_a_job_that_never_gives_way_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +108,7 @@ def test_the_newest_first_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_priority_without_ageing_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "rank_ms", lambda job: -job.priority)
-    assert breaks("goes before")
+    assert breaks("goes before", first=26)
 
 
 def test_too_many_at_a_time_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +155,7 @@ def test_going_on_after_the_end_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(draining.Drain, "told", lambda self, event: None)
     monkeypatch.setattr(queue.MemoryQueue, "extend", deaf)
-    assert breaks("after its end")
+    assert breaks("after its end", first=176)
 
 
 def test_beginning_anew_beside_the_work_under_way_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,4 +182,4 @@ def test_a_job_that_rests_for_good_is_caught(monkeypatch: pytest.MonkeyPatch) ->
         "ecotone.jobs.dispatch._wait",
         lambda facts, patience, last_ms: Wait(facts.deadline_at_ms, "deferred.asked"),
     )
-    assert breaks("could have answered")
+    assert breaks("could have answered", first=58)

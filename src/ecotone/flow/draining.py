@@ -111,9 +111,9 @@ class Drain:
         self._wake.set()
 
     def told(self, event: JobEvent) -> None:
-        """A job has ended: if it was cancelled, the work on it stops."""
+        """A job has ended: if the work on it did not end it (cancelled; a clock set past the deadline), that stops."""
         work = self._running.get(event.job)
-        if work is not None and event.state is JobState.CANCELLED:
+        if work is not None and event.state in (JobState.CANCELLED, JobState.EXPIRED):
             work.lose()
 
     async def forever(self) -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 import click
 
 from ecotone.sim.backlog_checks import MUST_REACH
-from ecotone.sim.history import BrokenError, jobs_reached, run
+from ecotone.sim.history import ABSENT, BrokenError, jobs_reached, run
 from ecotone.values import reasons as why
 
 
@@ -42,7 +42,9 @@ def main(histories: int, seed: int, cover: bool) -> None:
     click.echo(f"reasons: {dict(reasons.most_common())}")
     click.echo(f"jobs: {dict(jobs.most_common())}")
     missed = sorted(
-        (set(why.ENDINGS) - {"internal"} - set(endings)) | (set(why.REASONS) - set(reasons)) | (MUST_REACH - set(jobs))
+        (set(why.ENDINGS) - {"internal"} - set(endings))
+        | (set(why.REASONS) - ABSENT - set(reasons))
+        | (MUST_REACH - set(jobs))
     )
     if cover and missed:
         click.echo(f"never reached: {', '.join(missed)}", err=True)

@@ -16,12 +16,13 @@ from ecotone.estimate import Speeds
 from ecotone.flow.breaker import Breaker, BreakerSettings
 from ecotone.flow.hedging import Hedges
 from ecotone.flow.spend import Budgets, Spend
+from ecotone.flow.windows import DAY_MIN, Window, Windows
 from ecotone.policy import Mint, Policy, Rule
 from ecotone.privacy import Look
 from ecotone.sim.backlog import Backlog, Errand, drawn_errands
 from ecotone.sim.backlog_checks import check_backlog, reached
 from ecotone.sim.detectors import DEAR, MadeInspector, planted, see_card
-from ecotone.sim.time import VirtualClock, VirtualLoop
+from ecotone.sim.time import START_WALL_S, VirtualClock, VirtualLoop
 from ecotone.sim.watched import WHO, Sitting, WatchedJournal, WatchedLoad
 from ecotone.sim.world import Link, MadeCaller, MadeJournal, MadeTarget, MadeTelemetry, Nature
 from ecotone.values import (
@@ -37,10 +38,16 @@ from ecotone.values import (
     TargetSpec,
     Wish,
 )
+from ecotone.values import reasons as why
 from ecotone.wire import sse
 
 LABELS = ("secret", "medical", "person", "place")
+ABSENT = frozenset({why.ESCALATED_UNSURE})
+"""Reasons that no history has: nothing is learned in them."""
+
 SLACK_S = 1e-6
+DECIDED_S = 15.0
+"""An attempt that fails takes five seconds at most, and an answer has three targets beside the first."""
 FULL = ("capacity", "overload")
 JOBS_SHARE = 0.4
 """Of the histories, so many have a queue of jobs."""
@@ -195,7 +202,7 @@ def _make(seed: int, rng: Random, loop: VirtualLoop) -> History:
         look=_drawn_look(rng),
         inspector=inspector,
         surrogate_secret=b"0" * 32,
-        budgets=Budgets(rng.choice((None, None, 0.0005)), rng.choice((None, None, 2_000))),
+        budgets=_drawn_budgets(rng),
         waits=flow.Waits(first_byte_s=5.0, whole_s=5.0, idle_s=3.0, total_s=40.0, keep_alive_s=rng.choice((0.3, 15.0))),
         hedges=Hedges(rng.choice((0.0, 0.05, 1.0))),
         load=WatchedLoad(clock, rng.choice((0.5, 5.0, 30.0)), sittings),
@@ -226,6 +233,16 @@ def _drawn_look(rng: Random) -> Look:
             Look({"quick": see_card}, missing=("absent",)),
         )
     )
+
+
+def _drawn_budgets(rng: Random) -> Budgets:
+    """Of money and bytes; and now and then a metered link, which is open now, or in twenty minutes."""
+    usd, size = rng.choice((None, None, 0.0005)), rng.choice((None, None, 2_000))
+    if rng.random() < 0.85:
+        return Budgets(usd, size)
+    from_min = rng.choice((0, 20)) + int(START_WALL_S // 60) % DAY_MIN
+    window = Window(tuple(range(7)), from_min, from_min + 60, rng.choice((None, None, 500)))
+    return Budgets(usd, size, Windows((window,)), is_strict=rng.random() < 0.3)
 
 
 def _drawn_link(rng: Random, start_s: float, share_cut: float) -> Link:
@@ -424,9 +441,20 @@ def _check_egress(history: History, entries: dict[str, dict[str, list[Any]]]) ->
                 yield f"{request_id}: left the site although the cloud is off or the caller wished for the edge"
             if {"secret", "medical"} & set(request.labels) or history.site.look.missing:
                 yield f"{request_id}: labelled {request.labels} and sent to {target.spec.name}"
+            if not _is_link_open(history, at_s, request):
+                yield f"{request_id}: sent to {target.spec.name} while the link is closed for it"
             yield from _check_bodies(history, request_id, target)
             if request.key == "research" and any(rule.key == "research" for rule in history.site.policy.rules):
                 yield f"{request_id}: key research sent to {target.spec.name}"
+
+
+def _is_link_open(history: History, at_s: float, request: Request | Errand) -> bool:
+    """Whether this may have left the site at this virtual instant, or a while before, when it was decided."""
+    budgets = history.site.budgets
+    shifts = [shift for from_s, shift in history.clock.shifts if from_s <= at_s]
+    walls_s = [START_WALL_S + at_s + shift - ago_s for shift in shifts[-2:] for ago_s in (0.0, DECIDED_S)]
+    is_bound = isinstance(request, Errand) or budgets.is_strict
+    return not is_bound or any(budgets.windows.is_open(wall_s) for wall_s in walls_s)
 
 
 def _check_bodies(history: History, request_id: str, target: MadeTarget) -> Iterable[str]:

@@ -177,6 +177,18 @@ def test_a_cancelled_job_is_stopped_at_once(yard: Make) -> None:
     assert made.get(job).state is JobState.CANCELLED
 
 
+def test_a_job_that_expires_while_it_is_worked_on_is_stopped_at_once(yard: Make) -> None:
+    """The clock was set ahead: its lease has lapsed and its deadline is over."""
+    target = edge(SILENCE)
+    made = yard(target, drains=Drains(lease_s=300.0))
+    made.start()
+    job = made.put()
+    made.until(lambda: target.active == 1)
+    made.run(made.queue.expire_due(now_ms=made.now_ms + 2 * 3_600_000))
+    made.until(lambda: target.active == 0, 0.5)
+    assert made.get(job).state is JobState.EXPIRED
+
+
 def test_a_lease_that_is_lost_stops_the_work(yard: Make) -> None:
     target = edge(SILENCE, whole())
     made = yard(target)
