@@ -48,7 +48,9 @@ def _normal() -> tuple[Floats, Floats, Floats]:
     return z, below, np.log(below)
 
 
-def is_below(losses: NDArray[Any], mean: float, delta: float, *, spread: Floats | float = SPREAD) -> NDArray[np.bool_]:
+def is_below(
+    losses: NDArray[Any], mean: Floats | float, delta: float, *, spread: Floats | float = SPREAD
+) -> NDArray[np.bool_]:
     """For each column: refuses, at level `delta`, that its mean is at least `mean`.
 
     Each column's answer is wrong with probability `delta` at most, if its rows are exchangeable draws (it is enough
@@ -57,7 +59,7 @@ def is_below(losses: NDArray[Any], mean: float, delta: float, *, spread: Floats 
 
     Args:
         losses: (n, ...) in [-1, 1], oldest first.
-        mean: In (-1, 1).
+        mean: (...) or a number, in (-1, 1).
         spread: (...) or a number: the second moment of `loss - mean` that is expected before looking. It steers the
             bets only; a wrong one costs power.
 
@@ -100,12 +102,10 @@ def upper_bound(losses: Floats, delta: float, *, start: float, spread: float = S
     lowest = max(float(losses.mean()) if len(losses) else start, -0.999)
     if lowest >= start:
         return start
-    bound = start
-    for level in np.linspace(start, lowest, _LEVELS, endpoint=False):
-        if not is_below(losses[:, None], float(level), delta, spread=spread)[0]:
-            break
-        bound = float(level)
-    return bound
+    levels = np.linspace(start, lowest, _LEVELS, endpoint=False)
+    refused = is_below(np.broadcast_to(losses[:, None], (len(losses), _LEVELS)), levels, delta, spread=spread)
+    standing = _LEVELS if refused.all() else int(np.argmin(refused))
+    return float(levels[standing - 1]) if standing else start
 
 
 def _choose_log(n: int, k: int) -> float:

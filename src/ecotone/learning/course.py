@@ -142,12 +142,19 @@ class Course:
             gap, sd, good = self.prompt.guess(traits)
         return Guess(gap=gap, sd=sd, good=good)
 
-    def share(self) -> float:
-        """Share of the requests whose pairs are to certify."""
-        if self.standing is None:
+    def share(self, most: float, *, is_free: bool) -> float:
+        """Share of the requests whose pairs are to certify.
+
+        Args:
+            most: Largest share that may be paid for.
+            is_free: Nothing is placed at the edge, so that no pair costs anything.
+        """
+        if is_free:
             return roles.SHARE_FREE
+        if self.standing is None:
+            return most
         shown = self.standing.certificate
-        return roles.share_standing(shown.edge_share, shown.loss_max, shown.loss, shown.pairs)
+        return roles.share_standing(shown.edge_share, shown.loss_max, shown.loss, shown.pairs, most)
 
     # What comes back.
 
@@ -254,8 +261,11 @@ class Course:
     @property
     def is_due(self) -> bool:
         """It is time for a fit, or for a look."""
-        is_old = self._is_stale or self.prompt.is_due or (self.answer is not None and self.answer.is_due)
-        return is_old or self._is_look
+        return self._is_fit or self._is_look
+
+    @property
+    def _is_fit(self) -> bool:
+        return self._is_stale or self.prompt.is_due or (self.answer is not None and self.answer.is_due)
 
     @property
     def _is_look(self) -> bool:
@@ -274,6 +284,7 @@ class Course:
             certify=list(self.book.certify),
             missing=self.missed,
             terms=Terms(self.promise.loss_max, level_delta(self.promise.delta, self.attempts + 1)),
+            is_fit=self._is_fit,
             is_look=self._is_look,
             is_standing=self.standing is not None,
         )
@@ -283,10 +294,11 @@ class Course:
         work = done.work
         if work.epoch != self.epoch:
             return ()
-        self.prompt, self.answer, self._is_stale = done.prompt, done.answer, False
-        for row in self.book.rows():
-            if row.number > work.number:
-                self._catch_up(row)
+        if done.prompt is not None:
+            self.prompt, self.answer, self._is_stale = done.prompt, done.answer, False
+            for row in self.book.rows():
+                if row.number > work.number:
+                    self._catch_up(row)
         if not work.is_look:
             return ()
         self.needed = done.pairs_needed

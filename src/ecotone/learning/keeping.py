@@ -16,6 +16,7 @@ from ecotone.learning.course import Course, Promise, Standing
 from ecotone.learning.learner import Scorer
 from ecotone.learning.recalibration import Frozen
 from ecotone.learning.rows import CERTIFY_MAX, GATED_MAX, PLAIN_MAX, Labelled
+from ecotone.learning.traits import GROUP_LEVELS
 from ecotone.learning.watch import Base, Watch, WatchDump
 from ecotone.values.quality import Gate
 from ecotone.values.request import Mode
@@ -167,7 +168,8 @@ def _load_standing(dump: _StandingDump, gate: Gate) -> Standing:
         shown.delta, shown.loss_max, dump.skip_above, base.unseen, *base.quarters, *base.edges, *base.residuals,
         *(log for logs in dump.watch.logs for log in logs),
     )  # fmt: skip
-    if not all(math.isfinite(number) for number in numbers) or shown.number < 1 or not 0 <= base.unseen <= 1:
+    is_share = all(0.0 <= share <= 1.0 for share in (base.unseen, *base.shares)) and -1 <= base.level < GROUP_LEVELS
+    if not all(math.isfinite(number) for number in numbers) or shown.number < 1 or not is_share:
         raise ValueError("not what was learned of a target: a number of the certificate is none")
     if not 0.0 < shown.loss_max < 1.0 or (gate is Gate.ANSWER) != bool(dump.answer):
         raise ValueError("not what was learned of a target: certificate and gate do not fit")

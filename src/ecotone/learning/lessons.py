@@ -49,6 +49,23 @@ class _Name:
         """How much may be risked by price alone; the largest float where no share was asked for."""
         return HIGHEST if self.terms.cloud_share is None else self.price.value
 
+    @property
+    def mode(self) -> Mode:
+        """The rung on which the name stands; `shadow` before anybody asked."""
+        if self.terms.is_auto:
+            return self.rung
+        return ladder.by_hand(self.configured or Mode.SHADOW, self.proof)
+
+    def share(self, placed: Mode) -> float:
+        """Share of the requests that are drawn to certify.
+
+        A name at the edge pays for each pair, with a certificate or without; on the other rungs only what a certificate
+        lets pass is answered there.
+        """
+        is_paid = placed is Mode.EDGE or (placed is Mode.AUTO and self.look() in (Proof.SOME, Proof.ALL))
+        most = self.terms.paid_share_max
+        return max(course.share(most, is_free=not is_paid) for course in self.courses.values())
+
     def look(self) -> Proof:
         """What the evidence says now."""
         standing = [course.standing for course in self.courses.values() if course.standing is not None]
@@ -93,7 +110,7 @@ class Lessons:
         name = self._names.get(model)
         if name is None or placed is Mode.CLOUD or not name.courses:
             return Role.NONE, 1.0
-        return roles.draw(seed, max(course.share() for course in name.courses.values()))
+        return roles.draw(seed, name.share(placed))
 
     def mode(self, model: str, configured: Mode) -> Mode:
         """The rung of the ladder on which the name stands now."""
@@ -104,7 +121,7 @@ class Lessons:
             name.configured, name.rung = configured, configured
             if name.terms.is_auto:
                 name.rung = ladder.TABLE[configured, Proof.NONE]
-        return name.rung if name.terms.is_auto else ladder.by_hand(configured, name.proof)
+        return name.mode
 
     def guess(self, model: str, target: str, read: object) -> Guess:
         """What is predicted of this edge target before anybody answers."""
@@ -279,13 +296,15 @@ class Lessons:
             return {}
         terms = name.terms
         return {
-            "rung": str(name.rung if terms.is_auto else name.configured or ""),
+            "rung": str(name.mode),
             "proof": str(name.proof),
             "loss_max": terms.loss_max,
             "confidence": terms.confidence,
             "cloud_share": terms.cloud_share,
             "price": name.price.value if terms.cloud_share is not None else None,
-            "targets": {target: _course_figures(course) for target, course in name.courses.items()},
+            "targets": {
+                target: _course_figures(course, name.share(name.mode)) for target, course in name.courses.items()
+            },
         }
 
     def _course(self, model: str, target: str) -> tuple[_Name | None, Course | None]:
@@ -326,7 +345,7 @@ def _fit_in(course: Course, edge: str, cloud: str, promise: Promise, step: Calla
     return [] if taken is None else [taken]
 
 
-def _course_figures(course: Course) -> dict[str, Any]:
+def _course_figures(course: Course, share: float) -> dict[str, Any]:
     standing, watch = course.standing, course.watch
     return {
         "gate": str(course.promise.gate),
@@ -342,6 +361,6 @@ def _course_figures(course: Course) -> dict[str, Any]:
         "certifying": len(course.book.certify),
         "missing": course.missed,
         "looks": course.attempts,
-        "share": course.share(),
+        "share": share,
         "drift": None if watch is None else watch.figures(),
     }  # fmt: skip

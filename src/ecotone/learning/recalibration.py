@@ -78,14 +78,15 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     """What `Work.run` came to.
 
     Attributes:
+        prompt, answer: Learners fitted anew; None where there was no need (or, of the second, no gate on answers).
         was_look: A verdict was asked of the pairs; it used up one of the looks.
         certificate: What was shown, of `frozen`; None where nothing was.
         pairs_needed: About how many more pairs would do; None where none would, or it is not known.
     """
 
     work: Work
-    prompt: Learner
-    answer: Learner | None
+    prompt: Learner | None = None
+    answer: Learner | None = None
     was_look: bool = False
     certificate: Certificate | None = None
     frozen: Frozen | None = None
@@ -103,6 +104,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         plain: Of the rows to learn from, those that are a plain sample of the traffic.
         missing: Pairs drawn to certify that never came.
         terms: Terms of this look.
+        is_fit: The learners should be fitted anew.
         is_look: Enough pairs came for a look.
         is_standing: A certificate stands: then the look is not asked whether it is hopeful.
     """
@@ -117,25 +119,29 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     certify: Sequence[Labelled]
     missing: int
     terms: Terms
+    is_fit: bool
     is_look: bool
     is_standing: bool
 
     def run(self) -> Done:
         """Fits anew, and looks where it is time: a second or two. Touches nothing but copies."""
-        prompt = Learner.fit([(row.traits, row.gap, None) for row in self.rows])
         signed = self._signed(self.rows)
+        learned = signed if self.gate is Gate.ANSWER else self.rows
+        more: int | None = None
+        is_look = self.is_look and len(learned) >= HOPE_ROWS
+        if is_look and not self.is_standing:
+            wanted = self._wanted()
+            is_look = wanted <= len(self.certify)
+            more = None if is_look or math.isinf(wanted) else math.ceil(wanted) - len(self.certify)
+        if not is_look and not self.is_fit:
+            return Done(work=self, pairs_needed=more)
+        prompt = Learner.fit([(row.traits, row.gap, None) for row in self.rows])
         answer = None
         if self.gate is Gate.ANSWER and signed:
             rows: list[Row] = [(row.traits, row.gap, row.vector) for row in signed]
             answer = Learner.fit(rows, signs=len(signed[0].signs) // 8)
-        learned = signed if self.gate is Gate.ANSWER else self.rows
-        if not self.is_look or len(learned) < HOPE_ROWS:
-            return Done(work=self, prompt=prompt, answer=answer)
-        if not self.is_standing:
-            wanted = self._wanted()
-            if wanted > len(self.certify):
-                more = None if math.isinf(wanted) else math.ceil(wanted) - len(self.certify)
-                return Done(work=self, prompt=prompt, answer=answer, pairs_needed=more)
+        if not is_look:
+            return Done(work=self, prompt=prompt, answer=answer, pairs_needed=more)
         return self._look(prompt, answer, learned)
 
     def _signed(self, rows: Sequence[Labelled]) -> list[Labelled]:
@@ -220,8 +226,10 @@ def _base(scores: Floats, prompt_gaps: Floats, pairs: Sequence[Labelled], learne
         if share <= UNSEEN_MAX:
             level, known, unseen = one, keys, share
     quarters = np.quantile(prompt_gaps, (0.25, 0.5, 0.75))
+    shares = (prompt_gaps[:, None] <= quarters).mean(axis=0)
     return Base(
         quarters=(float(quarters[0]), float(quarters[1]), float(quarters[2])),
+        shares=(float(shares[0]), float(shares[1]), float(shares[2])),
         edges=(float(edges[0]), float(edges[1]), float(edges[2])),
         residuals=(residuals[0], residuals[1], residuals[2], residuals[3]),
         level=level,

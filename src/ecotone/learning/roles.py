@@ -10,8 +10,8 @@ SHARE_FREE: Final = 0.5
 """Share of the pairs kept for certifying while no certificate stands and every pair is free."""
 
 SHARE_MIN: Final = 0.005
-SHARE_MAX: Final = 0.05
-"""Once the edge answers, pairs cost: at least and at most this share of its answers is checked in the cloud."""
+"""Once the edge answers, pairs cost: at least this share of its answers is checked in the cloud; at most what the terms
+say (`QualityTerms.paid_share_max`)."""
 
 HORIZON: Final = 10_000
 """Requests within which a certificate should be renewed."""
@@ -24,21 +24,22 @@ _MASK: Final = (1 << 64) - 1
 _SALT: Final = 0x5EEDC0DE0F00D5
 
 
-def share_standing(edge_share: float, loss_max: float, loss: float, pairs: int) -> float:
+def share_standing(edge_share: float, loss_max: float, loss: float, pairs: int, most: float) -> float:
     """Share of requests drawn to certify while a certificate stands: enough to renew it within `HORIZON`.
 
     While it rests on few pairs, more of them would certify more, and as many are drawn as may be.
 
     Args:
         edge_share, loss, pairs: Of the certificate.
+        most: Largest share that may be paid for.
 
     Source: RESEARCH-routing.md 4, shadow budget: m = 2.7 v (share / slack)^2 pairs, v = 0.1 the gap's variance.
     """
     if pairs < PAIRS_MANY:
-        return SHARE_MAX
+        return most
     slack = max(loss_max - loss, 0.25 * loss_max)
     wanted = max(_PAIRS_MIN, 2.7 * 0.1 * (edge_share / slack) ** 2)
-    return min(SHARE_MAX, max(SHARE_MIN, wanted / HORIZON))
+    return min(most, max(SHARE_MIN, wanted / HORIZON))
 
 
 def draw(seed: int, share: float) -> tuple[Role, float]:

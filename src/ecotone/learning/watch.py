@@ -87,6 +87,7 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         quarters: (3,) quartiles of the prompt's predicted gap.
+        shares: (3,) share of the pairs at or below each: more than a quarter where many prompts are alike.
         edges: (3,) quartiles of the gate's score.
         residuals: (4,) mean of gap less score between them.
         level: Which level of group keys is watched; -1: none.
@@ -95,6 +96,7 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     quarters: tuple[float, float, float]
+    shares: tuple[float, float, float]
     edges: tuple[float, float, float]
     residuals: tuple[float, float, float, float]
     level: int = -1
@@ -129,7 +131,8 @@ class Watch:
         self._loss = Rise(loss_max, logs=logs[1])
         # A residual lies in [-2, 2]: half of it is bet on. One for what the edge answers, one for the rest.
         self._calibration = tuple(Rise(0.5 * TOLERANCE_CALIBRATION, logs=log) for log in logs[2:4])
-        levels = [share + TOLERANCE_TRAFFIC for share in (0.25, 0.5, 0.75, 0.75, 0.5, 0.25, base.unseen)]
+        shares = (*base.shares, *(1.0 - share for share in base.shares), base.unseen)
+        levels = [share + TOLERANCE_TRAFFIC for share in shares]
         self._traffic = Rise(*(min(level, 0.99) for level in levels), logs=logs[4])
 
     def placed(self, gap: float, groups: tuple[int, ...]) -> None:

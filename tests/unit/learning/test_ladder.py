@@ -1,6 +1,7 @@
 """The ladder's table, and its picture in the docs."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +37,8 @@ def test_by_hand_the_configuration_decides_but_for_a_lost_promise_at_the_edge() 
     for mode, proof in itertools.product(Mode, Proof):
         expected = Mode.AUTO if (mode, proof) == (Mode.EDGE, Proof.LOST) else mode
         assert ladder.by_hand(mode, proof) is expected
+
+
+def test_the_picture_in_the_docs_is_drawn_from_the_table() -> None:
+    page = Path(__file__).parents[3] / "docs" / "explanation" / "learning.md"
+    assert ladder.picture() in page.read_text()

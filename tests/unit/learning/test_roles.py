@@ -24,14 +24,15 @@ def test_the_probability_of_what_was_drawn_is_told() -> None:
 
 
 def test_a_certificate_on_few_pairs_gets_as_many_as_may_be() -> None:
-    assert roles.share_standing(0.3, 0.02, 0.01, pairs=500) == roles.SHARE_MAX
+    assert roles.share_standing(0.3, 0.02, 0.01, pairs=500, most=0.05) == 0.05
+    assert roles.share_standing(0.3, 0.02, 0.01, pairs=500, most=1.0) == 1.0
 
 
 def test_a_certificate_on_many_pairs_gets_what_renewing_it_takes() -> None:
-    shares = [roles.share_standing(edge, 0.02, 0.01, pairs=3_000) for edge in (0.05, 0.3, 0.9)]
+    shares = [roles.share_standing(edge, 0.02, 0.01, pairs=3_000, most=0.05) for edge in (0.05, 0.3, 0.9)]
     assert shares == sorted(shares)
     assert shares[0] == pytest.approx(0.01)
     assert shares[1] == pytest.approx(2.7 * 0.1 * 30**2 / 10_000)
-    assert shares[2] == roles.SHARE_MAX
+    assert shares[2] == 0.05
     # With the loss at its limit the slack is not taken for nothing.
-    assert roles.share_standing(0.05, 0.02, 0.02, pairs=3_000) <= roles.SHARE_MAX
+    assert roles.share_standing(0.05, 0.02, 0.02, pairs=3_000, most=0.05) <= 0.05

@@ -8,9 +8,14 @@ import pytest
 from ecotone.learning.watch import PAIRS, REQUESTS, Base, Rise, Watch, limit
 
 BASE = Base(
-    quarters=(0.1, 0.2, 0.3), edges=(0.1, 0.2, 0.3), residuals=(0.0, 0.0, 0.0, 0.0), level=1, known=frozenset({7, 8}),
+    quarters=(0.1, 0.2, 0.3),
+    shares=(0.25, 0.5, 0.75),
+    edges=(0.1, 0.2, 0.3),
+    residuals=(0.0, 0.0, 0.0, 0.0),
+    level=1,
+    known=frozenset({7, 8}),
     unseen=0.05,
-)  # fmt: skip
+)
 
 
 def _rings(dice: np.random.Generator, count: int, share: float, level: float, at: float) -> int | None:
