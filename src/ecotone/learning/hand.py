@@ -75,7 +75,7 @@ _CUES: Final = {
         "energy mass reaction compound atom electron temperature cell protein gene plant water species acid force"
     ),
     "law": "court law contract plaintiff defendant state act rights legal statute case liable",
-    "medicine": "patient disease treatment blood symptoms diagnosis drug clinical year-old medical",
+    "medicine": "patient disease treatment blood symptoms diagnosis drug clinical doctor medical",
     "business": "company market firm price bank tax income cost investment management trade demand",
     "rewrite": "rewrite rephrase correct improve edit proofread fix grammar convert change",
     "chat": "hi hello thanks thank please you your can could would me my tell help want",

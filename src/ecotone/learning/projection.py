@@ -65,8 +65,8 @@ class Projection:
         landmarks = shaped(arrays, "landmarks", np.float32, (-1, near))
         mixing = shaped(arrays, "mixing", np.float32, (len(landmarks), len(landmarks)))
         metric = shaped(arrays, "metric", np.float32, (near,))
-        if len(known) and int(known.max()) >= BUCKETS:
-            raise ValueError("known: out of range")
+        if (np.diff(known.astype(np.int64), append=BUCKETS) <= 0).any() or not (rarity > 0.0).all():
+            raise ValueError("known, rarity: out of range")
         self._arrays = {name: arrays[name] for name in _ARRAYS}
         # One order in memory, so that sums are added in one order: a frozen score must not move by its last bit.
         hand, landmarks, mixing, metric = (np.array(one, order="C") for one in (hand, landmarks, mixing, metric))
@@ -120,8 +120,8 @@ class Projection:
         Args:
             traits: At least one.
         """
-        step = max(1, -(-len(traits) // SAMPLE_MAX))
-        sample = traits[::step]
+        chosen = np.linspace(0, len(traits) - 1, min(len(traits), SAMPLE_MAX)).astype(np.int64)
+        sample = [traits[place] for place in chosen]
         figures = np.array([np.frombuffer(one.hand, np.float32) for one in sample])
         hand = figures.mean(axis=0)
         known, rarity, directions, points = _topics(sample, min(topics, len(sample) // _PER_DIRECTION))

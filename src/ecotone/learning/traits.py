@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from ecotone.learning.grams import BUCKETS
 from ecotone.learning.hand import HAND
@@ -45,18 +46,19 @@ class Traits(msgspec.Struct, frozen=True, gc=False, array_like=True):
         except msgspec.MsgspecError as error:
             raise ValueError(f"not a dump of traits: {error}") from error
         if not traits.is_sound():
-            raise ValueError("not a dump of traits: a part has the wrong length")
+            raise ValueError("not a dump of traits: a part has the wrong length or range")
         return traits
 
     def is_sound(self) -> bool:
-        """True where every part has the length that it must have."""
+        """True where every part has the length and the range that it must have."""
         return (
             len(self.groups) == GROUP_LEVELS
             and all(0 <= key < 1 << 64 for key in self.groups)
             and len(self.hand) == 4 * HAND
+            and bool(np.isfinite(np.frombuffer(self.hand, np.float32)).all())
             and len(self.grams) % 2 == 0
             and len(self.grams) <= 2 * GRAMS_MAX
-            and all(bucket < BUCKETS for bucket in memoryview(self.grams).cast("H"))
+            and bool((np.frombuffer(self.grams, np.uint16) < BUCKETS).all())
         )
 
 

@@ -54,7 +54,10 @@ def test_it_is_the_same_each_time_and_after_the_store() -> None:
 def test_more_prompts_than_are_looked_at_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ecotone.learning.projection.SAMPLE_MAX", 50)
     traits, _ = _traits(120)
-    assert np.array_equal(Projection.fit(traits).apply(traits[0]), Projection.fit(traits[::3]).apply(traits[0]))
+    assert np.array_equal(
+        Projection.fit(traits).apply(traits[0]),
+        Projection.fit([traits[at] for at in np.linspace(0, 119, 50).astype(int)]).apply(traits[0]),
+    )
 
 
 def test_a_few_prompts_and_empty_ones_do_no_harm() -> None:
@@ -80,8 +83,13 @@ def test_arrays_that_do_not_fit_together_are_refused() -> None:
     for name, array in arrays.items():
         with pytest.raises(ValueError, match="shape"):
             Projection({**arrays, name: array[:-1]})
-    with pytest.raises(ValueError, match="out of range"):
-        Projection({**arrays, "known": np.full_like(arrays["known"], 65_535)})
+    for name, array in (
+        ("known", arrays["known"][::-1]),
+        ("known", arrays["known"] | 0x8000),
+        ("rarity", -arrays["rarity"]),
+    ):
+        with pytest.raises(ValueError, match="out of range"):
+            Projection({**arrays, name: array})
     del arrays["metric"]
     with pytest.raises(ValueError, match="metric"):
         Projection(arrays)

@@ -7,6 +7,7 @@ import pytest
 
 from ecotone.learning import Signals, Traits
 from ecotone.learning.grams import BUCKETS
+from ecotone.learning.hand import HAND
 from ecotone.values.quality import Question
 from ecotone.values.request import Endpoint
 
@@ -41,6 +42,7 @@ def test_a_short_secret_is_refused() -> None:
         {"groups": (1, 2)},
         {"groups": (1, 2, 3, 4, -1)},
         {"hand": b"1234"},
+        {"hand": b"\xff" * (4 * HAND)},
         {"grams": b"1"},
         {"grams": b"12" * 1_000},
         {"grams": BUCKETS.to_bytes(2, "little")},
