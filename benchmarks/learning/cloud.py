@@ -42,7 +42,7 @@ class Record:
         self._file = file
         self._model = model
         self._lock = threading.Lock()
-        self._known: dict[str, dict[str, Any]] = {}
+        self._known: dict[str, Future[dict[str, Any]]] = {}
         self.made_s: list[float] = []
         self.given = 0
         if file.is_file():
@@ -50,7 +50,9 @@ class Record:
                 # A run that was killed may have torn the last line.
                 with contextlib.suppress(ValueError):
                     entry = json.loads(line)
-                    self._known[entry["key"]] = entry["answer"]
+                    known: Future[dict[str, Any]] = Future()
+                    known.set_result(entry["answer"])
+                    self._known[entry["key"]] = known
 
     def answer(self, port: int, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The answer, from the record or from the model at this port.
@@ -60,17 +62,30 @@ class Record:
         """
         asked = {name: body[name] for name in sorted(body) if name not in ("seed", "stream", "user")}
         key = hashlib.sha256(json.dumps([path, asked | {"model": self._model}]).encode()).hexdigest()
-        known = self._known.get(key)
-        if known is None:
-            began_s = time.perf_counter()
-            known = post(port, path, asked | {"model": self._model})
-            took_s = time.perf_counter() - began_s
-            with self._lock, self._file.open("a") as out:
-                self.made_s.append(took_s)
-                out.write(json.dumps({"key": key, "answer": known}) + "\n")
-                self._known[key] = known
-        self.given += 1
-        return known
+        with self._lock:
+            self.given += 1
+            known = self._known.get(key)
+            is_ours = known is None
+            if known is None:
+                known = self._known[key] = Future()
+        if is_ours:
+            try:
+                known.set_result(self._make(key, port, path, asked))
+            except BaseException as error:
+                with self._lock:
+                    del self._known[key]
+                known.set_exception(error)
+                raise
+        return known.result()
+
+    def _make(self, key: str, port: int, path: str, asked: dict[str, Any]) -> dict[str, Any]:
+        began_s = time.perf_counter()
+        answer = post(port, path, asked | {"model": self._model})
+        took_s = time.perf_counter() - began_s
+        with self._lock, self._file.open("a") as out:
+            self.made_s.append(took_s)
+            out.write(json.dumps({"key": key, "answer": answer}) + "\n")
+        return answer
 
 
 def post(port: int, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cloud import PATH, Ahead, Record
-from driving import TARGET, Drive, Sample, Standing, ask, standing
+from driving import Drive, Sample, Standing, ask, standing
 from site_process import BenchError, Site, wait_for
 from tasks import MODEL, Item
 
@@ -219,6 +219,3 @@ def expect(held: Sequence[Judged]) -> None:
     """
     if not held:
         raise BenchError("no held-out request was answered")
-
-
-__all__ = ["EDGE_ALONE", "PRICE", "TARGET", "Judged", "Shown", "change_edge", "hold_out", "interval", "learn"]
