@@ -77,9 +77,15 @@ def stream(
         if role is Role.CERTIFY or not is_edge:
             out["paid"] += is_edge
             pair = Pair(
-                request=str(now), model=NAME, target=EDGE, reference=CLOUD, comparison=Comparison(gap=gap, checker="match"),
-                role=role, share=share, guess=guess,
-            )  # fmt: skip
+                request=str(now),
+                model=NAME,
+                target=EDGE,
+                reference=CLOUD,
+                comparison=Comparison(gap=gap, checker="match"),
+                role=role,
+                share=share,
+                guess=guess,
+            )
             steps += lessons.add(pair, read) if is_watched or guess.certificate == 0 else []
         for due in lessons.due():
             if is_watched or guess.certificate == 0:
@@ -282,8 +288,8 @@ def run(data: Path, *, is_quick: bool) -> tuple[list[str], dict[str, Any]]:
     lines.append("|---|---|---|---|---|---|---|---|---|")
     lines += [
         f"| {row['change']} | {'yes' if row['watched'] else 'no'} | {row['found']} of {row['promised']} "
-        f"| {'-' if row['delay'] is None else round(row['delay'])} | {', '.join(row['why'])} | {100 * row['loss_1000']:.2f} pt "
-        f"| {100 * row['loss_after']:.2f} pt | {100 * row['edge_after']:.1f} % | {100 * row['regret']:.2f} pt |"
+        f"| {'-' if row['delay'] is None else round(row['delay'])} | {', '.join(row['why'])} "
+        f"| {100 * row['loss_1000']:.2f} pt | {100 * row['loss_after']:.2f} pt | {100 * row['edge_after']:.1f} % | {100 * row['regret']:.2f} pt |"
         for row in moved
     ]
     return [*lines, ""], {"steady": calm, "drift": moved}

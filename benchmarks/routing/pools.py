@@ -71,7 +71,9 @@ def mmlu(data: Path) -> Pool:
 def mixture(data: Path) -> Pool:
     """LLMRouter's 14 tasks: mistral-7b at the edge, nemotron-51b in the cloud."""
     table = _table(data, "llmrouter_9models.parquet")
-    gaps = np.array(table["llama-3.1-nemotron-51b-instruct"], float) - np.array(table["mistral-7b-instruct-v0.3"], float)
+    gaps = np.array(table["llama-3.1-nemotron-51b-instruct"], float) - np.array(
+        table["mistral-7b-instruct-v0.3"], float
+    )
     return Pool("mixture", list(table["prompt"]), list(table["task"]), gaps)
 
 

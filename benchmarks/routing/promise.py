@@ -1,4 +1,4 @@
-"""Does the promise hold, and how much of the traffic does it set free? 500 resamples of labelled pairs from finite pools.
+"""Does the promise hold, and how much traffic does it set free? 500 resamples of labelled pairs from finite pools.
 
 The learner is fitted to rows apart. The pairs to certify with are drawn with replacement from the rest, whose mean loss
 under any threshold is known exactly: so is, for each resample, whether the promise is kept. Beside the product's test
@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecotone.learning import bounds, certificate
-from ecotone.learning.certificate import Terms
 from ecotone.learning.learner import Learner
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -101,7 +100,9 @@ def chosen(passed: NDArray[np.bool_], is_sequence: bool) -> NDArray[np.int_]:
     return np.where(passed.any(axis=1), passed.shape[1] - 1 - np.argmax(passed[:, ::-1], axis=1), -1)
 
 
-def measure(pool: Pool, *, has_signs: bool, resamples: int, levels: tuple[float, ...], seed: int = 5) -> list[dict[str, Any]]:
+def measure(
+    pool: Pool, *, has_signs: bool, resamples: int, levels: tuple[float, ...], seed: int = 5
+) -> list[dict[str, Any]]:
     """One row for each loss level, size and test."""
     generator = np.random.default_rng(seed)
     count = len(pool.gaps)
@@ -128,7 +129,10 @@ def measure(pool: Pool, *, has_signs: bool, resamples: int, levels: tuple[float,
         shares = passing.mean(axis=0)
         risks = np.where(passing, gaps[:, None], 0.0).mean(axis=0)
         spread = certificate.spreads(before, pool.gaps[first], limits, loss_max)
-        oracle = float((np.flatnonzero(ever <= loss_max).max(initial=-1) + 1) / len(rest))
+        ever_best = float((np.flatnonzero(ever <= loss_max).max(initial=-1) + 1) / len(rest))
+        even = all_scores[:, None] <= np.quantile(all_scores, np.arange(1, 51) / 50)
+        even_risks = np.where(even, gaps[:, None], 0.0).mean(axis=0)
+        oracle = float(even.mean(axis=0)[even_risks <= loss_max].max(initial=0.0))
         for pairs in SIZES:
             passed: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in TESTS}
             for _ in range(0, resamples, CHUNK):
@@ -150,6 +154,7 @@ def measure(pool: Pool, *, has_signs: bool, resamples: int, levels: tuple[float,
                         "holds": float((risk <= loss_max + 1e-12).mean()),
                         "edge_share": float(share.mean()),
                         "oracle": oracle,
+                        "oracle_any": ever_best,
                         "of_oracle": float(share.mean() / oracle) if oracle else None,
                     }
                 )
@@ -166,8 +171,14 @@ def run(data: Path, *, is_quick: bool) -> tuple[list[str], dict[str, Any]]:
             started = time.process_time()
             rows += measure(pool, has_signs=has_signs, resamples=resamples, levels=LEVELS)
             print(f"promise: {name} signs={has_signs} {time.process_time() - started:.0f} s CPU", file=sys.stderr)
-    lines = ["## Promise", "", f"{resamples} resamples, confidence {1 - DELTA:.2f}; holds % · edge share % (of the oracle's %)", ""]
-    lines += ["| set, loss | oracle % | test | 300 pairs | 1,000 | 3,000 |", "|---|---|---|---|---|---|"]
+    lines = [
+        "## Promise",
+        "",
+        f"{resamples} resamples, confidence {1 - DELTA:.2f}; holds % · edge share % (of the oracle's %). The oracle "
+        "knows the pool and takes the best of 50 even thresholds (in brackets: of all thresholds).",
+        "",
+    ]
+    lines += ["| set, loss | oracle % (any) | test | 300 pairs | 1,000 | 3,000 |", "|---|---|---|---|---|---|"]
     keys = dict.fromkeys((row["set"], row["loss_max"], row["test"]) for row in rows)
     for key in keys:
         cells = [row for row in rows if (row["set"], row["loss_max"], row["test"]) == key]
@@ -177,7 +188,11 @@ def run(data: Path, *, is_quick: bool) -> tuple[list[str], dict[str, Any]]:
             for row in cells
         ]
         what = f"{key[0]}, {100 * key[1]:.0f} pt"
-        lines.append(f"| {what} | {100 * cells[0]['oracle']:.1f} | {key[2]} | " + " | ".join(texts) + " |")
+        lines.append(
+            f"| {what} | {100 * cells[0]['oracle']:.1f} ({100 * cells[0]['oracle_any']:.1f}) | {key[2]} | "
+            + " | ".join(texts)
+            + " |"
+        )
     return [*lines, ""], {"promise": rows}
 
 
