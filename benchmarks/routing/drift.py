@@ -289,7 +289,8 @@ def run(data: Path, *, is_quick: bool) -> tuple[list[str], dict[str, Any]]:
     lines += [
         f"| {row['change']} | {'yes' if row['watched'] else 'no'} | {row['found']} of {row['promised']} "
         f"| {'-' if row['delay'] is None else round(row['delay'])} | {', '.join(row['why'])} "
-        f"| {100 * row['loss_1000']:.2f} pt | {100 * row['loss_after']:.2f} pt | {100 * row['edge_after']:.1f} % | {100 * row['regret']:.2f} pt |"
+        f"| {100 * row['loss_1000']:.2f} pt | {100 * row['loss_after']:.2f} pt "
+        f"| {100 * row['edge_after']:.1f} % | {100 * row['regret']:.2f} pt |"
         for row in moved
     ]
     return [*lines, ""], {"steady": calm, "drift": moved}

@@ -174,8 +174,8 @@ def run(data: Path, *, is_quick: bool) -> tuple[list[str], dict[str, Any]]:
     lines = [
         "## Promise",
         "",
-        f"{resamples} resamples, confidence {1 - DELTA:.2f}; holds % · edge share % (of the oracle's %). The oracle "
-        "knows the pool and takes the best of 50 even thresholds (in brackets: of all thresholds).",
+        f"{resamples} resamples, confidence {1 - DELTA:.2f}; holds % · edge share % (of the oracle's %).",
+        "The oracle knows the pool and takes the best of 50 even thresholds (in brackets: of all thresholds).",
         "",
     ]
     lines += ["| set, loss | oracle % (any) | test | 300 pairs | 1,000 | 3,000 |", "|---|---|---|---|---|---|"]
