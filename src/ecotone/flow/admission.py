@@ -168,18 +168,23 @@ class Load:
         wait_s_max: Nobody waits longer for a slot, seconds.
     """
 
-    __slots__ = ("_is_jobs", "_lines", "wait_s_max")
+    __slots__ = ("_asked", "_lines", "wait_s_max")
 
     def __init__(self, wait_s_max: float = WAIT_S_MAX) -> None:
         self.wait_s_max = wait_s_max
-        self._is_jobs = False
+        self._asked: list[Seat] | None = None
         self._lines: dict[str, Line] = {}
 
     def for_jobs(self) -> Load:
-        """The same lines, for work that can wait: who asks here is known to be such."""
+        """The same lines, for one piece of work that can wait: whoever asks here is known to be such."""
         view = copy.copy(self)
-        view._is_jobs = True
+        view._asked = []
         return view
+
+    @property
+    def is_inside(self) -> bool:
+        """Of the view of one piece of work: whether it has a slot anywhere."""
+        return any(seat.stand is Stand.HELD for seat in self._asked or ())
 
     def ask(self, spec: TargetSpec, key: str, now_s: float) -> Seat:
         """A slot at this target, a place in its queue, or neither: see the seat's `stand`.
@@ -190,7 +195,9 @@ class Load:
         if line is None:
             line = self._lines[spec.name] = Line()
         line.slots, line.queue_max = spec.slots, spec.queue_max
-        seat = Seat(line, key, now_s, is_job=self._is_jobs)
+        seat = Seat(line, key, now_s, is_job=self._asked is not None)
+        if self._asked is not None:
+            self._asked.append(seat)
         if line.held < line.slots and not line.waiting:
             line.held += 1
         else:

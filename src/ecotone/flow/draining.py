@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from ecotone.flow.accepting import no_stream
+from ecotone.flow.admission import Load
 from ecotone.flow.planning import UNSEEN
 from ecotone.flow.prospects import crowd, facts, held, idle_edges, is_cloud_down
 from ecotone.flow.serving import serve
@@ -33,6 +34,7 @@ from ecotone.wire.request import Head, decode, mint_id
 LOOK_EVERY_S: Final = 0.2
 REST_S_MIN: Final = 0.05
 GIVE_WAY_EVERY_S: Final = 0.05
+GIVEN_WAY_MS: Final = 1_000  # unless an edge target is idle sooner
 LAPSE_EVERY_S: Final = 1.0
 """Where there are somebody else's leases, those that a clock which jumped left behind are looked for so often."""
 INSIST_S: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
@@ -242,7 +244,9 @@ class Drain:
         try:
             request = self._request(leased, site)
             caller = Caller(self._settings().answer_bytes_max)
-            work.serving = asyncio.ensure_future(serve(request, caller, _only(site, leased.job.model, work.run.at)))
+            seen = _only(site, leased.job.model, work.run.at)
+            work.load = seen.load
+            work.serving = asyncio.ensure_future(serve(request, caller, seen))
             outcome = await work.serving
         except RequestError as error:
             await self._end(leased, _ending(JobState.FAILED, error))
@@ -250,7 +254,7 @@ class Drain:
             if not work.gave_way and not work.is_lost:
                 raise
             if not work.is_lost:
-                await self._back(leased, ASKED, pause=0, is_attempt=False)
+                await self._back(leased, ASKED, pause=GIVEN_WAY_MS, is_attempt=False)
         except EcotoneError:
             raise
         except Exception:  # noqa: BLE001 - a supervisor: a defect costs a job one of its attempts, never the site
@@ -298,7 +302,7 @@ class Drain:
 
     def _is_in_the_way(self, work: _Work) -> bool:
         """Whether somebody waits for the edge that this job may occupy."""
-        if work.at is Place.CLOUD:
+        if work.at is Place.CLOUD or work.load is None or not work.load.is_inside:
             return False
         leaving = sum(one.is_leaving for one in self._running.values())
         return crowd(self._current(), work.leased.job.model, self._mine(), is_job=True) > leaving
@@ -420,6 +424,7 @@ class _Work:
         self.leased = leased
         self.run = run
         self.serving: asyncio.Future[Outcome] | None = None
+        self.load: Load | None = None
         self.gave_way = False
         self.is_lost = False
 

@@ -120,6 +120,7 @@ class Backlog:
         self.errands = errands
         self.queue = WatchedQueue(clock, rng.choice((3, 100)))
         self.disk = drawn_disk(rng, start_s)
+        self.queue.disk = self.disk
         self.latency_s = rng.choice((0.0, 0.002, 0.02))
         self.drains = Drains(
             concurrent=rng.choice((1, 2, 3)),

@@ -89,7 +89,7 @@ def check_backlog(
             yield f"{life.job.id}: {problem}"
     for errand in backlog.errands:
         yield from (f"{errand.id}: {problem}" for problem in _check_acceptance(errand, found, targets))
-    yield from _check_slots(backlog, {life.job.id: life.job for life in found}, sittings)
+    yield from _check_slots(backlog, found, sittings)
 
 
 def _check_end(backlog: Backlog, life: Life) -> Iterable[str]:
@@ -211,8 +211,15 @@ def _check_done(backlog: Backlog, life: Life, targets: Mapping[str, MadeTarget],
             yield f"{spec.name} could have answered; {job.state} ({job.reason}) after {job.attempts} attempts"
 
 
-def _check_slots(backlog: Backlog, jobs: Mapping[str, Job], sittings: Sequence[Sitting]) -> Iterable[str]:
+def _goes_on(life: Life, sittings: Sequence[Sitting]) -> bool:
+    """Whether its end stops nobody who works on it."""
+    return any((one.left_s or 0.0) > life.ended_s + STOPPED_S for one in sittings if one.who[0] == life.job.id)
+
+
+def _check_slots(backlog: Backlog, found: Sequence[Life], sittings: Sequence[Sitting]) -> Iterable[str]:
     """Jobs keep their number, nobody works on one twice at a time, and interactive work goes first."""
+    yield from (f"{life.job.id}: somebody is still at work on it" for life in found if _goes_on(life, sittings))
+    jobs = {life.job.id: life.job for life in found}
     ours = [sitting for sitting in sittings if sitting.who[0] and sitting.left_s is not None]
     for one, other in itertools.combinations(ours, 2):
         both_s = _together_s(one.asked_s, one.left_s, other.asked_s, other.left_s)

@@ -28,6 +28,9 @@ WHO: ContextVar[tuple[str, str]] = ContextVar("who", default=("", ""))
 SETTLED_S: Final = 1.0
 """What is due for so long has been looked at by whoever begins another job now."""
 
+INSISTED_S: Final = SETTLED_S + 2.0
+"""So long after a disk works again the last call that it refused has been repeated."""
+
 FAR_MS: Final = 100_000
 """No job is urgent so long before its deadline: made answers take less."""
 
@@ -54,6 +57,7 @@ class WatchedQueue(MemoryQueue):
 
     Attributes:
         moves: Everything that happened to any job.
+        disk: When it fails; what was to be written then may be tried again for a while, and others go first.
         problems: What was wrong at the instant when it happened.
         ends: For each job: the ends that listeners were told.
         aged: How often a job went before another one of higher priority, because of its age.
@@ -67,6 +71,7 @@ class WatchedQueue(MemoryQueue):
         self.problems: list[str] = []
         self.ends: dict[str, list[JobState]] = defaultdict(list)
         self.aged = 0
+        self.disk = Link()
         self._since_s: dict[str, float] = {}
 
     def body_of(self, job: str) -> bytes | None:
@@ -126,7 +131,8 @@ class WatchedQueue(MemoryQueue):
     def _passed_over(self, job: Job, now_ms: int) -> list[Job]:
         """Jobs of the same kind that were due and first by priority and age, and have to wait."""
         settled_s = self._clock.now_s() - SETTLED_S
-        if job.deadline_at_ms < now_ms + FAR_MS or self._clock.shifts[-1][0] > settled_s:
+        is_restless = any(begin <= self._clock.now_s() < end + INSISTED_S for begin, end in self.disk.cuts)
+        if is_restless or job.deadline_at_ms < now_ms + FAR_MS or self._clock.shifts[-1][0] > settled_s:
             return []
         return [
             kept.job

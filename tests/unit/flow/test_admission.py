@@ -221,9 +221,15 @@ def test_who_presses_is_told_from_work_that_can_wait() -> None:
     held = load.ask(spec, "ann", 0.0)
     assert load.pressing("small") == 0
     jobs = load.for_jobs()
+    assert not load.is_inside
+    assert not jobs.is_inside
     waiting = [jobs.ask(spec, "", 0.0), load.ask(spec, "bob", 0.0), jobs.ask(spec, "bob", 0.0)]
     assert (load.waiting("small"), load.pressing("small"), jobs.pressing("small")) == (3, 1, 1)
     for seat in waiting:
         load.withdraw(seat)
     load.leave(held, 1.0, is_served=True)
+    inside = jobs.ask(spec, "", 1.0)
+    assert jobs.is_inside
+    jobs.leave(inside, 2.0, is_served=True)
+    assert not jobs.is_inside
     assert load.left_over() == jobs.left_over() == []
