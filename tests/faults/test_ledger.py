@@ -224,6 +224,39 @@ def test_a_torn_tail_is_cut_at_every_byte(tmp_path: Path) -> None:
         assert copy.read_bytes().startswith(whole[:start])
 
 
+@pytest.mark.parametrize("rubbish", [bytes(512), b"\n\xff{" * 170 + b"xx", b""])
+def test_a_write_of_which_only_the_end_came_to_the_disk_is_cut_whole(tmp_path: Path, rubbish: bytes) -> None:
+    """Many entries are one write, and a disk may have the last sector of it and not the first."""
+    ledger = Ledger.open(tmp_path, "s")
+    ledger.note("outcome", {"request": "req-1"})
+    ledger.close()
+    path = next((tmp_path / "ledger").glob("*.jsonl"))
+    (tmp_path / "ledger" / "checkpoints").unlink()  # the site died before it signed one over these
+    lines = path.read_bytes().splitlines(keepends=True)
+    at = len(b"".join(lines[:-2])) + 20
+    path.write_bytes(path.read_bytes()[:at] + rubbish + path.read_bytes()[at + 30 :])
+    torn = path.read_bytes()[at - 20 :]
+    Ledger.open(tmp_path, "s").close()
+    report = verify(tmp_path / "ledger")
+    assert report.is_whole, report.bad
+    (recovered,) = [body for _, kind, body in entries(tmp_path) if kind == "recovered"]
+    assert (recovered["why"], recovered["cut_bytes"]) == ("torn_tail", len(torn))
+    assert recovered["cut_lines"] == torn.count(b"\n") >= 2
+    assert (tmp_path / "ledger" / recovered["saved"]).read_bytes() == torn
+
+
+def test_what_a_checkpoint_covers_was_durable_and_is_not_cut_when_it_is_damaged(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path, "s")
+    ledger.note("outcome", {"request": "req-1"})
+    ledger.close()
+    path = next((tmp_path / "ledger").glob("*.jsonl"))
+    path.write_bytes(path.read_bytes().replace(b"req-1", b"req-2"))
+    Ledger.open(tmp_path, "s").close()
+    report = verify(tmp_path / "ledger")
+    assert (report.bad.why, report.bad.seq) == ("changed", 2)
+    assert not report.side_files
+
+
 @pytest.mark.parametrize("rest", [b"", b'{"v":1,"se', b"\0" * 5000])
 def test_a_segment_that_was_only_begun_is_removed(tmp_path: Path, rest: bytes) -> None:
     Ledger.open(tmp_path, "s").close()

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from ecotone.store import chain
+from ecotone.store import chain, notes
 from ecotone.store.disk import Disk
 from ecotone.values import ConfigError
 
@@ -18,6 +18,8 @@ __all__ = ["Repair", "Tail", "first_seq", "last_entry", "lines_back", "listed", 
 
 _NAME: Final = re.compile(r"(\d{16})\.jsonl")
 _BLOCK_BYTES: Final = 64 << 10
+_DOUBT_BYTES: Final = 1 << 20
+"""No write that died under way is longer: what lies further back than this is not looked at for a tear."""
 
 
 def named(folder: Path, seq: int) -> Path:
@@ -101,7 +103,7 @@ def repaired(folder: Path, disk: Disk) -> tuple[Tail, list[Repair]]:
     repairs: list[Repair] = []
     for path in reversed(listed(folder)[-2:]):
         size = path.stat().st_size
-        end, entry, cut_lines = last_entry(path, size)
+        end, entry, cut_lines = last_entry(path, size, _covered(folder))
         if end < size:
             repairs.append(_cut(path, end, size, cut_lines, disk))
         if entry is not None:
@@ -116,19 +118,37 @@ def repaired(folder: Path, disk: Disk) -> tuple[Tail, list[Repair]]:
     return Tail(), repairs
 
 
-def last_entry(path: Path, size: int) -> tuple[int, chain.Entry | None, int]:
-    """(offset behind the last intact entry, the entry, complete lines after it)."""
-    cut_lines = 0
+def last_entry(path: Path, size: int, covered: int | None = None) -> tuple[int, chain.Entry | None, int]:
+    """(offset behind the last intact entry, the entry, complete lines after it).
+
+    Args:
+        covered: So many entries were on the disk for sure. One write holds many entries, and a disk that loses
+            power under it may have its end and not its middle: all from the first damaged line on was never told of,
+            and the last intact entry is the one before that. None: what stands at the end counts.
+    """
+    cut_lines = lines = 0
+    found: tuple[int, chain.Entry] | None = None
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         for start, text in lines_back(fd, size):
             entry = chain.entry(text) if chain.intact(text) else None
-            if entry is not None:
-                return start + len(text), entry, cut_lines
-            cut_lines += text.endswith(b"\n")
+            if entry is None:
+                cut_lines += lines + text.endswith(b"\n")
+                found, lines = None, 0
+                continue
+            found, lines = found or (start + len(text), entry), lines + 1
+            if covered is None or entry.seq <= covered or size - start > _DOUBT_BYTES:
+                break
     finally:
         os.close(fd)
-    return 0, None, cut_lines
+    return (*found, cut_lines) if found is not None else (0, None, cut_lines)
+
+
+def _covered(folder: Path) -> int:
+    """The entries that the newest checkpoint covers; it is signed when they are durable."""
+    path = folder / notes.CHECKPOINTS
+    newest = notes.last(path, lambda _: True) if path.exists() else None
+    return newest.size if newest is not None else 0
 
 
 def _cut(path: Path, end: int, size: int, cut_lines: int, disk: Disk) -> Repair:
