@@ -258,16 +258,16 @@ def drifting(data: Path, *, loss_max: float, streams: int, requests: int) -> lis
 
 def run(data: Path, *, is_quick: bool) -> tuple[list[str], dict[str, Any]]:
     """(markdown lines, figures) of the whole."""
-    streams = 4 if is_quick else 20
+    streams, calm_requests, requests = (3, 4_000, 6_000) if is_quick else (20, 6_000, 8_000)
     calm = [
-        steady(make(data), has_keys=has_keys, loss_max=loss_max, streams=streams, requests=6_000)
+        steady(make(data), has_keys=has_keys, loss_max=loss_max, streams=streams, requests=calm_requests)
         for make, has_keys in ((pools.mixture, True), (pools.mixture, False), (pools.mmlu, False))
         for loss_max in (0.02, 0.05)
     ]
     lines = [
         "## Streams without a change",
         "",
-        f"{streams} streams of 6,000 requests each, all in the cloud at first",
+        f"{streams} streams of {calm_requests:,} requests each, all in the cloud at first",
         "",
     ]
     lines.append(
@@ -280,8 +280,14 @@ def run(data: Path, *, is_quick: bool) -> tuple[list[str], dict[str, Any]]:
         f"| {100 * row['paid_share']:.1f} % of the edge's |"
         for row in calm
     ]
-    moved = drifting(data, loss_max=0.05, streams=streams, requests=8_000)
-    lines += ["", "## Streams that change in the middle", "", "5 points allowed; mixture with keys, 8,000 requests", ""]
+    moved = drifting(data, loss_max=0.05, streams=streams, requests=requests)
+    lines += [
+        "",
+        "## Streams that change in the middle",
+        "",
+        f"5 points allowed; mixture with keys, {requests:,} requests",
+        "",
+    ]
     lines.append(
         "| change | watched | found | median delay | by | loss in the next 1,000 | loss after | edge after | regret |"
     )
