@@ -12,7 +12,7 @@ ROUNDS ?= 200
 CONVERSATIONS ?= 3000
 MINUTES ?= 60
 # The rooms that decide: every branch of theirs is tested.
-CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/pseudonyms/*,*/ecotone/jobs/*,*/ecotone/estimate/*,*/ecotone/learning/*,*/ecotone/checking/*,*/ecotone/weighing/*,*/ecotone/placement/*,*/ecotone/flow/*
+CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/transfer/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/pseudonyms/*,*/ecotone/jobs/*,*/ecotone/estimate/*,*/ecotone/learning/*,*/ecotone/checking/*,*/ecotone/weighing/*,*/ecotone/placement/*,*/ecotone/flow/*
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up test check sim faults test-egress bench-gateway bench-engine bench-privacy bench-overload bench-queue bench-routing bench-learning outage soak docs format clean
@@ -67,7 +67,8 @@ faults: $(STAMP) ## kill, tear, fill and cut for longer than `make test` does, a
 test-egress: $(STAMP) ## what leaves a site, packet by packet: every path under random faults (CONVERSATIONS=3000)
 	ECOTONE_EGRESS_SEED=$(SEED) ECOTONE_EGRESS_CONVERSATIONS=$(CONVERSATIONS) $(BIN)/python -m pytest tests/egress tests/yardsticks -p no:cacheprovider
 
-bench-gateway: $(STAMP) ## CPU, latency, streams and memory beside nginx and LiteLLM (about 15 minutes)
+bench-gateway: $(VENV)/.bench ## CPU, latency, streams and memory beside nginx and LiteLLM (about 18 minutes)
+	$(BIN)/python benchmarks/corridor/run.py --learning
 	$(BIN)/python benchmarks/gateway/run.py $(ARGS)
 
 bench-engine: $(STAMP) ## the local model through Ecotone and bare, in one run

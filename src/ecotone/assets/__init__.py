@@ -13,9 +13,10 @@ from ecotone.assets.catalogue import Entry, default, entries
 from ecotone.assets.digest import Held
 from ecotone.assets.errors import FetchError, StoreError
 from ecotone.assets.progress import LineProgress, NoProgress, Progress
-from ecotone.assets.store import Asset, AssetStore, open_store
+from ecotone.assets.store import Arrival, Asset, AssetStore, open_store
 
 __all__ = [
+    "Arrival",
     "Asset",
     "AssetStore",
     "Entry",

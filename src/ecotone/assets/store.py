@@ -23,14 +23,14 @@ from ecotone.assets import catalogue, digest, files
 from ecotone.assets.errors import StoreError
 from ecotone.assets.index import Index, Record
 from ecotone.assets.progress import NoProgress, Progress
-from ecotone.assets.reference import FileRef, NameRef, Reference, as_sha256, parse
+from ecotone.assets.reference import FileRef, HubRef, NameRef, Reference, as_sha256, parse
 from ecotone.assets.resume import Wanted
 from ecotone.values import ConfigError, TrustError
 
 if TYPE_CHECKING:
     from ecotone.assets.pull import Sources
 
-__all__ = ["Asset", "AssetStore", "open_store"]
+__all__ = ["Arrival", "Asset", "AssetStore", "open_store"]
 
 PULL_WAIT_S = 3600.0
 PARTIAL_AGE_S = 7 * 86400.0
@@ -68,6 +68,20 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: int | None = None
     has_chat_template: bool | None = None
     prompt_forms: dict[str, catalogue.PromptForm] = {}
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """A file that came by other ways than `pull`.
+
+    Attributes:
+        path: Where it is, in the store's file system; it is moved. Where it is not, the store has it already.
+        sha256: What it must have.
+        refs: References that shall lead to it.
+    """
+
+    path: Path
+    sha256: str
+    refs: tuple[str, ...]
 
 
 class _Meant(msgspec.Struct, frozen=True):
@@ -145,12 +159,63 @@ class AssetStore:
         meant = _asked(text, sha256)
         if isinstance(meant.ref, FileRef):
             return self._own_file(meant, progress)
+        if isinstance(meant.ref, HubRef):
+            raise ConfigError(
+                "asset.hub", f"{meant.ref} comes signed from a hub: pin the hub's keys (`ecotone trust`), then pull it"
+            )
         with files.durably(f"using {self.root}"):
             files.folder(self._work)
             lock = self._work / f"{_lock_name(meant)}.lock"
             said = f"another process is fetching {meant.ref}; waiting for it"
             with files.locked(lock, PULL_WAIT_S, lambda: progress.step(said)):
                 return self._sound(meant, progress) or self._fetched(meant, progress)
+
+    def adopt(self, found: Collection[Arrival]) -> tuple[Asset, ...]:
+        """The files, checked, are in the store, and all their references lead to them from one moment to the next.
+
+        What a reference led to before stays until `release` or `prune`.
+
+        Raises:
+            ConfigError: `asset.name`, `asset.file`.
+            StoreError: `asset.disk_full`, `asset.io`, `asset.busy`, `asset.index`.
+            TrustError: `asset.digest`, `asset.changed`: then no reference leads anywhere new.
+        """
+        assets: dict[str, Asset] = {}
+        for one in found:
+            path = self.root / "sha256" / one.sha256[:2] / one.sha256
+            source = one.path if one.path.exists() else path
+            with digest.held(source, is_link_allowed=False) as held:
+                if held.sha256 != one.sha256:
+                    raise TrustError(
+                        "asset.digest", f"{source} has SHA-256 {held.sha256}, and {one.sha256} was signed: not used"
+                    )
+                if source != path:
+                    with files.durably(f"writing {path}"):
+                        files.folder(path.parent)
+                        files.moved(source, path, 0o444)
+                        files.sync_folder(path.parent.parent)
+                record = Record(sha256=one.sha256)
+                for meant in [_meant(text, one.sha256) for text in one.refs]:
+                    assets[str(meant.ref)] = _asset(meant, record, path, held.bytes)
+        self._index.change(
+            lambda records: records.update({ref: Record(sha256=asset.digest) for ref, asset in assets.items()})
+        )
+        return tuple(assets.values())
+
+    def release(self, refs: Collection[str], digests: Collection[str]) -> int:
+        """Forgets the references, then removes those of the files that no other reference names; bytes freed.
+
+        Raises:
+            StoreError: `asset.index`, `asset.io`, `asset.busy`.
+        """
+        self._index.change(lambda records: _dropped(records, *refs))
+        freed = 0
+        for sha256 in set(digests) - {asset.digest for asset in self.list()}:
+            path = self.root / "sha256" / sha256[:2] / sha256
+            if path.exists():
+                freed += path.stat().st_size
+                self._remove(path)
+        return freed
 
     def rm(self, text: str, in_use: Collection[str] = ()) -> Asset:
         """Forgets the asset and removes its file; a `file:` of the user's own is only forgotten.
@@ -379,8 +444,9 @@ def _asset(meant: _Meant, record: Record, path: Path, size: int) -> Asset:
     )
 
 
-def _dropped(records: dict[str, Record], name: str) -> None:
-    records.pop(name, None)
+def _dropped(records: dict[str, Record], *names: str) -> None:
+    for name in names:
+        records.pop(name, None)
 
 
 def _lock_name(meant: _Meant) -> str:

@@ -84,8 +84,13 @@ class Web:
         ):
             self._opener.add_handler(handler)
 
-    def open(self, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    def open(self, url: str, headers: dict[str, str], *, stays: bool = False) -> http.client.HTTPResponse:
         """The successful response (2xx), its body unread. The caller closes it.
+
+        Args:
+            url: Where to go.
+            headers: To be sent besides the usual ones.
+            stays: Whether a redirect to another origin is refused.
 
         Raises:
             Cut: The network or a passing state of the server; another try may do.
@@ -94,7 +99,10 @@ class Web:
             FetchError: `asset.tls`, for a certificate that does not hold.
         """
         self.check(url)
+        origin = _origin(url)
         for _ in range(REDIRECTS_MAX + 1):
+            if stays and _origin(url) != origin:
+                raise Refused(310, url)
             try:
                 return self._once(url, headers)
             except urllib.error.HTTPError as error:
@@ -189,6 +197,11 @@ def shown(url: str) -> str:
     """The URL without what may be secret: user, password and query."""
     parts = urllib.parse.urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme, parts.netloc.rpartition("@")[2]
 
 
 def _tls(link: Link) -> ssl.SSLContext:

@@ -1,0 +1,259 @@
+"""The segments that are missing, from the sources in their order, each checked before it is written.
+
+What is whole in a broken response is kept, and so is the beginning of the segment in which it broke: the next request
+asks for the rest of it. A delta that did not lead to its segment is not tried again; the segment comes whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Generator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from ecotone.assets import FetchError, NoProgress, Progress
+from ecotone.assets.fetch import Patience, persistently
+from ecotone.assets.web import Cut
+from ecotone.delivery.sources import FolderSource, HttpSource, Rate, Source, SourceMissing
+from ecotone.transfer import Get, Manifest, Range, deltas
+from ecotone.transfer.plan import coalesced, plan
+from ecotone.values import ConfigError, TrustError
+
+__all__ = [
+    "FolderSource",
+    "HttpSource",
+    "Patience",
+    "Rate",
+    "Shelf",
+    "Source",
+    "SourceMissing",
+    "Tally",
+    "document",
+    "gather",
+]
+
+
+class Shelf(Protocol):
+    """Where segments go, and where those are that the site has."""
+
+    @property
+    def missing(self) -> set[str]:
+        """Segments that are not there yet."""
+
+    def read(self, name: str) -> bytes | None:
+        """A segment of this machine, hashed just now."""
+
+    def __contains__(self, name: object) -> bool:
+        """Whether this machine may have the segment."""
+
+    def put(self, name: str, content: bytes) -> None:
+        """Takes a segment that has been hashed."""
+
+
+class Tally(msgspec.Struct):
+    """What a delivery has cost so far, bytes; `wasted` came over the wire and was of no use."""
+
+    fetched: int = 0
+    copied: int = 0
+    wasted: int = 0
+    requests: int = 0
+
+
+def document(
+    sources: Sequence[Source],
+    path: str,
+    bytes_max: int,
+    *,
+    patience: Patience | None = None,
+    progress: Progress | None = None,
+) -> bytes:
+    """A small file from the first source that has it.
+
+    Raises:
+        SourceMissing: No source has it.
+        FetchError, ConfigError: As the last source said.
+    """
+    error: FetchError | ConfigError = SourceMissing("asset.refused", f"there is no source for {path}")
+    for source in sources:
+        try:
+            return persistently(
+                functools.partial(source.document, path, bytes_max),
+                f"{path} from {source.name}",
+                patience or Patience(),
+                progress or NoProgress(),
+            )
+        except (FetchError, ConfigError) as failed:
+            error = failed
+    raise error
+
+
+def gather(
+    manifest: Manifest,
+    shelf: Shelf,
+    sources: Sequence[Source],
+    *,
+    patience: Patience | None = None,
+    progress: Progress | None = None,
+) -> Tally:
+    """Nothing is missing on the shelf any more.
+
+    Raises:
+        FetchError: `asset.unreachable`, `asset.refused` ..., if no source gives what is missing; what came is kept.
+        TrustError: `delivery.segment`, if all that gave it gave other bytes.
+        StoreError: `asset.disk_full`, `asset.io`.
+    """
+    return _Gathering(manifest, shelf, patience or Patience(), progress or NoProgress()).from_all(sources)
+
+
+class _Gathering:
+    """One delivery."""
+
+    def __init__(self, manifest: Manifest, shelf: Shelf, patience: Patience, progress: Progress) -> None:
+        self.manifest, self.shelf = manifest, shelf
+        self.patience, self.progress = patience, progress
+        self.tally = Tally()
+        self.whole: set[str] = set()  # not by a delta any more
+
+    def from_all(self, sources: Sequence[Source]) -> Tally:
+        error: FetchError | ConfigError | None = None
+        lying: list[str] = []
+        self._copy()
+        for source in sources:
+            if not self.shelf.missing:
+                break
+            one = _From(self, source)
+            try:
+                persistently(one.all, source.name, self.patience, self.progress, lambda: self.tally.fetched)
+            except (FetchError, ConfigError) as failed:
+                error = failed
+                self.progress.step(failed.message)
+            if one.bad:
+                lying.append(source.name)
+                self.progress.step(f"{source.name} gave {len(one.bad)} segments that are not what they should be")
+        if not self.shelf.missing:
+            self.progress.done()
+            return self.tally
+        if lying:
+            raise TrustError(
+                "delivery.segment",
+                f"{len(self.shelf.missing)} segments of {self.manifest.name} {self.manifest.version} could not be had: "
+                f"{', '.join(lying)} gave other bytes than were signed, which were thrown away. What runs is "
+                "untouched; find out who changed them, or take another source",
+            )
+        raise error or SourceMissing(
+            "asset.refused", f"no source has all of {self.manifest.name} {self.manifest.version}"
+        )
+
+    def wanted(self, bad: set[str]) -> tuple[Get, ...]:
+        """What is still to be fetched from a source that has failed at `bad`."""
+        missing = self.shelf.missing
+        made = plan(self.manifest, _Held(self.shelf, missing), without_deltas=self.whole)
+        return tuple(get for get in made.gets if get.blake3 not in bad)
+
+    def _copy(self) -> None:
+        for name in [name for name in self.shelf.missing if name in self.shelf]:
+            content = self.shelf.read(name)
+            if content is not None:
+                self.shelf.put(name, content)
+                self.tally.copied += len(content)
+        total = sum(get.length for get in self.wanted(set()))
+        self.progress.start(total, f"{self.manifest.name} {self.manifest.version}")
+
+
+class _Held:
+    """What need not travel: all that is not missing, and as the start of a delta, all that this machine has."""
+
+    def __init__(self, shelf: Shelf, missing: set[str]) -> None:
+        self._shelf, self._missing = shelf, missing
+
+    def __contains__(self, name: object) -> bool:
+        return name not in self._missing and name in self._shelf
+
+
+class _From:
+    """One source of a delivery."""
+
+    def __init__(self, gathering: _Gathering, source: Source) -> None:
+        self.gathering, self.source = gathering, source
+        self.bad: set[str] = set()
+        # Of this source alone: joined to what another one sends, its lie would be taken for the other's.
+        self.begun: tuple[Get, bytearray] | None = None
+
+    def all(self) -> None:
+        """All that this source can give."""
+        while gets := self.gathering.wanted(self.bad):
+            for one in coalesced(gets):
+                self._range(one)
+
+    def _range(self, one: Range) -> None:
+        begun = bytearray()
+        if self.begun is not None and self.begun[0] == one.gets[0]:
+            begun = self.begun[1]
+        self.begun = None
+        self.gathering.tally.requests += 1
+        at = one.offset + len(begun)
+        with contextlib.closing(self.source.run(one.pack, at, one.offset + one.length - at)) as pieces:
+            stream = _Stream(pieces, at, self.gathering)
+            for number, get in enumerate(one.gets):
+                content = begun if number == 0 else bytearray()
+                try:
+                    stream.fill(content, get)
+                except BaseException:
+                    self.begun = (get, content)
+                    raise
+                self._arrived(get, bytes(content))
+
+    def _arrived(self, get: Get, content: bytes) -> None:
+        gathering = self.gathering
+        segment = content if not get.base else self._patched(get, content)
+        if segment is not None and _name(segment) == get.blake3:
+            gathering.shelf.put(get.blake3, segment)
+            return
+        gathering.tally.wasted += len(content)
+        if get.base:
+            gathering.whole.add(get.blake3)
+        else:
+            self.bad.add(get.blake3)
+
+    def _patched(self, get: Get, patch: bytes) -> bytes | None:
+        base = self.gathering.shelf.read(get.base)
+        if base is None or len(base) != get.size:
+            return None
+        try:
+            return deltas.applied(patch, base)
+        except TrustError as error:
+            self.gathering.progress.step(error.message)
+            return None
+
+
+class _Stream:
+    """Pieces of a pack as the segments need them."""
+
+    def __init__(self, pieces: Generator[bytes], at: int, gathering: _Gathering) -> None:
+        self._pieces, self._at, self._gathering = pieces, at, gathering
+        self._rest = memoryview(b"")
+
+    def fill(self, content: bytearray, get: Get) -> None:
+        """Adds to `content`, which ends where the stream is or before, until it is all of `get`."""
+        while len(content) < get.length:
+            if not self._rest:
+                piece = next(self._pieces, None)
+                if piece is None:
+                    raise Cut("the transfer ended early")
+                self._rest = memoryview(piece)
+                self._gathering.tally.fetched += len(self._rest)
+                self._gathering.progress.advance(len(self._rest))
+            skip = min(max(get.offset - self._at, 0), len(self._rest))  # the gap before it
+            self._gathering.tally.wasted += skip
+            take = min(get.length - len(content), len(self._rest) - skip)
+            content += self._rest[skip : skip + take]
+            self._rest = self._rest[skip + take :]
+            self._at += skip + take
+
+
+def _name(content: bytes) -> str:
+    from blake3 import blake3
+
+    return blake3(content).hexdigest()
