@@ -195,9 +195,14 @@ async def compare(prompts: Sequence[str], lessons: Lessons | None, bodies: Seque
 
 def learning(path: Path) -> None:
     """What a learned decision adds to a request."""
-    import pyarrow.parquet
+    if path.is_file():
+        import pyarrow.parquet
 
-    prompts = pyarrow.parquet.read_table(path, columns=["prompt"])["prompt"].to_pylist()[:3000]
+        prompts = pyarrow.parquet.read_table(path, columns=["prompt"])["prompt"].to_pylist()[:3000]
+    else:
+        print(f"{path} is not there: made prompts in its place", file=sys.stderr)
+        words = SAID.decode().split()
+        prompts = [" ".join(words[number % 7 : 12 + number % 90]) + f" {number}?" for number in range(3000)]
     lessons = learned(prompts)
     bodies = [body(prompt, number) for number, prompt in enumerate(prompts[600:])]
     plain = [uvloop.run(compare(prompts, None, bodies)) for _ in range(3)]

@@ -179,6 +179,19 @@ models:
 privacy: {{detectors: [patterns]}}
 keys: {{bench: "env:BENCH_KEY"}}
 """
+LEARNED_YAML = """\
+site: bench
+listen: {{address: 127.0.0.1, port: {port}}}
+store: {{path: {directory}/store}}
+targets:
+  near: {{url: "http://127.0.0.1:{upstream_port}/v1", model: fake-1, at: edge}}
+  up: {{url: "http://127.0.0.1:{upstream_port}/v1", model: fake-1, key: "env:UP_KEY", at: cloud{price}}}
+models:
+  assistant: {{targets: [near, up], mode: auto, quality: {{loss_max: 0.02}}}}
+learning: {{shadow_share: 0}}
+privacy: {{detectors: [patterns]}}
+keys: {{bench: "env:BENCH_KEY"}}
+"""
 PRICE = ", price: {input_usd_per_mtok: 0.25, output_usd_per_mtok: 2.0}"
 
 
@@ -205,9 +218,10 @@ def _ecotone_version() -> str:
 def _launch_ecotone(at: str) -> Callable[[Place], Launch]:
     def launch(place: Place) -> Launch:
         conf = place.directory / "ecotone.yaml"
-        price = PRICE if at == "cloud" else ""
+        price = "" if at == "edge" else PRICE
         values = {"port": place.port, "upstream_port": place.upstream_port, "directory": place.directory}
-        conf.write_text(ECOTONE_YAML.format(at=at, price=price, **values))
+        text = LEARNED_YAML if at == "learned" else ECOTONE_YAML
+        conf.write_text(text.format(at=at, price=price, **values))
         env = _environment(UP_KEY="sk-up", BENCH_KEY=KEY)
         return Launch([str(ecotone_binary()), "up", "-c", str(conf)], env)
 
@@ -308,6 +322,13 @@ CONTENDERS = {
             _launch_ecotone("cloud"),
         ),
         Contender("ecotone-edge", "everything on, target at: edge", 20, _ecotone_version, _launch_ecotone("edge")),
+        Contender(
+            "ecotone-learned",
+            "as ecotone-cloud, at a name that promises a quality: each decision is a learned one (nothing is compared)",
+            20,
+            _ecotone_version,
+            _launch_ecotone("learned"),
+        ),
         Contender("litellm", "one worker, master key, no database", 90, _litellm_version, _launch_litellm),
     )
 }

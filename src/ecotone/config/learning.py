@@ -61,7 +61,7 @@ class Learning(Section, frozen=True, kw_only=True):
         Share,
         Meta(
             description="Share of the requests answered in the cloud that run at the edge too, in silence, when it is "
-            "idle. They cost nothing but power, and teach almost all there is to learn."
+            "idle. They cost nothing but power, and teach almost all there is to learn. 0 = nothing new is learned."
         ),
     ] = 1.0
     paid_share_max: Annotated[

@@ -95,9 +95,11 @@ class Shadows:
 
     def take(self, errand: Errand) -> None:
         """Takes a request that was answered; at once, and without waiting for anything (`Site.take_errand`)."""
-        lesson = errand.lesson
+        lesson, share = errand.lesson, self._terms().shadow_share
         is_paid = errand.outcome.target == lesson.edge
-        if lesson.role is Role.LEARN and (is_paid or self._dice.random() >= self._terms().shadow_share):
+        if lesson.role is Role.LEARN and (is_paid or self._dice.random() >= share):
+            return
+        if not share and not is_paid:
             return
         place = Place.CLOUD if is_paid else Place.EDGE
         self._waiting[place].append(errand)

@@ -191,12 +191,16 @@ def test_a_share_of_the_free_ones_is_run(school: Make) -> None:
         one.ask()
         one.stage.later(1.0)
     assert 10 < len(one.learning.pairs) < 30
-    one.terms = ShadowTerms(shadow_share=0.0)
+    one.terms = ShadowTerms(shadow_share=0.01)
     one.learning.drawn = (Role.CERTIFY, 0.5)
     before = len(one.learning.pairs)
     one.ask()
     one.stage.later(1.0)
     assert len(one.learning.pairs) == before + 1, "pairs for certifying are not thinned out"
+    one.terms = ShadowTerms(shadow_share=0.0)
+    one.ask()
+    one.stage.later(1.0)
+    assert len(one.learning.pairs) == before + 1, "unless nothing is to be compared at all"
 
 
 def test_the_edge_is_left_to_those_who_wait(school: Make) -> None:
