@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -19,9 +18,9 @@ import msgspec
 from ecotone.flow.accepting import no_stream
 from ecotone.flow.admission import Load
 from ecotone.flow.planning import UNSEEN
-from ecotone.flow.prospects import crowd, facts, held, idle_edges, is_cloud_down
+from ecotone.flow.prospects import as_seen, crowd, facts, held, idle_edges, is_cloud_down
 from ecotone.flow.serving import serve
-from ecotone.flow.site import ModelName, Site
+from ecotone.flow.site import Site
 from ecotone.jobs import Backoff, Expire, Patience, Run, Wait, decide, pause_ms
 from ecotone.jobs.dispatch import ASKED, OFFLINE
 from ecotone.jobs.order import Dice
@@ -100,6 +99,7 @@ class Drain:
         self._running: dict[str, _Work] = {}
         self._stays: dict[str, None] = {}
         self._vain: dict[str, int] = {}
+        self._begun = ""
         self._counter = 0
         self._wake = asyncio.Event()
         self._lapse_at_s = 0.0
@@ -114,6 +114,8 @@ class Drain:
 
     def told(self, event: JobEvent) -> None:
         """A job has ended: if the work on it did not end it (cancelled; a clock set past the deadline), that stops."""
+        # Also where it comes before the answer that this job was leased.
+        self._begun = "" if self._begun == event.job else self._begun
         work = self._running.get(event.job)
         if work is not None and event.state in (JobState.CANCELLED, JobState.EXPIRED):
             work.lose()
@@ -204,12 +206,15 @@ class Drain:
             return 0
         if is_full and isinstance(said, Run) and not said.is_urgent:
             return 0
+        self._begun = job.id
         for leased in await self._queue.lease(1, now_ms=now_ms, lease_ms=int(settings.lease_s * 1e3), ids=[job.id]):
             if isinstance(said, Expire):
                 await self._end(leased, _refused(JobState.EXPIRED, said.reason, "It could not end by its deadline."))
                 return 0
             if leased.job.attempts > settings.backoff.attempts_max:
                 await self._end(leased, _refused(JobState.FAILED, LOST, "Whoever worked on it ended, too often."))
+                return 0
+            if not self._begun:
                 return 0
             work = self._running[job.id] = _Work(leased, said)
             task = group.create_task(self._work(work))
@@ -244,7 +249,7 @@ class Drain:
         try:
             request = self._request(leased, site)
             caller = Caller(self._settings().answer_bytes_max)
-            seen = _only(site, leased.job.model, work.run.at)
+            seen = as_seen(site, leased.job.model, work.run.at)
             work.load = seen.load
             work.serving = asyncio.ensure_future(serve(request, caller, seen))
             outcome = await work.serving
@@ -476,18 +481,6 @@ class Caller:
 
     def on_flow(self, pause: Callable[[], None] | None, resume: Callable[[], None] | None) -> None:
         """See `ports.Caller.on_flow`: it is never slow."""
-
-
-def _only(site: Site, model: str, at: Place | None) -> Site:
-    """The site as a job sees it that is begun for one place, or for either."""
-    site = dataclasses.replace(site, load=site.load.for_jobs())
-    name = site.names.get(model)
-    if at is None or name is None:
-        return site
-    targets = tuple(one for one in name.targets if site.targets[one].spec.at is at)
-    names: dict[str, ModelName] = dict(site.names)
-    names[model] = msgspec.structs.replace(name, targets=targets)
-    return dataclasses.replace(site, names=names)
 
 
 def _refused(state: JobState, reason: str, words: str, status: int = 504) -> Ending:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Final
 
-from ecotone.flow.site import Site
+import msgspec
+
+from ecotone.flow.site import ModelName, Site
 from ecotone.flow.spend import Held
 from ecotone.jobs import Chances, Facts
 from ecotone.policy import constrain
@@ -81,6 +84,18 @@ def held(site: Site) -> Held | None:
     """Why work that can wait may not go to the cloud now; None: it may."""
     site.spend.turn(site.today())
     return site.spend.held(site.budgets, site.clock.wall_s())
+
+
+def as_seen(site: Site, model: str, at: Place | None) -> Site:
+    """The site as a job sees it that is begun for one place, or for either."""
+    site = dataclasses.replace(site, load=site.load.for_jobs())
+    name = site.names.get(model)
+    if at is None or name is None:
+        return site
+    targets = tuple(one for one in name.targets if site.targets[one].spec.at is at)
+    names: dict[str, ModelName] = dict(site.names)
+    names[model] = msgspec.structs.replace(name, targets=targets)
+    return dataclasses.replace(site, names=names)
 
 
 def is_open(site: Site, name: str) -> bool:

@@ -427,6 +427,25 @@ def test_a_job_that_is_gone_before_it_is_begun(yard: Make) -> None:
     assert (made.get(job).state, target.sent) == (JobState.CANCELLED, [])
 
 
+def test_a_job_that_is_cancelled_while_it_is_being_leased_is_not_begun(yard: Make) -> None:
+    """The news overtakes the queue's answer."""
+    target = edge()
+    made = yard(target)
+    lease = made.queue.lease
+
+    async def overtaken(*given: Any, **more: Any) -> Any:
+        found = await lease(*given, **more)
+        await made.queue.cancel(job, now_ms=made.now_ms)
+        made.drain.told(JobEvent(seq=1, job=job, state=JobState.CANCELLED, at_ms=made.now_ms))
+        return found
+
+    made.queue.lease = overtaken  # type: ignore[method-assign]
+    job = made.put()
+    made.start()
+    made.stage.later(2)
+    assert (made.get(job).state, target.sent) == (JobState.CANCELLED, [])
+
+
 def test_news_of_a_job_of_somebody_else_changes_nothing(yard: Make) -> None:
     target = edge(whole(after_s=1.0))
     made = yard(target)
