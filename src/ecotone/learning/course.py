@@ -122,12 +122,13 @@ class Course:
         if self.promise.gate is Gate.ANSWER:
             if standing is None:
                 return Guess(gap=gap, sd=sd, good=good, skip_above=LOWEST)
-            skip_above = standing.frozen.skip_above
+            skip_above = standing.frozen.skip_above if standing.frozen.knows(traits) else LOWEST
             return Guess(gap=gap, sd=sd, good=good, skip_above=skip_above, certificate=standing.certificate.number)
         if standing is None:
             return Guess(gap=gap, sd=sd, good=good)
         shown = standing.certificate
-        return Guess(gap=gap, sd=sd, good=good, gap_max=min(shown.gap_max, price), certificate=shown.number)
+        gap_max = min(shown.gap_max, price) if standing.frozen.knows(traits) else LOWEST
+        return Guess(gap=gap, sd=sd, good=good, gap_max=gap_max, certificate=shown.number)
 
     def guess_answer(self, traits: Traits, signs: Floats, price: float) -> Guess:
         """What is predicted once the edge has answered, and how much may be risked on it."""

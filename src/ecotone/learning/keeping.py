@@ -174,6 +174,5 @@ def _load_standing(dump: _StandingDump, gate: Gate) -> Standing:
     if not 0.0 < shown.loss_max < 1.0 or (gate is Gate.ANSWER) != bool(dump.answer):
         raise ValueError("not what was learned of a target: certificate and gate do not fit")
     answer = Scorer.load(dump.answer) if dump.answer else None
-    return Standing(
-        certificate=shown, base=base, frozen=Frozen(gate, Scorer.load(dump.prompt), answer, dump.skip_above)
-    )
+    frozen = Frozen(gate, Scorer.load(dump.prompt), answer, dump.skip_above, base.level, base.known)
+    return Standing(certificate=shown, base=base, frozen=frozen)

@@ -69,7 +69,7 @@ class _Name:
     def look(self) -> Proof:
         """What the evidence says now."""
         standing = [course.standing for course in self.courses.values() if course.standing is not None]
-        if any(one.certificate.gap_max >= HIGHEST and one.frozen.skip_above >= HIGHEST for one in standing):
+        if any(one.certificate.edge_share >= 1.0 for one in standing):
             return Proof.ALL
         if standing:
             return Proof.SOME

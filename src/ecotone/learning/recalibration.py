@@ -40,7 +40,7 @@ KEPT_MIN: Final = 0.1
 """With a gate on answers, the edge is not asked where less than this of its answers would be kept."""
 
 UNSEEN_MAX: Final = 0.2
-"""A level of group keys that is new this often anyhow says nothing about new traffic."""
+"""A level of group keys that is new this often anyhow does not tell old work from new."""
 
 
 class Frozen(msgspec.Struct, frozen=True):
@@ -48,15 +48,25 @@ class Frozen(msgspec.Struct, frozen=True):
 
     Attributes:
         skip_above: With a gate on answers: where the prompt's predicted gap is above this, the edge is not asked.
+        level, known: A level of group keys, and its keys that were learned from. What has another one is work of a new
+            kind, of which nothing is known: it goes to the cloud. With level -1 there is no such rule.
     """
 
     gate: Gate
     prompt: Scorer
     answer: Scorer | None = None
     skip_above: float = HIGHEST
+    level: int = -1
+    known: frozenset[int] = frozenset()
+
+    def knows(self, traits: Traits) -> bool:
+        """Whether work of this kind was learned from."""
+        return self.level < 0 or traits.groups[self.level] in self.known
 
     def score(self, traits: Traits, signs: Floats | None, prompt_gap: float) -> float:
         """The gate's score; inf where the edge would not be asked."""
+        if not self.knows(traits):
+            return math.inf
         if self.gate is Gate.PROMPT:
             return prompt_gap
         if prompt_gap > self.skip_above or signs is None or self.answer is None:
@@ -67,11 +77,13 @@ class Frozen(msgspec.Struct, frozen=True):
         """((n,) the gate's score, inf where the edge would not be asked; (n,) the gap predicted from the prompt)."""
         traits = [row.traits for row in rows]
         prompt = self.prompt.scores(traits)
-        if self.gate is Gate.PROMPT:
-            return prompt, prompt
-        assert self.answer is not None
-        answer = self.answer.scores(traits, np.array([row.vector for row in rows]))
-        return np.where(prompt <= self.skip_above, answer, np.inf), prompt
+        is_asked = np.array([self.knows(one) for one in traits])
+        score = prompt
+        if self.gate is Gate.ANSWER:
+            assert self.answer is not None
+            score = self.answer.scores(traits, np.array([row.vector for row in rows]))
+            is_asked &= prompt <= self.skip_above
+        return np.where(is_asked, score, np.inf), prompt
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,7 +183,9 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         return min(most, max(some, HOPE_PAIRS))
 
     def _look(self, prompt: Learner, answer: Learner | None, learned: Sequence[Labelled]) -> Done:
-        frozen = Frozen(self.gate, prompt.freeze(), None if answer is None else answer.freeze())
+        level, known = _level(learned)
+        last = None if answer is None else answer.freeze()
+        frozen = Frozen(self.gate, prompt.freeze(), last, level=level, known=known)
         if self.gate is Gate.ANSWER:
             frozen = msgspec.structs.replace(frozen, skip_above=_skip_above(frozen, learned, self.terms.loss_max))
         size = len(learned[-1].signs)
@@ -190,7 +204,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         shown = verdict.certificate
         return Done(
             work=self, prompt=prompt, answer=answer, was_look=True, certificate=shown, frozen=frozen,
-            base=None if shown is None else _base(scores, prompt_gaps, pairs, learned),
+            base=None if shown is None else _base(scores, prompt_gaps, pairs, frozen),
             pairs_needed=verdict.pairs_needed,
         )  # fmt: skip
 
@@ -212,19 +226,28 @@ def _skip_above(frozen: Frozen, rows: Sequence[Labelled], loss_max: float) -> fl
     return HIGHEST
 
 
-def _base(scores: Floats, prompt_gaps: Floats, pairs: Sequence[Labelled], learned: Sequence[Labelled]) -> Base:
+def _level(rows: Sequence[Labelled]) -> tuple[int, frozenset[int]]:
+    """(the most specific level of group keys that tells old work from new, its keys), by rows that were learned from.
+
+    It does where few of the later rows have a key that none of the earlier ones had. Without any keys, it is the most
+    specific level too, and says nothing.
+    """
+    half = len(rows) // 2
+    for level in reversed(range(GROUP_LEVELS)):
+        early = {row.traits.groups[level] for row in rows[:half]}
+        unseen = sum(row.traits.groups[level] not in early for row in rows[half:])
+        if unseen <= UNSEEN_MAX * (len(rows) - half):
+            return level, frozenset(row.traits.groups[level] for row in rows)
+    return -1, frozenset()
+
+
+def _base(scores: Floats, prompt_gaps: Floats, pairs: Sequence[Labelled], frozen: Frozen) -> Base:
     """What the pairs behind a certificate look like to it."""
     asked = np.isfinite(scores)
     gaps = np.array([row.gap for row in pairs])
     edges = np.quantile(scores[asked], (0.25, 0.5, 0.75)) if asked.any() else np.zeros(3)
     places = np.sum(scores[:, None] > edges, axis=1)
     residuals = [_mean((gaps - scores)[asked & (places == place)]) for place in range(4)]
-    level, known, unseen = -1, frozenset[int](), 0.0
-    for one in range(GROUP_LEVELS):
-        keys = frozenset(row.traits.groups[one] for row in learned)
-        share = sum(row.traits.groups[one] not in keys for row in pairs) / len(pairs)
-        if share <= UNSEEN_MAX:
-            level, known, unseen = one, keys, share
     quarters = np.quantile(prompt_gaps, (0.25, 0.5, 0.75))
     shares = (prompt_gaps[:, None] <= quarters).mean(axis=0)
     return Base(
@@ -232,9 +255,9 @@ def _base(scores: Floats, prompt_gaps: Floats, pairs: Sequence[Labelled], learne
         shares=(float(shares[0]), float(shares[1]), float(shares[2])),
         edges=(float(edges[0]), float(edges[1]), float(edges[2])),
         residuals=(residuals[0], residuals[1], residuals[2], residuals[3]),
-        level=level,
-        known=known,
-        unseen=unseen,
+        level=frozen.level,
+        known=frozen.known,
+        unseen=sum(not frozen.knows(row.traits) for row in pairs) / len(pairs),
     )
 
 

@@ -1,5 +1,6 @@
 """One edge target: what a life in `test_lessons.py` does not come by."""
 
+import msgspec
 import numpy as np
 import pytest
 from tests.unit.learning.lived import SECRET, pair, question
@@ -43,11 +44,13 @@ def step(what: str, **rest: object) -> Step:
     return Step(model="m", target="edge", what=what, **rest)  # type: ignore[arg-type]  # as the caller has them
 
 
-def stand(course: Course, edge_share: float = 0.5) -> None:
+def stand(course: Course, edge_share: float = 0.5, known: frozenset[int] | None = None) -> None:
     answer = None
     if course.promise.gate is Gate.ANSWER:
         answer = Learner(2).freeze()
     frozen = Frozen(course.promise.gate, Learner().freeze(), answer)
+    if known is not None:
+        frozen = msgspec.structs.replace(frozen, level=0, known=known)
     course.standing = Standing(certificate=shown(edge_share), frozen=frozen, base=BASE)
     course.watch = Watch(BASE, 0.05)
 
@@ -64,6 +67,17 @@ def test_an_answer_is_guessed_by_the_best_that_there_is() -> None:
     assert course.guess_answer(TRAITS, SIGNS, 0.3).gap_max == 0.3
     # Signs of another kind than those that were certified promise nothing.
     assert course.guess_answer(TRAITS, np.zeros(3), 0.3).gap_max == LOWEST
+
+
+@pytest.mark.parametrize("gate", list(Gate))
+def test_work_of_a_kind_that_was_never_learned_from_goes_to_the_cloud(gate: Gate) -> None:
+    course = Course("v1", "c1", promise(gate))
+    stand(course, known=frozenset({TRAITS.groups[0]}))
+    old = course.guess(TRAITS, 0.4)
+    new = course.guess(msgspec.structs.replace(TRAITS, groups=(5, *TRAITS.groups[1:])), 0.4)
+    asked = [guess.skip_above if gate is Gate.ANSWER else guess.gap_max for guess in (old, new)]
+    assert asked == [HIGHEST if gate is Gate.ANSWER else 0.4, LOWEST]
+    assert new.certificate == 1
 
 
 def test_signs_of_a_new_kind_are_learned_from_the_start() -> None:

@@ -13,6 +13,7 @@ from ecotone.learning.learner import Learner
 from ecotone.learning.recalibration import Frozen, Work, level_delta
 from ecotone.learning.rows import Labelled
 from ecotone.learning.signals import Signals
+from ecotone.learning.traits import GROUP_LEVELS
 from ecotone.values.quality import Gate
 
 SIGNALS = Signals(SECRET)
@@ -62,7 +63,7 @@ def test_a_look_finds_the_threshold_between_what_fails_and_what_does_not() -> No
     assert done.certificate is not None
     assert done.certificate.edge_share == pytest.approx(0.5)
     assert done.base is not None
-    assert done.base.level == 4
+    assert done.base.level == GROUP_LEVELS - 1
     assert done.base.unseen == 0.0
 
 
@@ -137,22 +138,40 @@ def test_the_edge_is_not_asked_where_hardly_any_answer_would_be_kept() -> None:
     assert recalibration._skip_above(everywhere, lost, 0.001) <= easy
 
 
-def test_a_level_of_keys_that_is_always_new_is_not_watched() -> None:
-    pairs = [
-        msgspec.structs.replace(
-            row, traits=msgspec.structs.replace(row.traits, groups=(*row.traits.groups[:4], row.number + 1))
-        )
-        for row in rows(50)
-    ]
-    base = recalibration._base(np.zeros(50), np.zeros(50), pairs, rows(90))
-    assert base.level == 3
-    assert base.shares == (1.0, 1.0, 1.0)
+def _renamed(row: Labelled, level: int, key: int) -> Labelled:
+    """The same with another key at one level."""
+    groups = tuple(key if place == level else old for place, old in enumerate(row.traits.groups))
+    return msgspec.structs.replace(row, traits=msgspec.structs.replace(row.traits, groups=groups))
+
+
+def test_a_level_of_keys_that_is_always_new_does_not_tell_old_work_from_new() -> None:
+    assert recalibration._level(rows(50))[0] == GROUP_LEVELS - 1
+    fresh = [_renamed(row, GROUP_LEVELS - 1, row.number + 1) for row in rows(50)]
+    level, known = recalibration._level(fresh)
+    assert level == GROUP_LEVELS - 2
+    assert known == {row.traits.groups[level] for row in fresh}
+    for level in range(GROUP_LEVELS):
+        fresh = [_renamed(row, level, row.number + 1) for row in fresh]
+    assert recalibration._level(fresh) == (-1, frozenset())
+
+
+def test_work_of_a_new_kind_is_not_let_pass_and_not_certified() -> None:
+    new = [_renamed(row, GROUP_LEVELS - 1, 5) if row.number % 10 == 1 else row for row in rows(150)]
+    done = work(certify=new).run()
+    assert done.certificate is not None
+    assert done.frozen is not None
+    assert done.base is not None
+    assert done.certificate.edge_share == pytest.approx(0.4)
+    assert done.base.unseen == pytest.approx(0.1)
+    assert done.frozen.score(new[1].traits, None, 0.0) == math.inf
+    assert done.frozen.score(new[3].traits, None, 0.0) == 0.0
 
 
 def test_where_nothing_is_asked_calibration_has_no_base() -> None:
-    base = recalibration._base(np.full(50, np.inf), np.zeros(50), rows(50), rows(90))
+    base = recalibration._base(np.full(50, np.inf), np.zeros(50), rows(50), Frozen(Gate.PROMPT, Learner().freeze()))
     assert base.residuals == (0.0, 0.0, 0.0, 0.0)
     assert base.edges == (0.0, 0.0, 0.0)
+    assert base.shares == (1.0, 1.0, 1.0)
 
 
 def test_all_looks_together_are_wrong_as_seldom_as_one_might_be() -> None:
