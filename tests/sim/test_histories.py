@@ -63,7 +63,8 @@ def test_sending_before_the_entry_is_durable_is_caught(monkeypatch: pytest.Monke
 
 def test_passing_a_cut_stream_off_as_whole_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Relay, "_conclude", Relay._finish_events)
-    assert "clean end" in _breaks(range(300))
+    found = _breaks(range(300))
+    assert "clean end" in found or "not the answer of" in found
 
 
 def test_restarting_an_answer_that_had_begun_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

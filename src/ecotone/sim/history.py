@@ -237,11 +237,11 @@ def _drawn_look(rng: Random) -> Look:
 
 def _drawn_budgets(rng: Random) -> Budgets:
     """Of money and bytes; and now and then a metered link, which is open now, or in twenty minutes."""
-    usd, size = rng.choice((None, None, None, 0.0005, 0.00002)), rng.choice((None, None, 2_000))
-    if rng.random() < 0.85:
+    usd, size = rng.choice((None, None, 0.0005)), rng.choice((None, None, 2_000))
+    if rng.random() < 0.8:
         return Budgets(usd, size)
     from_min = rng.choice((0, 20)) + int(START_WALL_S // 60) % DAY_MIN
-    window = Window(tuple(range(7)), from_min, from_min + 60, rng.choice((None, None, 500)))
+    window = Window(tuple(range(7)), from_min, from_min + 60, rng.choice((None, 100)))
     return Budgets(usd, size, Windows((window,)), is_strict=rng.random() < 0.3)
 
 
