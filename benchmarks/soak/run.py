@@ -152,7 +152,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="no engine, patterns only, small memories")
     parser.add_argument("--learn", action="store_true", help="a model name that promises quality is asked too")
     parser.add_argument("--warm", type=int, help="requests of the warm-up, where it shall not fill all memories")
-    parser.add_argument("--name", default="", help="added to the name of the results")
+    parser.add_argument("--name", default="", help="added to the name of the results: --name=-learning")
     parser.add_argument("--out", type=Path, help="folder for results; default: results, or .work below half an hour")
     parser.add_argument("--judge", type=Path, help="measure nothing: judge the samples of this JSON anew")
     return parser.parse_args(argv)
