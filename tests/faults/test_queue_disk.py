@@ -11,7 +11,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from tests.faults.test_queue import all_jobs, opened
+from tests.faults.rounds.shim import Shim, build
+from tests.faults.test_queue import all_jobs, job, opened
 
 SHIM = r"""
 #define _GNU_SOURCE
@@ -135,3 +136,71 @@ def test_what_was_acknowledged_outlives_failing_calls_and_a_kill(shim: Path, tmp
         await queue.close()
 
     asyncio.run(look())
+
+
+OPENER = textwrap.dedent("""
+    import os, sys
+    from pathlib import Path
+    from tests.faults.test_queue import opened
+    from ecotone.values import ConfigError
+
+    # One process a try, as in life: SQLite shares what it knows of a file within a process.
+    print("up", flush=True)
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            try:
+                opened(Path(sys.argv[1]))
+            except ConfigError:
+                os._exit(1)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+""")
+
+
+def test_a_disk_that_fails_from_any_call_of_a_start_on_takes_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """Found by the rounds: SQLite removed a WAL whose index it could neither make nor change."""
+    try:
+        library = build(tmp_path)
+    except OSError as error:
+        pytest.skip(str(error))
+    store, whole = tmp_path / "store", tmp_path / "whole"
+
+    async def fill() -> dict[str, bytes]:
+        queue = opened(whole)
+        await queue.put([(job(f"job-{number}"), os.urandom(900)) for number in range(20)])
+        await queue.lease(3, now_ms=3000, lease_ms=10**9)
+        files = {name: (whole / name).read_bytes() for name in ("jobs.db", "jobs.db-wal", "jobs.db-shm")}
+        await queue.close()
+        return files
+
+    async def look() -> None:
+        queue = opened(store)
+        assert queue.recovered.loss is None
+        assert len(await all_jobs(queue)) == 20
+        await queue.close()
+
+    files = asyncio.run(fill())
+    shim = Shim(library, tmp_path, store, 1)
+    given = {**os.environ, **shim.environ}
+    opener = subprocess.Popen(
+        [sys.executable, "-c", OPENER, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env=given, cwd=Path(__file__).parents[2], text=True,
+    )  # fmt: skip
+    assert opener.stdin is not None
+    assert opener.stdout is not None
+    with opener:
+        assert opener.stdout.readline() == "up\n"
+        codes = []
+        while 0 not in codes:
+            shutil.rmtree(store, ignore_errors=True)
+            store.mkdir()
+            for name, content in files.items():
+                (store / name).write_bytes(content)
+            shim.fail(1.0, spared=len(codes))
+            print(file=opener.stdin, flush=True)
+            codes.append(int(opener.stdout.readline()))
+            shim.fail(0.0)
+            asyncio.run(look())
+    assert set(codes[:-1]) == {1}
+    assert len(codes) > 20, "the shim was asked"

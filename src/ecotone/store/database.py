@@ -25,7 +25,7 @@ from ecotone.store.queue_limits import QueueLimits
 from ecotone.store.queue_tally import QueueTally
 from ecotone.values import RefusalError
 
-__all__ = ["Connect", "Database", "closed", "connect", "refusal"]
+__all__ = ["Connect", "Database", "closed", "closed_safely", "connect", "keep_wal", "refusal"]
 
 T = TypeVar("T")
 
@@ -35,6 +35,8 @@ _EVERYBODYS: Final = frozenset(
 )
 """Codes of failures that do not come from one call of a group: trying each alone would only cost time."""
 FULL_RETRY_AFTER_S: Final = 60.0
+KEPT: Final = "-wal-kept"
+"""What the second name of a WAL ends in."""
 _WAL_BYTES_MAX: Final = 64 << 20
 """After a checkpoint the WAL is cut to this."""
 
@@ -61,6 +63,10 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: the file, or the disk.
     """
+    try:
+        keep_wal(path)
+    except OSError as error:  # without its WAL the file is not what was acknowledged
+        raise sqlite3.OperationalError("the WAL cannot get its name back") from error
     connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:
         if not connection.execute("PRAGMA page_count").fetchone()[0]:
@@ -72,9 +78,38 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
     except sqlite3.Error:
-        connection.close()
+        closed_safely(connection, path)
         raise
     return connection
+
+
+def closed_safely(connection: sqlite3.Connection, path: Path) -> None:
+    """Closes a connection that could not be opened properly, and keeps the WAL.
+
+    Where SQLite cannot make its index of the WAL (`-shm`), and then can open it for reading only, it takes the WAL for
+    empty as it closes, and removes it, with all that was committed there. So a second name holds it. Where all of it
+    had been copied into the file, that it is there again changes nothing.
+    """
+    wal, kept = path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}{KEPT}")
+    with contextlib.suppress(OSError):
+        kept.hardlink_to(wal)
+    connection.close()
+    with contextlib.suppress(OSError):
+        keep_wal(path)
+
+
+def keep_wal(path: Path) -> None:
+    """If a WAL is held by a second name only, it has its own again.
+
+    Raises:
+        OSError: the disk.
+    """
+    wal, kept = path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}{KEPT}")
+    if kept.exists():
+        if wal.exists():
+            kept.unlink()
+        else:
+            kept.rename(wal)
 
 
 def refusal(error: BaseException) -> RefusalError:

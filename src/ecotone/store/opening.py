@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from ecotone.store import salvage
-from ecotone.store.database import Connect
+from ecotone.store.database import Connect, keep_wal
 from ecotone.store.disk import Disk
 from ecotone.store.migrations import migrate, version
 from ecotone.store.queue_limits import QueueLimits
@@ -61,6 +61,7 @@ def opened(
         OSError, sqlite3.Error: the disk.
     """
     path = store / FILE
+    keep_wal(path)
     loss = salvage.quarantine(path, disk) if salvage.is_pending(path) else None
     is_new = not path.exists()
     if is_new:  # for its user only from the first byte on, and so is its WAL, which gets the same rights

@@ -16,7 +16,8 @@ _NONE: Final = (1 << 63) - 1
 _PAGES: Final = 256
 _CLOCK, _FAIL, _FAILED, _WAL, _PAGE, _LEDGER = 0, 8, 24, 72, 88, 96 + 16 * _PAGES
 """Offsets in `struct state`; the dice stand at 16."""
-_SIZE: Final = _LEDGER + 16 + 512
+_SPARED: Final = _LEDGER + 16 + 512
+_SIZE: Final = _SPARED + 8
 
 
 def build(folder: Path) -> Path:
@@ -56,8 +57,13 @@ class Shim:
         """From now on the clock is so many seconds ahead of the true one (behind, where negative)."""
         struct.pack_into("<q", self._map, _CLOCK, int(to_s * NS))
 
-    def fail(self, share: float, code: int = 0) -> None:
-        """From now on so large a share of calls that change files fails, with this errno (0: EIO or ENOSPC)."""
+    def fail(self, share: float, code: int = 0, *, spared: int = 0) -> None:
+        """From now on so large a share of calls that change files fails, with this errno (0: EIO or ENOSPC).
+
+        Args:
+            spared: So many calls go well before that.
+        """
+        struct.pack_into("<q", self._map, _SPARED, spared)
         struct.pack_into("<II", self._map, _FAIL, int(share * 1e6), code)
 
     def failures(self) -> dict[str, int]:
@@ -79,7 +85,7 @@ class Shim:
     def unfinished_entry(self) -> tuple[str, int] | None:
         """(Segment, offset) of the write to the ledger that was under way as the site died; None where none was."""
         is_writing, begin = struct.unpack_from("<qq", self._map, _LEDGER)
-        name = bytes(self._map[_LEDGER + 16 : _SIZE]).partition(b"\0")[0].decode()
+        name = bytes(self._map[_LEDGER + 16 : _SPARED]).partition(b"\0")[0].decode()
         return (name, int(begin)) if is_writing else None
 
     def forget(self) -> None:
