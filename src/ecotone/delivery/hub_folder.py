@@ -1,0 +1,375 @@
+"""A hub's folder: what publishers have signed, what each site shall have, and the keys that say so.
+
+    HUB/catalogue, HUB/director     two signed repositories
+    HUB/packs                       the weights
+    HUB/trust.json                  the roots, to be pinned at every site
+    HUB.keys/                       private keys, beside the folder and never in it
+
+Everything in HUB is public and may be copied, served and mirrored by anything: it is worth what its signatures are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import TargetFile, Targets
+
+from ecotone.assets import files
+from ecotone.delivery import hub_keys
+from ecotone.delivery.repository import Repository
+from ecotone.transfer import Manifest, decode, encode
+from ecotone.trust import terms, writing
+from ecotone.trust.agreeing import Asset, SiteState
+from ecotone.trust.known import Roots
+from ecotone.values import ConfigError
+
+__all__ = ["Hub", "Named"]
+
+LOCK_WAIT_S: Final = 30.0
+
+
+class Named(msgspec.Struct, frozen=True):
+    """One published version, as the catalogue names it."""
+
+    asset: Asset
+    publisher: str
+    published_s: int
+
+
+class Hub:
+    """Everything that an operator does with a hub's folder. One process at a time writes (`locked`)."""
+
+    def __init__(self, folder: Path, now_s: float) -> None:
+        """Looks at nothing yet.
+
+        Args:
+            folder: The hub's folder.
+            now_s: Unix seconds; what is signed says so.
+        """
+        self.folder: Final = folder
+        self.catalogue: Final = Repository(folder, terms.CATALOGUE)
+        self.director: Final = Repository(folder, terms.DIRECTOR)
+        self._now_s: Final = now_s
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else writes meanwhile.
+
+        Raises:
+            StoreError: `asset.busy`.
+        """
+        with files.durably(f"locking {self.folder}"):
+            keys = files.folder(hub_keys.beside(self.folder))
+        with files.locked(keys / ".lock", LOCK_WAIT_S):
+            yield
+
+    def create(self, publishers: Sequence[str], root_keys: int = 3) -> list[Path]:
+        """Makes the folder and its keys; gives the files of the keys.
+
+        Raises:
+            ConfigError: `hub.folder`, if there is something; `hub.name`.
+        """
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise ConfigError("hub.folder", f"{self.folder} is not empty: a new hub takes a new folder")
+        for publisher in publishers:
+            _named(publisher, "publisher")
+        roots = [hub_keys.made() for _ in range(root_keys)]
+        online, director = hub_keys.made(), hub_keys.made()
+        people = {publisher: hub_keys.made() for publisher in publishers}
+        keys = hub_keys.beside(self.folder)
+        named = [(f"root-{n}", signer) for n, signer in enumerate(roots, 1)]
+        named += [("online", online), ("director", director)]
+        named += [(f"publisher-{publisher}", signer) for publisher, signer in people.items()]
+        paths = [hub_keys.written(signer, keys / f"{name}.key") for name, signer in named]
+
+        catalogue = Targets(version=1)
+        for publisher, signer in people.items():
+            writing.delegated(catalogue, publisher, signer.public_key, terms.FOLDERS)
+        offline = [signer.public_key for signer in roots]
+        self._first(self.catalogue, roots, {"timestamp": online, "snapshot": online}, offline, catalogue)
+        for publisher, signer in people.items():
+            self.catalogue.write(publisher, Targets(version=1), [signer], self._now_s, self.catalogue.targets)
+        wants = {"timestamp": director, "snapshot": director, "targets": director}
+        self._first(self.director, [*roots, director], wants, offline, Targets(version=1))
+        self._pin()
+        self.refresh([online, director])
+        return paths
+
+    def publish(self, manifest: Manifest, signer: CryptoSigner) -> str:
+        """Signs a manifest as the publisher whose key it is; gives who that is. It counts after `refresh`.
+
+        Raises:
+            ConfigError: `hub.version`, if that version is another already; `hub.keys`, if no publisher has the key.
+        """
+        path = terms.asset_path(manifest.kind, manifest.name, manifest.version)
+        role = self._holder(signer, path)
+        raw = encode(manifest)
+        targets = self.catalogue.publisher(role)
+        known = self._every().get(path)
+        if known is not None and known.asset.sha256 != hashlib.sha256(raw).hexdigest():
+            raise ConfigError(
+                "hub.version",
+                f"{manifest.name} {manifest.version} is published already, and is another: a version is "
+                "never changed. Give it a new one",
+            )
+        targets.targets[path] = self.catalogue.add_document(path, raw, self._now_s)
+        targets.version = self.catalogue.version(role) + 1
+        self.catalogue.write(role, targets, [signer], self._now_s, self.catalogue.targets)
+        return role
+
+    def withdraw(self, name: str, version: str, signer: CryptoSigner) -> None:
+        """The publisher no longer stands by a version: no site installs it any more. It counts after `refresh`.
+
+        Raises:
+            ConfigError: `hub.unknown`, `hub.keys`.
+        """
+        named = self.find(name, version)
+        path = _path(named.asset)
+        role = self._holder(signer, path)
+        targets = self.catalogue.publisher(role)
+        if targets.targets.pop(path, None) is None:
+            raise ConfigError("hub.keys", f"{name} {version} was published by {named.publisher}: its key is needed")
+        targets.version = self.catalogue.version(role) + 1
+        self.catalogue.write(role, targets, [signer], self._now_s, self.catalogue.targets)
+
+    def assign(self, site: str, wanted: Iterable[Asset], signer: CryptoSigner) -> SiteState:
+        """What the site shall have from now on: these and nothing else. It counts after `refresh`.
+
+        Raises:
+            ConfigError: `hub.name`, `hub.keys`.
+        """
+        _named(site, "site")
+        targets = self.director.targets
+        path = terms.site_path(site)
+        before = targets.targets.get(path)
+        generation = self.state(site).generation + 1 if before else 1
+        state = SiteState(site=site, generation=generation, assets=tuple(wanted))
+        targets.targets[path] = self.director.add_document(path, msgspec.json.encode(state), self._now_s)
+        targets.version = self.director.version("targets") + 1
+        self.director.write("targets", targets, [signer], self._now_s, self.director.root)
+        return state
+
+    def refresh(self, signers: Iterable[CryptoSigner]) -> list[str]:
+        """Announces what is newest, in each repository whose online key is given; gives their names.
+
+        Raises:
+            ConfigError: `hub.keys`, if none is.
+        """
+        done = []
+        for repository in (self.catalogue, self.director):
+            ids = repository.root.roles["timestamp"].keyids
+            for signer in signers:
+                if signer.public_key.keyid in ids:
+                    repository.refresh(signer, self._now_s)
+                    done.append(repository.name)
+                    break
+        if not done:
+            raise ConfigError(
+                "hub.keys", "neither the online key nor the director's key was given: nothing is announced"
+            )
+        return done
+
+    def assets(self) -> list[Named]:
+        """All published versions, oldest first."""
+        return sorted(
+            self._every().values(), key=lambda named: (named.published_s, named.asset.name, named.asset.version)
+        )
+
+    def find(self, name: str, version: str = "") -> Named:
+        """A version; without `version` the one that was published last.
+
+        Raises:
+            ConfigError: `hub.unknown`.
+        """
+        found = [one for one in self.assets() if one.asset.name == name and version in ("", one.asset.version)]
+        if not found:
+            what = f"{name}@{version}" if version else name
+            raise ConfigError("hub.unknown", f"'{what}' is not published here: `ecotone hub show` lists what is")
+        return found[-1]
+
+    def manifest(self, asset: Asset) -> Manifest:
+        """The manifest of a version.
+
+        Raises:
+            TrustError: `trust.digest`, `trust.missing`, `delivery.manifest`.
+        """
+        path = _path(asset)
+        return decode(self.catalogue.document(path, self._target(path, asset)))
+
+    def state(self, site: str) -> SiteState:
+        """What a site shall have.
+
+        Raises:
+            ConfigError: `hub.unknown`.
+            TrustError: `trust.digest`, `trust.missing`.
+        """
+        path = terms.site_path(site)
+        target = self.director.targets.targets.get(path)
+        if target is None:
+            raise ConfigError("hub.unknown", f"nothing is assigned to a site '{site}': `ecotone hub assign` does")
+        return msgspec.json.decode(self.director.document(path, target), type=SiteState)
+
+    def earlier_state(self, site: str, generation: int) -> SiteState:
+        """What a site had to have in an earlier generation.
+
+        Raises:
+            ConfigError: `hub.unknown`.
+        """
+        folder = self.folder / terms.DIRECTOR / "targets" / "sites"
+        for path in folder.glob(f"*.{site}.json"):
+            state = msgspec.json.decode(path.read_bytes(), type=SiteState)
+            if state.generation == generation and state.site == site:
+                return state
+        raise ConfigError("hub.unknown", f"the hub knows no generation {generation} of '{site}'")
+
+    def sites(self) -> list[SiteState]:
+        """What every site shall have."""
+        paths = sorted(self.director.targets.targets)
+        return [self.state(path.removeprefix("sites/").removesuffix(".json")) for path in paths]
+
+    def pins(self) -> bytes:
+        """The file to be pinned at sites."""
+        return (self.folder / "trust.json").read_bytes()
+
+    def rotate_root(self, old: Sequence[CryptoSigner], new: Sequence[CryptoSigner]) -> None:
+        """New keys for both roots and the list of publishers. It counts after `refresh`.
+
+        Raises:
+            ConfigError: `hub.keys`, if too few of the old ones are given.
+        """
+        offline = [signer.public_key for signer in new]
+        signed = []
+        for repository in (self.catalogue, self.director):
+            before = repository.root
+            roles: dict[str, list[Any]] = {
+                role: [before.keys[key] for key in one.keyids] for role, one in before.roles.items() if role != "root"
+            }
+            if repository is self.catalogue:
+                roles["targets"] = offline
+            after = writing.root(before.version + 1, offline, roles)
+            data = repository.signed("root", after, [*old, *new], self._now_s, before, after)
+            signed.append((repository, after, data))
+        for repository, after, data in signed:
+            repository.put(f"{after.version}.root.json", data)
+        targets = self.catalogue.targets
+        targets.version += 1
+        self.catalogue.write("targets", targets, new, self._now_s, self.catalogue.root)
+        self._pin()
+
+    def rotate_online(self, role: str, roots: Sequence[CryptoSigner], new: CryptoSigner) -> None:
+        """A new key in place of the catalogue's `online` or the `director` one. It counts after `refresh`.
+
+        Raises:
+            ConfigError: `hub.keys`.
+        """
+        repository = self.catalogue if role == "online" else self.director
+        before = repository.root
+        offline = [before.keys[keyid] for keyid in before.roles["root"].keyids]
+        public = [new.public_key]
+        targets = offline if role == "online" else public
+        wants = {"timestamp": public, "snapshot": public, "targets": targets}
+        after = writing.root(before.version + 1, offline, wants)
+        repository.write("root", after, roots, self._now_s, before, after)
+        if role == "director":
+            content = repository.targets
+            content.version += 1
+            repository.write("targets", content, [new], self._now_s, after)
+        self._pin()
+
+    def trust_publisher(self, publisher: str, roots: Sequence[CryptoSigner], new: CryptoSigner) -> None:
+        """The publisher's key is this one from now on; one that is new is added. It counts after `refresh`.
+
+        What the publisher had published is signed anew: look at it first, if the old key was stolen.
+
+        Raises:
+            ConfigError: `hub.keys`, `hub.name`.
+        """
+        _named(publisher, "publisher")
+        number = self.catalogue.version(publisher)
+        content = self.catalogue.publisher(publisher) if number else Targets(version=1)
+        content.version = number + 1
+        targets = self.catalogue.targets
+        writing.delegated(targets, publisher, new.public_key, terms.FOLDERS)
+        targets.version += 1
+        data = self.catalogue.signed("targets", targets, roots, self._now_s, self.catalogue.root)
+        self.catalogue.write(publisher, content, [new], self._now_s, targets)
+        self.catalogue.put(f"{targets.version}.targets.json", data)
+
+    def revoke_publisher(self, publisher: str, roots: Sequence[CryptoSigner]) -> None:
+        """Nothing of the publisher is trusted any more, its former versions included. It counts after `refresh`.
+
+        Raises:
+            ConfigError: `hub.unknown`, `hub.keys`.
+        """
+        if publisher not in self.catalogue.publishers:
+            raise ConfigError("hub.unknown", f"there is no publisher '{publisher}'")
+        targets = self.catalogue.targets
+        writing.undelegated(targets, publisher)
+        targets.version += 1
+        self.catalogue.write("targets", targets, roots, self._now_s, self.catalogue.root)
+
+    def _first(
+        self,
+        at: Repository,
+        signers: Sequence[CryptoSigner],
+        wants: dict[str, CryptoSigner],
+        offline: list[Any],
+        top: Targets,
+    ) -> None:
+        roles = {role: [signer.public_key] for role, signer in wants.items()}
+        root = writing.root(1, offline, {"targets": offline, **roles})
+        at.write("root", root, signers, self._now_s, root)
+        at.write("targets", top, signers, self._now_s, root)
+
+    def _pin(self) -> None:
+        roots = Roots(
+            Roots.TYPE, msgspec.Raw(self.catalogue.content("root")), msgspec.Raw(self.director.content("root"))
+        )
+        with files.durably(f"writing {self.folder}"):
+            files.written(self.folder / "trust.json", roots.encode())
+            (self.folder / "trust.json").chmod(0o644)
+
+    def _holder(self, signer: CryptoSigner, path: str) -> str:
+        delegations = self.catalogue.targets.delegations
+        for role in (delegations.roles or {}).values() if delegations else ():
+            if signer.public_key.keyid in role.keyids and role.is_delegated_path(path):
+                return role.name
+        raise ConfigError(
+            "hub.keys", f"no publisher that may publish {path} has this key: `ecotone hub show` lists them"
+        )
+
+    def _target(self, path: str, asset: Asset) -> TargetFile:
+        return TargetFile(asset.bytes, {"sha256": asset.sha256}, path)
+
+    def _every(self) -> dict[str, Named]:
+        found: dict[str, Named] = {}
+        for publisher in self.catalogue.publishers:
+            for path, target in self.catalogue.publisher(publisher).targets.items():
+                found.setdefault(path, _named_asset(path, target, publisher))
+        return found
+
+
+def _path(asset: Asset) -> str:
+    return terms.asset_path(asset.kind, asset.name, asset.version)
+
+
+def _named_asset(path: str, target: TargetFile, publisher: str) -> Named:
+    folder, _, full = path.partition("/")
+    name, _, version = full.partition("@")
+    kind = next(kind for kind, place in terms.FOLDERS.items() if place == folder)
+    fields = {"name": name, "version": version, "kind": kind, "sha256": target.hashes["sha256"], "bytes": target.length}
+    custom = target.custom if isinstance(target.custom, dict) else {}
+    return Named(msgspec.convert(fields, Asset), publisher, int(custom.get("published_s", 0)))
+
+
+def _named(name: str, what: str) -> None:
+    if not terms.ROLE.fullmatch(name) or name in ("root", "targets", "snapshot", "timestamp", "bundle"):
+        raise ConfigError(
+            "hub.name", f"'{name[:80]}' cannot be the name of a {what}: give small letters, digits and '-', at most 40"
+        )
