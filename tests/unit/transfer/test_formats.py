@@ -10,10 +10,10 @@ import zipfile
 
 import numpy as np
 import pytest
+from tests.unit.transfer.files import gguf, reader, safetensors
 
 from ecotone.transfer import formats
 from ecotone.values import TrustError
-from tests.unit.transfer.files import gguf, reader, safetensors
 
 
 class Runs:
@@ -113,12 +113,12 @@ def test_numbers_and_text_pass(content: bytes, kind: str) -> None:
     ],
 )
 def test_what_could_run_code_or_is_not_known_is_refused(content: bytes) -> None:
-    with pytest.raises(TrustError, match="delivery.unsafe"):
+    with pytest.raises(TrustError, match=r"delivery\.unsafe"):
         formats.found(reader(content), len(content))
 
 
 def test_a_protobuf_of_endless_fields_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "_FIELDS_MAX", 10)
     content = field(1, 8) * 20
-    with pytest.raises(TrustError, match="delivery.unsafe"):
+    with pytest.raises(TrustError, match=r"delivery\.unsafe"):
         formats.found(reader(content), len(content))

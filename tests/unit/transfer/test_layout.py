@@ -6,11 +6,11 @@ import random
 import struct
 
 import pytest
+from tests.unit.transfer.files import gguf, reader, safetensors, text
 
 from ecotone.transfer import layout
 from ecotone.transfer.manifest import SEGMENT_BYTES_MAX
 from ecotone.values import TrustError
-from tests.unit.transfer.files import gguf, reader, safetensors, text
 
 DICE = random.Random(7)
 BIG = DICE.randbytes(300_000)
@@ -122,7 +122,7 @@ HUGE = struct.pack("<Q", 1 << 60)
     ],
 )
 def test_a_hostile_gguf_is_refused(content: bytes) -> None:
-    with pytest.raises(TrustError, match="delivery.malformed"):
+    with pytest.raises(TrustError, match=r"delivery\.malformed"):
         layout.tensors(reader(content), len(content), "gguf")
 
 
@@ -140,7 +140,7 @@ def test_a_hostile_gguf_is_refused(content: bytes) -> None:
     ],
 )
 def test_a_hostile_safetensors_is_refused(content: bytes) -> None:
-    with pytest.raises(TrustError, match="delivery.malformed"):
+    with pytest.raises(TrustError, match=r"delivery\.malformed"):
         layout.tensors(reader(content), len(content), "safetensors")
 
 

@@ -19,9 +19,16 @@ GOOD = Manifest(
     licence="MIT",
     packs=(C,),
     parts=(
-        Part(path="m.gguf", bytes=30, blake3=A, sha256=B, format="gguf", segments=(Segment(A, 10, 0, 0), Segment(B, 20, 0, 10, (Delta(A, 0, 30, 5),)))),
+        Part(
+            path="m.gguf",
+            bytes=30,
+            blake3=A,
+            sha256=B,
+            format="gguf",
+            segments=(Segment(A, 10, 0, 0), Segment(B, 20, 0, 10, (Delta(A, 0, 30, 5),))),
+        ),
     ),
-)  # fmt: skip
+)
 
 
 def test_what_was_written_is_read() -> None:
@@ -67,7 +74,7 @@ def changed(path: str, value: object) -> bytes:
     ],
 )
 def test_what_is_out_of_bounds_is_refused(path: str, value: object) -> None:
-    with pytest.raises(TrustError, match="delivery.manifest"):
+    with pytest.raises(TrustError, match=r"delivery\.manifest"):
         decode(changed(path, value))
 
 
@@ -84,5 +91,5 @@ def test_an_endless_manifest_is_refused_before_it_is_read(monkeypatch: pytest.Mo
 
 
 def test_a_manifest_that_nests_without_end_is_refused() -> None:
-    with pytest.raises(TrustError, match="delivery.manifest"):
+    with pytest.raises(TrustError, match=r"delivery\.manifest"):
         decode(b"[" * 100_000)
