@@ -74,7 +74,7 @@ def test_forgetting_what_a_dead_process_held_is_caught(monkeypatch: pytest.Monke
     [
         ({"labels": ()}, "sent to cloud", 0),
         ({"wish": Wish.AUTO}, "left the site", 0),
-        ({"key": ""}, "key research sent to cloud", 73),
+        ({"key": ""}, "key research sent to cloud", 117),
     ],
 )
 def test_losing_what_keeps_a_job_at_the_site_is_caught(
@@ -111,7 +111,7 @@ def test_the_newest_first_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_priority_without_ageing_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "rank_ms", lambda job: -job.priority)
-    assert breaks("goes before", first=26)
+    assert breaks("goes before", first=123)
 
 
 def test_too_many_at_a_time_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,4 +185,4 @@ def test_a_job_that_rests_for_good_is_caught(monkeypatch: pytest.MonkeyPatch) ->
         "ecotone.jobs.dispatch._wait",
         lambda facts, patience, last_ms: Wait(facts.deadline_at_ms, "deferred.asked"),
     )
-    assert breaks("could have answered", first=58)
+    assert breaks("could have answered", first=256)
