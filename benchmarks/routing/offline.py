@@ -62,16 +62,13 @@ def measure(task: Task, *, is_quick: bool) -> dict[str, dict[str, Any]]:
     rows, gaps = task.rows, task.rows.gaps
     plain = rows.traits()
     keyed = rows.traits(has_keys=True) if task.has_keys else plain
-    everything = Rows(rows.prompts, rows.tasks, plain)
-    names = baselines.QUICK if is_quick else tuple(baselines.BASELINES)
+    everything = Rows.of(rows.prompts, rows.tasks, plain)
     found: dict[str, list[metrics.Worth]] = {}
     bounds: dict[str, list[float]] = {}
     for seed in range(2 if is_quick else SPLITS):
         seen, asked = _split(task, seed)
         edge, cloud = rows.edge[asked], rows.cloud[asked]
-        ranked = {
-            name: baselines.BASELINES[name](everything.take(seen), gaps[seen], everything.take(asked)) for name in names
-        }
+        ranked = baselines.ranked(everything.take(seen), gaps[seen], everything.take(asked))
         ranked[OURS] = scores(plain, gaps, seen, asked)
         if task.has_keys:
             ranked[KEYED] = scores(keyed, gaps, seen, asked)
