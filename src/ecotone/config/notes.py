@@ -40,8 +40,6 @@ def _notes(config: Config) -> Iterator[tuple[str, str]]:
             yield from _url_notes(join("targets", name), target)
         else:
             yield from _local_notes(join("targets", name), target)
-    if config.hub is not None:
-        yield "hub", "the hub is not built yet: nothing is fetched from there or sent to it"
     yield from _model_notes(config)
     yield from _privacy_notes(config)
     regions = {target.region: None for target in config.targets.values() if isinstance(target, UrlTarget)}

@@ -442,7 +442,7 @@ class Config(Section, frozen=True, kw_only=True):
     learning: Annotated[Learning, Meta(description="What finding out about quality may cost.")] = Learning()
     hub: Annotated[
         Hub | None,
-        Meta(description="Accepted and checked; the hub is not built yet, and nothing is exchanged with it."),
+        Meta(description="Where `ecotone models pull hub:NAME` fetches signed models; nothing is sent there."),
     ] = None
     ledger: Annotated[Ledger, Meta(description="How long evidence is kept.")] = Ledger()
     limits: Annotated[Limits, Meta(description="What one site takes.")] = Limits()

@@ -15,7 +15,7 @@ import os
 import re
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final, Literal
 
@@ -206,7 +206,7 @@ class BundleSource:
             raise FetchError("asset.too_large", f"{path} in {self._path} is longer than {bytes_max} bytes")
         return self._read(at, length)
 
-    def run(self, pack: str, offset: int, length: int) -> Iterator[bytes]:
+    def run(self, pack: str, offset: int, length: int) -> Generator[bytes, None, None]:
         """See `Source`."""
         end = offset + length
         while offset < end:

@@ -1,0 +1,220 @@
+"""`ecotone hub`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ecotone.cli import extra
+from ecotone.cli.options import as_json
+
+FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+KEYS = click.option(
+    "--keys",
+    "keys",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where keys are looked for and new ones are written. Default: DIR.keys, beside DIR.",
+)
+ROOT_KEYS = click.option(
+    "--root-key",
+    "root_keys",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A key of the root, brought back for this; two are needed. Default: those in the folder of keys.",
+)
+KEY = click.option(
+    "--key",
+    "key",
+    metavar="FILE",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The publisher's key.",
+)
+
+
+@click.group()
+def hub() -> None:
+    """Publish models signed, and say which site shall have which.
+
+    A hub is a folder of plain files, DIR. Any web server, share or stick may carry it: a site believes nothing but its
+    signatures. It needs `pip install 'ecotone[hub]'`.
+    """
+    extra.signed_delivery()
+
+
+@hub.command()
+@FOLDER
+@as_json
+@click.option("--publisher", "publishers", metavar="NAME", multiple=True, help="Who may publish. Default: `models`.")
+def init(folder: Path, is_json: bool, publishers: tuple[str, ...]) -> None:
+    """Make a hub in DIR, and its keys in DIR.keys.
+
+    Three root keys, of which any two can change everything: carry them to three places, off this machine. One key for
+    each publisher, who takes it away. `online.key` and `director.key` stay with the hub. DIR/trust.json is what sites
+    pin.
+
+    \b
+    Examples:
+      ecotone hub init /srv/hub
+      ecotone hub init /srv/hub --publisher research --publisher vision
+    """
+    from ecotone.cli import hubs
+
+    hubs.init(folder, publishers or ("models",), is_json=is_json)
+
+
+@hub.command()
+@FOLDER
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@as_json
+@KEYS
+@KEY
+@click.option("--name", required=True, help="The asset's name: sites say hub:NAME.")
+@click.option("--version", required=True, help="Its version. What is published once is never changed.")
+@click.option("--licence", required=True, help="Its licence, as SPDX writes it.")
+@click.option(
+    "--kind", type=click.Choice(["model", "adapter", "dataset", "policy"]), default="model", show_default=True
+)
+@click.option("--card", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="The model card, a text.")
+@click.option("--made-from", "lineage", metavar="NAME@VERSION", multiple=True, help="What it was made from.")
+@click.option("--region", "residency", metavar="REGION", multiple=True, help="Where it may rest. Default: anywhere.")
+@click.option("--needs-memory-mb", type=click.IntRange(min=0), default=0, help="Memory that a machine must have.")
+def publish(
+    folder: Path, files: tuple[Path, ...], is_json: bool, keys: Path | None, key: Path, **about: object
+) -> None:
+    """Publish the files as one version of an asset, signed.
+
+    Files of an unsafe format are refused by what is in them: pickles, archives with one inside, HTML. Only what no
+    earlier version has is stored, and what differs a little is stored as a difference too.
+
+    \b
+    Examples:
+      ecotone hub publish /srv/hub smol.gguf --name smol --version 2 --licence Apache-2.0 --key research.key
+    """
+    from ecotone.cli import hubs
+
+    hubs.publish(folder, files, hubs.Publishing(keys=keys, key=key, about=about), is_json=is_json)
+
+
+@hub.command()
+@FOLDER
+@click.argument("site")
+@click.argument("assets", metavar="[NAME[@VERSION]]...", nargs=-1)
+@as_json
+@KEYS
+def assign(folder: Path, site: str, assets: tuple[str, ...], is_json: bool, keys: Path | None) -> None:
+    """Say what SITE shall have: these assets, and no others. Without @VERSION the one that was published last.
+
+    Nothing is removed at a site by this; it takes nothing else from then on.
+
+    \b
+    Examples:
+      ecotone hub assign /srv/hub harbour-1 smol names@3
+    """
+    from ecotone.cli import hubs
+
+    hubs.assign(folder, site, assets, keys, is_json=is_json)
+
+
+@hub.command()
+@FOLDER
+@as_json
+@KEYS
+def sign(folder: Path, is_json: bool, keys: Path | None) -> None:
+    """Say anew what is newest: sites that ask over a link want to hear that every 7 days.
+
+    Run it daily, by a timer. It needs `online.key` and `director.key` only.
+
+    \b
+    Examples:
+      ecotone hub sign /srv/hub
+    """
+    from ecotone.cli import hubs
+
+    hubs.sign(folder, keys, is_json=is_json)
+
+
+@hub.command()
+@FOLDER
+@click.argument("role", type=click.Choice(["root", "publisher", "director", "online"]))
+@as_json
+@KEYS
+@ROOT_KEYS
+@click.option("--name", default="models", show_default=True, help="Which publisher; one that is new is added.")
+def rotate(folder: Path, role: str, is_json: bool, keys: Path | None, root_keys: tuple[Path, ...], name: str) -> None:
+    """Put a new key in the place of an old one, which counts for nothing from then on.
+
+    It needs two keys of the root. Sites follow by themselves, also those that were away meanwhile.
+
+    \b
+    Examples:
+      ecotone hub rotate /srv/hub director --root-key /media/a/root-1.key --root-key /media/b/root-2.key
+    """
+    from ecotone.cli import hubs
+
+    hubs.rotate(folder, role, hubs.Rotating(keys=keys, root_keys=root_keys, name=name), is_json=is_json)
+
+
+@hub.command()
+@FOLDER
+@click.argument("what", type=click.Choice(["publisher", "asset"]))
+@click.argument("name", metavar="NAME[@VERSION]")
+@as_json
+@KEYS
+@click.option(
+    "--key",
+    "signing",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="For a publisher two keys of the root (default: those in the folder of keys); for an asset its publisher's.",
+)
+def revoke(folder: Path, what: str, name: str, is_json: bool, keys: Path | None, signing: tuple[Path, ...]) -> None:
+    """Trust a publisher with nothing any more, or withdraw a version. No site installs it from then on.
+
+    A site that has it keeps it until it is told to have another.
+
+    \b
+    Examples:
+      ecotone hub revoke /srv/hub publisher research --key root-1.key --key root-3.key
+      ecotone hub revoke /srv/hub asset smol@2 --key research.key
+    """
+    from ecotone.cli import hubs
+
+    hubs.revoke(folder, what, hubs.Rotating(keys=keys, root_keys=signing, name=name), is_json=is_json)
+
+
+@hub.command()
+@FOLDER
+@as_json
+def show(folder: Path, is_json: bool) -> None:
+    """Show what is published, what each site shall have, and what must be signed soon.
+
+    \b
+    Examples:
+      ecotone hub show /srv/hub
+    """
+    from ecotone.cli import hubs
+
+    hubs.show(folder, is_json=is_json)
+
+
+@hub.command()
+@FOLDER
+@click.option("--listen", metavar="ADDRESS:PORT", default="127.0.0.1:3269", show_default=True, help="Where to listen.")
+def up(folder: Path, listen: str) -> None:
+    """Serve DIR over HTTP until stopped: its files and ranges of them, to read only.
+
+    There is no TLS: put a proxy before it where others may read along. Nothing else needs it: what is served is signed,
+    and without it any web server will do.
+
+    \b
+    Examples:
+      ecotone hub up /srv/hub --listen 0.0.0.0:3269
+    """
+    from ecotone.cli import hubs
+
+    hubs.up(folder, listen)
