@@ -216,7 +216,7 @@ class Course:
         prompt_gap = guess.gap if guess is not None and is_same else standing.frozen.prompt.guess(traits)[0]
         score = standing.frozen.score(traits, signs, prompt_gap)
         is_edge = score <= standing.certificate.gap_max
-        watch.compared(score, gap, is_edge=is_edge, certifies=pair.role is Role.CERTIFY)
+        watch.compared(score, gap, traits.groups, is_edge=is_edge, certifies=pair.role is Role.CERTIFY)
 
     # What voids it.
 

@@ -166,7 +166,7 @@ def _load_standing(dump: _StandingDump, gate: Gate) -> Standing:
     numbers = (
         shown.gap_max, shown.loss, shown.loss_bound, shown.harm, shown.harm_bound, shown.selective, shown.edge_share,
         shown.delta, shown.loss_max, dump.skip_above, base.unseen, *base.quarters, *base.edges, *base.residuals,
-        *(log for logs in dump.watch.logs for log in logs),
+        *base.groups.values(), *dump.watch.numbers(),
     )  # fmt: skip
     is_share = all(0.0 <= share <= 1.0 for share in (base.unseen, *base.shares)) and -1 <= base.level < GROUP_LEVELS
     if not all(math.isfinite(number) for number in numbers) or shown.number < 1 or not is_share:

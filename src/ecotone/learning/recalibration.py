@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -38,6 +39,11 @@ HOPE_ROWS_MAX: Final = 600
 
 KEPT_MIN: Final = 0.1
 """With a gate on answers, the edge is not asked where less than this of its answers would be kept."""
+
+GROUPS_MAX: Final = 32
+"""Kinds of work whose calibration is watched one by one."""
+
+_PRIOR: Final = 5.0
 
 UNSEEN_MAX: Final = 0.2
 """A level of group keys that is new this often anyhow does not tell old work from new."""
@@ -255,10 +261,28 @@ def _base(scores: Floats, prompt_gaps: Floats, pairs: Sequence[Labelled], frozen
         shares=(float(shares[0]), float(shares[1]), float(shares[2])),
         edges=(float(edges[0]), float(edges[1]), float(edges[2])),
         residuals=(residuals[0], residuals[1], residuals[2], residuals[3]),
+        groups=_groups(gaps - np.where(asked, scores, gaps), pairs, frozen),
         level=frozen.level,
         known=frozen.known,
         unseen=sum(not frozen.knows(row.traits) for row in pairs) / len(pairs),
     )
+
+
+def _groups(residuals: Floats, pairs: Sequence[Labelled], frozen: Frozen) -> dict[int, float]:
+    """Mean residual by group key, of those that came most often; none where all requests have the same key.
+
+    Args:
+        residuals: (n,) gap less score; 0 where the edge would not be asked.
+    """
+    if len(frozen.known) < 2:
+        return {}
+    keys = [row.traits.groups[frozen.level] for row in pairs]
+    counted = Counter(key for key in keys if key in frozen.known).most_common(GROUPS_MAX)
+    sums: dict[int, float] = dict.fromkeys((key for key, _ in counted), 0.0)
+    for key, residual in zip(keys, residuals.tolist(), strict=True):
+        if key in sums:
+            sums[key] += residual
+    return {key: sums[key] / (count + _PRIOR) for key, count in counted}
 
 
 def _mean(values: Floats) -> float:

@@ -26,8 +26,8 @@ FALSE_ALARMS: Final = 0.01
 REQUESTS: Final = 5_000
 """Horizon of what sees every request; and of what sees every pair."""
 
-PAIRS: Final = 1_000
-"""Horizon of what sees the pairs that certify."""
+PAIRS: Final = 250
+"""Horizon of what sees only pairs that are paid for: as many as come with `REQUESTS`, at one in twenty."""
 
 _LOG_MAX: Final = 700.0
 _TRAFFIC_WATCHES: Final = 7
@@ -82,6 +82,11 @@ def limit(watches: int, horizon: int) -> float:
     return math.log(watches * horizon / FALSE_ALARMS)
 
 
+def once(watches: int) -> float:
+    """The same for `watches` that do not restart, however long they go on."""
+    return math.log(watches / FALSE_ALARMS)
+
+
 class Base(msgspec.Struct, frozen=True, kw_only=True):
     """What traffic and calibration looked like in the pairs behind a certificate, and which were not learned from.
 
@@ -90,6 +95,7 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
         shares: (3,) share of the pairs at or below each: more than a quarter where many prompts are alike.
         edges: (3,) quartiles of the gate's score.
         residuals: (4,) mean of gap less score between them.
+        groups: The same by key of `level`, drawn towards 0; of the keys that came most often.
         level: Which level of group keys is watched; -1: none.
         known: Keys of that level that were learned from.
         unseen: Share of the pairs whose key was not among them.
@@ -99,13 +105,15 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     shares: tuple[float, float, float]
     edges: tuple[float, float, float]
     residuals: tuple[float, float, float, float]
+    groups: dict[int, float] = {}
     level: int = -1
     known: frozenset[int] = frozenset()
     unseen: float = 0.0
 
 
+TOLERANCE_EDGE: Final = 0.05
 TOLERANCE_CALIBRATION: Final = 0.1
-"""Predictions may be off by this much more than they were, before it counts."""
+"""The gap may be larger by this much than was foreseen, before it counts: where the edge answers, and elsewhere."""
 
 TOLERANCE_TRAFFIC: Final = 0.15
 """Shares of traffic may move by this much, before it counts. A certificate is for the mixture that it was made on, but
@@ -113,27 +121,39 @@ a mixture that moves a little each hour must not suspend it each hour."""
 
 
 class WatchDump(msgspec.Struct, frozen=True, array_like=True):
-    """A watch between two lives of the process: the evidence of each bet, of each of its five parts."""
+    """A watch between two lives of the process: the evidence of each bet, of each of its parts."""
 
-    logs: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+    loss_since: tuple[float, ...] = ()
+    loss: tuple[float, ...] = ()
+    edge_since: tuple[float, ...] = ()
+    edge: tuple[float, ...] = ()
+    rest: tuple[float, ...] = ()
+    traffic: tuple[float, ...] = ()
+    groups: dict[int, tuple[float, ...]] = {}
+
+    def numbers(self) -> list[float]:
+        """All of them."""
+        parts = (self.loss_since, self.loss, self.edge_since, self.edge, self.rest, self.traffic, *self.groups.values())
+        return [number for part in parts for number in part]
 
 
 class Watch:
     """All that is watched while one certificate stands."""
 
-    __slots__ = ("_base", "_calibration", "_loss", "_loss_since", "_traffic")
+    __slots__ = ("_base", "_edge", "_edge_since", "_groups", "_loss", "_loss_since", "_rest", "_traffic")
 
     def __init__(self, base: Base, loss_max: float, dump: WatchDump | None = None) -> None:
+        dump = dump or WatchDump()
         self._base = base
-        none: tuple[float, ...] = ()
-        logs = (none,) * 5 if dump is None else dump.logs
-        self._loss_since = Rise(loss_max, is_restarting=False, logs=logs[0])
-        self._loss = Rise(loss_max, logs=logs[1])
-        # A residual lies in [-2, 2]: half of it is bet on. One for what the edge answers, one for the rest.
-        self._calibration = tuple(Rise(0.5 * TOLERANCE_CALIBRATION, logs=log) for log in logs[2:4])
+        self._loss_since = Rise(loss_max, is_restarting=False, logs=dump.loss_since)
+        self._loss = Rise(loss_max, logs=dump.loss)
+        self._edge_since = Rise(0.0, is_restarting=False, logs=dump.edge_since)
+        self._edge = Rise(0.0, logs=dump.edge)
+        self._rest = Rise(0.0, logs=dump.rest)
+        self._groups = {key: Rise(0.0, logs=dump.groups.get(key, ())) for key in base.groups}
         shares = (*base.shares, *(1.0 - share for share in base.shares), base.unseen)
         levels = [share + TOLERANCE_TRAFFIC for share in shares]
-        self._traffic = Rise(*(min(level, 0.99) for level in levels), logs=logs[4])
+        self._traffic = Rise(*(min(level, 0.99) for level in levels), logs=dump.traffic)
 
     def placed(self, gap: float, groups: tuple[int, ...]) -> None:
         """A request was placed.
@@ -147,7 +167,9 @@ class Watch:
         is_unseen = bool(groups) and base.level >= 0 and groups[base.level] not in base.known
         self._traffic.add(low, middle, high, 1.0 - low, 1.0 - middle, 1.0 - high, float(is_unseen))
 
-    def compared(self, score: float, gap: float, *, is_edge: bool, certifies: bool) -> None:
+    def compared(
+        self, score: float, gap: float, groups: tuple[int, ...] = (), *, is_edge: bool, certifies: bool
+    ) -> None:
         """A pair came that was not behind the certificate.
 
         Args:
@@ -159,33 +181,60 @@ class Watch:
             loss = gap if is_edge else 0.0
             self._loss.add(loss)
             self._loss_since.add(loss)
-        if math.isfinite(score):
-            place = sum(score > edge for edge in self._base.edges)
-            residual = gap - score - self._base.residuals[place]
-            self._calibration[not is_edge].add(min(1.0, max(-1.0, 0.5 * residual)))
+        if not math.isfinite(score):
+            return
+        foreseen = score + self._base.residuals[sum(score > edge for edge in self._base.edges)]
+        if is_edge:
+            excess = _excess(gap, foreseen + TOLERANCE_EDGE)
+            self._edge.add(excess)
+            self._edge_since.add(excess)
+        else:
+            self._rest.add(_excess(gap, foreseen + TOLERANCE_CALIBRATION))
+        key = groups[self._base.level] if groups and self._base.level >= 0 else 0
+        group = self._groups.get(key)
+        if group is not None:
+            group.add(_excess(gap, score + self._base.groups[key] + TOLERANCE_CALIBRATION))
 
     def why(self) -> str:
         """The stable word for why the promise should be suspended; `''` while it should not."""
-        if self._loss_since.rings(math.log(1.0 / FALSE_ALARMS)) or self._loss.rings(limit(1, PAIRS)):
+        if self._loss_since.rings(once(2)) or self._loss.rings(limit(2, PAIRS)):
             return "drift.loss"
-        if any(side.rings(limit(2, REQUESTS)) for side in self._calibration):
+        if self._edge_since.rings(once(4)) or self._edge.rings(limit(4, PAIRS)):
+            return "drift.calibration"
+        by_group = limit(4 * max(1, len(self._groups)), REQUESTS)
+        if self._rest.rings(limit(4, REQUESTS)) or any(group.rings(by_group) for group in self._groups.values()):
             return "drift.calibration"
         return "drift.traffic" if self._traffic.rings(limit(_TRAFFIC_WATCHES, REQUESTS)) else ""
 
     def figures(self) -> dict[str, float]:
-        """The evidence against each 'as it was', and the evidence at which it rings: logarithms to the base 10."""
-        ten = math.log(10.0)
+        """The evidence against each 'as it was', where 1 rings; and the plain evidence that the promise is broken."""
+        by_group = limit(4 * max(1, len(self._groups)), REQUESTS)
+        calibration = [
+            self._edge_since.log_e / once(4),
+            self._edge.log_e / limit(4, PAIRS),
+            self._rest.log_e / limit(4, REQUESTS),
+            *(group.log_e / by_group for group in self._groups.values()),
+        ]
         return {
-            "loss": max(self._loss.log_e, self._loss_since.log_e) / ten,
+            "loss": max(self._loss_since.log_e / once(2), self._loss.log_e / limit(2, PAIRS)),
             "loss_e": math.exp(min(self._loss_since.log_e, _LOG_MAX)),
-            "calibration": max(side.log_e for side in self._calibration) / ten,
-            "calibration_rings": limit(2, REQUESTS) / ten,
-            "traffic": self._traffic.log_e / ten,
-            "traffic_rings": limit(_TRAFFIC_WATCHES, REQUESTS) / ten,
+            "calibration": max(calibration),
+            "traffic": self._traffic.log_e / limit(_TRAFFIC_WATCHES, REQUESTS),
         }
 
     def dump(self) -> WatchDump:
         """What the constructor takes back."""
-        watches = (self._loss_since, self._loss, *self._calibration, self._traffic)
-        since, loss, edge, cloud, traffic = (watch.dump() for watch in watches)
-        return WatchDump((since, loss, edge, cloud, traffic))
+        return WatchDump(
+            loss_since=self._loss_since.dump(),
+            loss=self._loss.dump(),
+            edge_since=self._edge_since.dump(),
+            edge=self._edge.dump(),
+            rest=self._rest.dump(),
+            traffic=self._traffic.dump(),
+            groups={key: group.dump() for key, group in self._groups.items()},
+        )
+
+
+def _excess(gap: float, most: float) -> float:
+    """How far a gap in [-1, 1] lies above `most`, scaled so that it is never below -1 and as large as that allows."""
+    return (gap - most) / max(0.5, 1.0 + most)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ecotone.learning.watch import PAIRS, REQUESTS, Base, Rise, Watch, limit
+from ecotone.learning.watch import PAIRS, REQUESTS, Base, Rise, Watch, limit, once
 
 BASE = Base(
     quarters=(0.1, 0.2, 0.3),
@@ -13,6 +13,7 @@ BASE = Base(
     edges=(0.1, 0.2, 0.3),
     residuals=(0.0, 0.0, 0.0, 0.0),
     level=1,
+    groups={7: 0.0, 8: 0.1},
     known=frozenset({7, 8}),
     unseen=0.05,
 )
@@ -70,6 +71,7 @@ def test_the_limit_grows_with_what_could_ring() -> None:
     assert limit(2, 1_000) - limit(1, 1_000) == pytest.approx(math.log(2))
     # Evidence E rings within n values with probability n / E at most.
     assert PAIRS / math.exp(limit(1, PAIRS)) == pytest.approx(0.01)
+    assert 1 / math.exp(once(1)) == pytest.approx(0.01)
 
 
 def test_calm_traffic_rings_nothing() -> None:
@@ -78,9 +80,9 @@ def test_calm_traffic_rings_nothing() -> None:
     for _ in range(3_000):
         gap = float(dice.random()) * 0.4
         watch.placed(gap, (1, 7))
-        watch.compared(gap, float(dice.random() < gap), is_edge=gap <= 0.1, certifies=dice.random() < 0.05)
+        watch.compared(gap, float(dice.random() < gap), (1, 7), is_edge=gap <= 0.1, certifies=dice.random() < 0.05)
     assert watch.why() == ""
-    assert watch.figures()["traffic"] < watch.figures()["traffic_rings"]
+    assert all(value < 1.0 for name, value in watch.figures().items() if name != "loss_e")
 
 
 def test_a_broken_promise_rings_first() -> None:
@@ -97,6 +99,32 @@ def test_predictions_that_no_longer_fit_ring_even_where_the_cloud_answers() -> N
     watch = Watch(BASE, 0.02)
     for _ in range(200):
         watch.compared(0.3, 0.9, is_edge=False, certifies=False)
+    assert watch.why() == "drift.calibration"
+
+
+def test_a_kind_of_work_that_fails_now_is_found_though_it_is_a_small_part_of_all() -> None:
+    dice = np.random.default_rng(4)
+    watch = Watch(BASE, 0.02)
+    pairs = 0
+    while not watch.why():
+        pairs += 1
+        is_changed = pairs % 12 == 0
+        gap = 1.0 if is_changed else float(dice.random() < 0.3)
+        watch.compared(0.3, gap, (1, 8 if is_changed else 7), is_edge=False, certifies=False)
+    assert watch.why() == "drift.calibration"
+    assert pairs < 12 * 100
+    # Without keys it would have been lost among the others.
+    blind = Watch(BASE, 0.02)
+    for number in range(pairs):
+        gap = 1.0 if number % 12 == 0 else float(dice.random() < 0.3)
+        blind.compared(0.3, gap, (), is_edge=False, certifies=False)
+    assert blind.why() == ""
+
+
+def test_what_the_edge_answers_is_held_to_what_was_foreseen() -> None:
+    watch = Watch(BASE, 0.5)
+    for number in range(60):
+        watch.compared(0.05, float(number % 2), is_edge=True, certifies=True)
     assert watch.why() == "drift.calibration"
 
 
@@ -127,6 +155,6 @@ def test_a_watch_survives_a_restart() -> None:
     for _ in range(30):
         watch.placed(0.05, (1, 9))
         watch.compared(0.05, 0.5, is_edge=True, certifies=True)
-        watch.compared(0.3, 0.9, is_edge=False, certifies=False)
+        watch.compared(0.3, 0.9, (1, 8), is_edge=False, certifies=False)
     again = Watch(BASE, 0.02, watch.dump())
     assert again.figures() == watch.figures()
