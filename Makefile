@@ -91,6 +91,10 @@ bench-learning: $(STAMP) ## a site with real models finds out what its small one
 bench-queue: $(STAMP) ## the durable queue: puts, leases, start-up with 100,000 jobs
 	$(BIN)/python benchmarks/queue/run.py $(ARGS)
 
+bench-transfer: $(STAMP) ## delivery of model versions: bytes and time beside other ways, with cuts and a kill (ARGS=--quick)
+	@$(BIN)/ecotone models pull smollm2-135m --store $(ECOTONE_TEST_STORE)
+	$(BIN)/python benchmarks/transfer/run.py $(ARGS)
+
 outage: $(STAMP) ## one trace through Ecotone and LiteLLM while the link goes through twelve troubles (root)
 	$(BIN)/python benchmarks/outage/run.py $(ARGS)
 
