@@ -21,7 +21,7 @@ def zstd_whole(path: Path) -> int:
 def zstd_prefix(path: Path, base: Path) -> int:
     """`zstd --patch-from`: the base as a prefix, long-distance matching, window 128 MiB."""
     parameter = zstd.CompressionParameter
-    options = {
+    options: dict[int, int] = {
         parameter.compression_level: 3,
         parameter.window_log: 27,
         parameter.enable_long_distance_matching: 1,

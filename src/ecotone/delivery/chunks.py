@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from ecotone.assets import Progress, files
-from ecotone.transfer import Manifest, Part, formats, layout
+from ecotone.transfer import Manifest, Part, Segment, decode, encode, formats, layout
 from ecotone.values import TrustError
 
-__all__ = ["Holdings", "Staging", "candidates"]
+__all__ = ["Holdings", "Staging", "candidates", "unfinished"]
 
 FILE_BYTES_MIN: Final = 1 << 16
+_MANIFEST: Final = "manifest"
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS files (id INTEGER PRIMARY KEY, path TEXT UNIQUE NOT NULL, mark TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS segments (
@@ -60,7 +61,8 @@ class Holdings:
             try:
                 self._db = _opened(memory)
             except sqlite3.DatabaseError:
-                memory.unlink(missing_ok=True)
+                for path in memory.parent.glob(f"{memory.name}*"):
+                    path.unlink(missing_ok=True)
                 self._db = _opened(memory)
 
     def close(self) -> None:
@@ -68,23 +70,38 @@ class Holdings:
         self._db.close()
 
     def look(self, paths: Iterable[Path], progress: Progress) -> None:
-        """Cuts and hashes the files that are new or have changed; those that cannot be read or cut are left out."""
-        for path in paths:
+        """Cuts and hashes the files that are new or have changed; those that cannot be read or cut are left out.
+
+        Files that are not among `paths` are forgotten: what has gone must not be planned with.
+        """
+        wanted = [*paths]
+        gone = {path for (path,) in self._db.execute("SELECT path FROM files")} - {str(path) for path in wanted}
+        with self._db:
+            for lost in gone:
+                self._forget(Path(lost))
+        for path in wanted:
             try:
                 mark = _mark(path)
                 known = self._db.execute("SELECT mark FROM files WHERE path = ?", (str(path),)).fetchone()
                 if known == (mark,) or path.stat().st_size < FILE_BYTES_MIN:
                     continue
                 progress.step(f"looking at what {path.name[:24]} has in common")
-                rows = [(bytes.fromhex(name), at, length) for name, at, length in _segments(path)]
+                rows = list(_segments(path))
             except (OSError, TrustError):
                 continue  # not a file of ours to judge: it is no source, and that is all
-            with self._db:
-                self._forget(path)
-                file = self._db.execute("INSERT INTO files (path, mark) VALUES (?, ?)", (str(path), mark)).lastrowid
-                self._db.executemany(
-                    "INSERT INTO segments VALUES (?, ?, ?, ?)", [(name, file, at, length) for name, at, length in rows]
-                )
+            self._remember(path, mark, rows)
+
+    def look_unfinished(self, folder: Path) -> None:
+        """Takes in what an unfinished delivery of another version has brought so far; its manifest lies beside it."""
+        with contextlib.suppress(OSError, TrustError):  # half-written, or gone: it is no source
+            manifest = unfinished(folder)
+            for number, part in enumerate(manifest.parts):
+                path = folder / str(number)
+                with path.open("rb", buffering=0) as file:
+                    fd = file.fileno()
+                    places = zip(_starts(part), part.segments, strict=True)
+                    rows = [(one.blake3, at, one.length) for at, one in places if _is_there(fd, at, one)]
+                self._remember(path, _mark(path), rows)
 
     def __contains__(self, name: object) -> bool:
         """Whether a segment of that BLAKE3 is said to be here; `read` is the proof."""
@@ -94,7 +111,7 @@ class Holdings:
         """The segment, hashed again; None if it is not here after all."""
         for path, at, length in self._spots(name):
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             except OSError:
                 continue
             try:
@@ -112,6 +129,13 @@ class Holdings:
             "SELECT path, at, length FROM segments JOIN files ON files.id = file WHERE blake3 = ?",
             (bytes.fromhex(name),),
         ).fetchall()
+
+    def _remember(self, path: Path, mark: str, rows: list[tuple[str, int, int]]) -> None:
+        with self._db:
+            self._forget(path)
+            file = self._db.execute("INSERT INTO files (path, mark) VALUES (?, ?)", (str(path), mark)).lastrowid
+            found = [(bytes.fromhex(name), file, at, length) for name, at, length in rows]
+            self._db.executemany("INSERT INTO segments VALUES (?, ?, ?, ?)", found)
 
     def _forget(self, path: Path) -> None:
         self._db.execute("DELETE FROM segments WHERE file = (SELECT id FROM files WHERE path = ?)", (str(path),))
@@ -135,6 +159,7 @@ class Staging:
         self._places: dict[str, list[tuple[int, int, int]]] = {}
         with files.durably(f"writing {folder}"):
             files.folder(folder)
+            files.written(folder / _MANIFEST, encode(manifest))
             for number, part in enumerate(manifest.parts):
                 fd = os.open(self.path(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
                 self._fds.append(fd)
@@ -199,11 +224,24 @@ class Staging:
         lacking: set[str] = set()
         for name, places in self._places.items():
             for number, at, length in places:
-                fd = self._fds[number]
-                if not _has_bytes(fd, at, length) or _name(os.pread(fd, length, at)) != name:
+                if not _is_there(self._fds[number], at, Segment(name, length, 0, 0)):
                     lacking.add(name)
                     break
         return lacking
+
+
+def unfinished(folder: Path) -> Manifest:
+    """What an unfinished delivery is of.
+
+    Raises:
+        OSError: It has no manifest.
+        TrustError: `delivery.manifest`, for a damaged one.
+    """
+    return decode((folder / _MANIFEST).read_bytes())
+
+
+def _is_there(fd: int, at: int, segment: Segment) -> bool:
+    return _has_bytes(fd, at, segment.length) and _name(os.pread(fd, segment.length, at)) == segment.blake3
 
 
 def _has_bytes(fd: int, at: int, length: int) -> bool:

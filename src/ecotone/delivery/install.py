@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,7 @@ from typing import Literal
 import msgspec
 
 from ecotone.assets import Arrival, Asset, NoProgress, Progress, StoreError, files, open_store
-from ecotone.delivery.chunks import Holdings, Staging, candidates
+from ecotone.delivery.chunks import Holdings, Staging, candidates, unfinished
 from ecotone.delivery.fetch import Patience, Source, Tally, gather
 from ecotone.delivery.running import is_open, site_running
 from ecotone.transfer import Manifest, encode
@@ -28,6 +29,7 @@ __all__ = ["Installed", "collect", "install", "remove", "versions"]
 
 LOCK_WAIT_S = 3600.0
 _UNKNOWN = "unknown"
+UNFINISHED_AGE_S = 30 * 86400.0
 KEPT = 2  # versions of a name: the one in force, and the one to go back to
 
 
@@ -125,6 +127,7 @@ def install(
                 ) from error
             finally:
                 _dropped(folder)
+            _superseded(manifest, folder)
             progress.step(f"hub:{manifest.name} is {manifest.version} now")
             return done
 
@@ -142,6 +145,8 @@ def _put_together(
     try:
         with contextlib.closing(Staging(folder, manifest)) as staging:
             holdings.look(candidates(store), progress)
+            for other in _others(folder):
+                holdings.look_unfinished(other)
             what = f"{manifest.name} {manifest.version}"
             files.free_space(folder, staging.needed_bytes(), what)
             staging.allocate()
@@ -150,10 +155,30 @@ def _put_together(
         holdings.close()
 
 
-def _dropped(folder: Path) -> None:
-    for path in folder.glob("*"):
-        path.unlink(missing_ok=True)
-    folder.rmdir()
+def _dropped(folder: Path) -> int:
+    """Removes the folder and its files; bytes freed."""
+    freed = 0
+    with files.durably(f"removing {folder}"):
+        for path in folder.iterdir():
+            freed += path.stat().st_blocks * 512
+            path.unlink()
+        folder.rmdir()
+    return freed
+
+
+def _others(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.parent.iterdir()) if path != folder]
+
+
+def _superseded(manifest: Manifest, folder: Path) -> None:
+    """Unfinished deliveries of other versions of the same asset go."""
+    for other in _others(folder):
+        try:
+            name = unfinished(other).name
+        except (OSError, TrustError):
+            continue  # it says no more what it is: `collect` takes it when it is old
+        if name == manifest.name:
+            _dropped(other)
 
 
 def _is_here(manifest: Manifest, store: Path) -> bool:
@@ -204,7 +229,7 @@ def versions(store: Path) -> list[Installed]:
 
 
 def collect(store: Path, in_use: Collection[str] = ()) -> int:
-    """Removes versions that nothing can need any more; bytes freed.
+    """Removes versions that nothing can need any more, and deliveries left unfinished for a month; bytes freed.
 
     What stays: of each name the version in force and the one before it; what `in_use` names; what any process of this
     machine has open; and what was replaced while the site that runs now was running already, which may load it again.
@@ -223,7 +248,10 @@ def collect(store: Path, in_use: Collection[str] = ()) -> int:
             old = [one for one in known if not _stays(one, known, store, in_use)]
             _write(store, [one for one in known if one not in old])
             kept = {sha256 for one in known if one not in old for sha256 in one.files.values()}
-            return sum(_released(one, store, kept) for one in old)
+            freed = sum(_released(one, store, kept) for one in old)
+            stale_s = time.time() - UNFINISHED_AGE_S
+            stale = [path for path in (store / "delivery").glob("partial/*") if path.stat().st_mtime < stale_s]
+            return freed + sum(_dropped(path) for path in stale)
 
 
 def remove(store: Path, name: str) -> int:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -144,20 +144,8 @@ def test_a_killed_process_goes_on_where_it_was(hub: Hub, tmp_path: Path, server:
 
 
 def test_an_unfinished_file_that_lies_is_found_out(hub: Hub, tmp_path: Path) -> None:
-    class Stops:
-        name = "a source that stops"
-
-        def document(self, path: str, bytes_max: int) -> bytes:
-            raise NotImplementedError
-
-        def run(self, pack: str, offset: int, length: int) -> Iterator[bytes]:
-            for number, piece in enumerate(FolderSource(hub.folder).run(pack, offset, length)):
-                if number == 12:
-                    raise FetchError("asset.unreachable", "the stick was pulled out")
-                yield piece
-
     with pytest.raises(FetchError):
-        put(hub.first, Stops(), tmp_path)
+        put(hub.first, Pulled(hub, 12), tmp_path)
     (unfinished,) = (tmp_path / "delivery" / "partial").glob("*/0")
     with unfinished.open("r+b") as file:
         file.seek(250_000)
@@ -331,6 +319,48 @@ def test_what_is_removed_is_gone_but_for_what_others_name(hub: Hub, tmp_path: Pa
     assert digests(tmp_path) == set()
     assert assets.open_store(tmp_path).resolve("hub:small") is None
     assert versions(tmp_path) == []
+
+
+class Pulled:
+    """A source that ends after so many pieces."""
+
+    name = "a stick that is pulled out"
+
+    def __init__(self, hub: Hub, pieces: int) -> None:
+        self.folder, self.left = FolderSource(hub.folder), pieces
+
+    def document(self, path: str, bytes_max: int) -> bytes:
+        raise NotImplementedError
+
+    def run(self, pack: str, offset: int, length: int) -> Generator[bytes]:
+        for piece in self.folder.run(pack, offset, length):
+            if self.left == 0:
+                raise FetchError("asset.unreachable", "the stick was pulled out")
+            self.left -= 1
+            yield piece
+
+
+def test_what_an_unfinished_delivery_has_brought_serves_the_next_version(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(FetchError):
+        put(hub.first, Pulled(hub, 12), tmp_path)
+    junk = tmp_path / "delivery" / "partial" / "junk"
+    junk.mkdir()
+    (junk / "0").write_bytes(b"what is this")
+    cost = put(hub.second, FolderSource(hub.folder), tmp_path)
+    assert here(tmp_path) == gguf(SECOND)
+    assert cost.copied > 700_000
+    assert [path.name for path in (tmp_path / "delivery" / "partial").iterdir()] == ["junk"]
+    assert collect(tmp_path) == 0
+    os.utime(junk, (0, 0))
+    assert collect(tmp_path) > 0
+    assert not junk.exists()
+
+
+def test_a_base_that_has_gone_is_not_planned_with(hub: Hub, tmp_path: Path) -> None:
+    put(hub.first, FolderSource(hub.folder), tmp_path)
+    put(hub.second, FolderSource(hub.folder), tmp_path)
+    remove(tmp_path, "small")
+    assert put(hub.second, FolderSource(hub.folder), tmp_path).fetched == hub.second.bytes
 
 
 def test_a_damaged_list_of_versions_is_said(tmp_path: Path) -> None:
