@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final, TypeAlias, TypeVar
 
 import msgspec
-from tuf.api.exceptions import EqualVersionNumberError, ExpiredMetadataError, RepositoryError
+from tuf.api.exceptions import BadVersionNumberError, EqualVersionNumberError, ExpiredMetadataError, RepositoryError
 from tuf.api.metadata import Signed, TargetFile
 from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 from tuf.ngclient.config import EnvelopeType
@@ -167,7 +167,7 @@ class Reader:
                 with suppress(EqualVersionNumberError):
                     earlier.update_timestamp(content)
                 if earlier.timestamp.snapshot_meta.version != fresh.timestamp.snapshot_meta.version:
-                    raise RepositoryError("two timestamps of one version")
+                    raise BadVersionNumberError("two timestamps of one version")
         self._set, self._timestamp = fresh, content
 
     def _graded(self, timestamp: Signed, path: str) -> None:
