@@ -23,6 +23,8 @@ from world import Server
 
 FATES: Final = ("ok", "ok", "503", "ok", "429", "ok", "portal", "ok", "stall")
 FATE_S: Final = 4.0
+WELL: Final = 0.6
+"""Share of the warm-up in which the cloud is well: 8,192 permits are used only where it answers."""
 LEAVING: Final = 0.15
 """Share of callers who leave before the end."""
 LEARNED_SHARE: Final = 0.6
@@ -83,14 +85,24 @@ class Load:
     async def run(self, warm: tuple[int, float], rate: float, seconds: float) -> None:
         """So many requests at the warm-up's rate, then a steady rate for so long, until all callers have ended."""
         async with asyncio.TaskGroup() as group:
-            await self._send(group, warm[1], count=warm[0])
+            well = int(WELL * warm[0])
+            await self._send(group, warm[1], count=well, fates=("ok",))
+            await self._send(group, warm[1], count=warm[0] - well)
             self.began_s, self._local_every_s = time.monotonic(), LOCAL_EVERY_S
             await self._send(group, rate, until_s=self.began_s + seconds)
 
-    async def _send(self, group: asyncio.TaskGroup, rate: float, *, count: int = 0, until_s: float = 0.0) -> None:
+    async def _send(
+        self,
+        group: asyncio.TaskGroup,
+        rate: float,
+        *,
+        count: int = 0,
+        until_s: float = 0.0,
+        fates: tuple[str, ...] = FATES,
+    ) -> None:
         due_s, last = time.monotonic(), self.sent + count
         while self.sent < last or time.monotonic() < until_s:
-            self._cloud.behaviour = FATES[int(time.monotonic() / FATE_S) % len(FATES)]
+            self._cloud.behaviour = fates[int(time.monotonic() / FATE_S) % len(fates)]
             group.create_task(self._one())
             self.sent += 1
             due_s = max(due_s + self._dice.expovariate(rate), time.monotonic() - 1.0)
