@@ -108,11 +108,9 @@ def install(
         files.folder(root / "partial")
         said = "another process is installing; waiting for it"
         with files.locked(root / "install.lock", LOCK_WAIT_S, lambda: progress.step(said)):
-            if _is_here(manifest, store):
-                try:
-                    return _switched(manifest, identity, store, folder)
-                except TrustError as error:
-                    progress.step(f"{error.message}; it is put together anew")
+            if (done := _switched_to_what_is_here(manifest, identity, store, progress)) is not None:
+                _dropped(folder)
+                return done
             cost = _put_together(manifest, folder, store, sources, patience, progress)
             if tally is not None:
                 _add(tally, cost)
@@ -156,8 +154,10 @@ def _put_together(
 
 
 def _dropped(folder: Path) -> int:
-    """Removes the folder and its files; bytes freed."""
+    """Removes the folder, where there is one, and its files; bytes freed."""
     freed = 0
+    if not folder.exists():
+        return freed
     with files.durably(f"removing {folder}"):
         for path in folder.iterdir():
             freed += path.stat().st_blocks * 512
@@ -179,6 +179,17 @@ def _superseded(manifest: Manifest, folder: Path) -> None:
             continue  # it says no more what it is: `collect` takes it when it is old
         if name == manifest.name:
             _dropped(other)
+
+
+def _switched_to_what_is_here(manifest: Manifest, identity: str, store: Path, progress: Progress) -> list[Asset] | None:
+    """As `_switched`, where the store has all files of the version, and they are what they should be."""
+    if not _is_here(manifest, store):
+        return None
+    try:
+        return _switched(manifest, identity, store, store / "delivery" / "nothing")
+    except TrustError as error:
+        progress.step(f"{error.message}; it is put together anew")
+        return None
 
 
 def _is_here(manifest: Manifest, store: Path) -> bool:
