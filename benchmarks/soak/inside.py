@@ -98,10 +98,12 @@ def _tell(path: Path, is_deep: bool, is_end: bool) -> None:
 
 
 def shrink() -> None:
-    """Memories bounded by a count hold less: texts looked at, permits used, shapes and words met by the patterns.
+    """Memories bounded by a count hold less: texts looked at, permits used, requests that feedback may
+    come for, shapes and words met by the patterns.
 
     And jobs are forgotten more often than every ten minutes.
     """
+    from ecotone.flow import feedback
     from ecotone.privacy.inspect import Look
     from ecotone.privacy.patterns import shapes, triggers
     from ecotone.runtime import working
@@ -110,7 +112,13 @@ def shrink() -> None:
     kept = Look.__init__.__kwdefaults__
     assert kept is not None, "its bound is an argument by name"
     kept["kept_max"] //= SMALLER
-    for module, name in ((shapes, "_REMEMBERED_MAX"), (triggers, "_REMEMBERED_MAX"), (egress, "USED_MAX")):
+    memories = (
+        (shapes, "_REMEMBERED_MAX"),
+        (triggers, "_REMEMBERED_MAX"),
+        (egress, "USED_MAX"),
+        (feedback, "REMEMBERED_MAX"),
+    )
+    for module, name in memories:
         setattr(module, name, getattr(module, name) // SMALLER)
     working.FORGET_EVERY_S /= SMALLER
 
