@@ -52,6 +52,7 @@ def of(shown: Shown, loss_max: float) -> dict[str, Any]:
         "survived": shown.survived,
         "change": shown.change,
         "steps": shown.steps,
+        "tools": shown.tools,
     }
     found["verdicts"] = _verdicts(found)
     return found
@@ -99,6 +100,9 @@ def _verdicts(found: Mapping[str, Any]) -> list[tuple[str, bool]]:
     ]
     for how, (before, after) in found["survived"].items():
         verdicts.append((f"what was learned outlives {how}", before == after))
+    if found["tools"]:
+        is_read = not any(found["tools"]["left_with"].values())
+        verdicts.append(("`ecotone report` and `ecotone replay` read its ledger", is_read))
     if found["change"]:
         change = found["change"]
         is_back = change["cloud"] == change["requests"]
@@ -177,6 +181,9 @@ def _overall(run: Mapping[str, Any]) -> list[str]:
         f"| right answers lost against the cloud | {_share(run['loss_right'])} |",
         f"| cost, beside all in the cloud, paid checks included | {run['cost_ratio']:.1%} |",
     ]
+    for name, said in run["tools"].get("replay", {}).items():
+        what = f"at the edge {_share(said['edge_share'])}, loss {_share(said['loss'])}"
+        lines.append(f"| `ecotone replay` of its whole ledger, {name} | {what} |")
     for place in ("edge", "cloud"):
         if latency[place]:
             found = latency[place]

@@ -44,7 +44,7 @@ class Shown:
         change: What happened when the edge's model was replaced.
         steps: The ledger's steps.
         paid_usd: What comparing cost during the held-out part.
-        tools: Exit codes of the commands that read the ledger.
+        tools: What the commands that read the ledger left with, and what `ecotone replay` said.
     """
 
     certified_after: int = 0
@@ -56,7 +56,7 @@ class Shown:
     change: dict[str, Any] = field(default_factory=dict)
     steps: list[dict[str, Any]] = field(default_factory=list)
     paid_usd: float = 0.0
-    tools: dict[str, int] = field(default_factory=dict)
+    tools: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def one_site(
         shown = measure(site, record, model_port, options, gate)
         site.stop()
         site.write(config)
-        shown.tools = told(site, options.out, f"learning-{gate}")
+        shown.tools = told(site, config, options.out, f"learning-{gate}")
         if options.keep:
             shutil.copytree(site.store, Path(options.keep) / gate, dirs_exist_ok=True)
     return shown
@@ -143,20 +143,32 @@ def paid_usd(entries: Sequence[Mapping[str, Any]]) -> float:
     return sum(float(outcome.get("cost_usd", 0.0)) for outcome in own)
 
 
-def told(site: Site, out: Path, name: str) -> dict[str, Any]:
-    """What `ecotone report` and `ecotone replay` make of the ledger of this run."""
-    html = out / f"{name}.html"
+def told(site: Site, config: Mapping[str, Any], out: Path, name: str) -> dict[str, Any]:
+    """What `ecotone report` and `ecotone replay` make of the ledger of this run.
+
+    Replayed are the rung that the site reached, and all at the edge: what that would cost in quality was measured too.
+    """
     common = ("-c", str(site.file), "--model", MODEL)
-    report = site.command("report", *common, "--html", str(html))
-    numbers = site.command("report", *common, "--json")
-    replay = site.command("replay", str(site.store), "--as-recorded", "-c", str(site.file), "--model", MODEL, "--json")
-    found = {"report": report.returncode, "report_json": numbers.returncode, "replay": replay.returncode}
-    for what, done in (("report", numbers), ("replay", replay)):
-        (out / f"{name}-{what}.json").write_text(done.stdout)
-    say(f"ecotone report, report --json, replay left with {list(found.values())}")
-    for done in (report, numbers, replay):
-        if done.returncode:
-            say(f"  {' '.join(done.args[1:3])}: {(done.stderr or done.stdout).strip()[:400]}")
+    done = {
+        "page": site.command("report", *common, "--html", str(out / f"{name}.html")),
+        "report": site.command("report", *common, "--json"),
+    }
+    others: list[str] = []
+    for mode in ("auto", "edge"):
+        model = dict(config["models"][MODEL]) | {"mode": mode, "advance": "manual"}
+        others += ["-c", str(site.beside(f"{mode}.yaml", dict(config) | {"models": {MODEL: model}}))]
+    done["replay"] = site.command("replay", str(site.store), "--as-recorded", *others, "--model", MODEL, "--json")
+    for what in ("report", "replay"):
+        (out / f"{name}-{what}.json").write_text(done[what].stdout)
+    for what, one in done.items():
+        if one.returncode:
+            say(f"{what} left with {one.returncode}: {(one.stderr or one.stdout).strip()[:400]}")
+    found: dict[str, Any] = {"left_with": {what: one.returncode for what, one in done.items()}, "replay": {}}
+    if not done["replay"].returncode:
+        for one in json.loads(done["replay"].stdout)["configurations"]:
+            found["replay"][one["name"]] = {
+                key: [one[key][part] for part in ("mean", "low", "high")] for key in ("edge_share", "loss")
+            }
     return found
 
 
@@ -172,7 +184,6 @@ def run(options: argparse.Namespace) -> int:
     options.cloud_file = models.cloud_model()
     record = cloud.Record(models.WORK / f"answers-{models.CLOUD_SHA256[:12]}.jsonl", BIG)
     runs: dict[str, Any] = {}
-    tools: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="eco-learning-") as name:
         folder = Path(name)
         with larger(folder, options) as model_port, cloud.serve(record, model_port) as record_port:
@@ -184,7 +195,6 @@ def run(options: argparse.Namespace) -> int:
             for gate, found in done.items():
                 shown = found.result()
                 runs[gate] = figures.of(shown, LOSS_MAX)
-                tools[gate] = shown.tools
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
@@ -198,7 +208,7 @@ def run(options: argparse.Namespace) -> int:
         "command": "make bench-learning" + (f" ARGS='{' '.join(sys.argv[1:])}'" if sys.argv[1:] else ""),
     }
     page = figures.page(runs, about)
-    write(options, {"about": about, "runs": runs, "tools": tools}, page)
+    write(options, {"about": about, "runs": runs}, page)
     print(page)
     return 0 if all(is_met for run_ in runs.values() for _, is_met in run_["verdicts"]) else 1
 

@@ -79,10 +79,14 @@ class Site:
 
     def write(self, config: Mapping[str, Any]) -> None:
         """The configuration file, whole or not at all; a running site takes it in by itself."""
-        new = self.file.with_suffix(".new")
+        self.beside("ecotone.new", config).replace(self.file)
+
+    def beside(self, name: str, config: Mapping[str, Any]) -> Path:
+        """Another configuration of the same site, in a file of its own."""
+        file = self.file.with_name(name)
         # JSON is YAML.
-        new.write_text(json.dumps(self._base | dict(config), indent=1))
-        new.replace(self.file)
+        file.write_text(json.dumps(self._base | dict(config), indent=1))
+        return file
 
     def start(self) -> None:
         """Starts it and waits until its models are ready.
