@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-ETA: Final = 5e-4
+ETA: Final = 3e-4
 """Change of the price per request. Precedent: RESEARCH-routing.md 3.2, 3e-4 to 1e-3 measured best under drift."""
 
 
