@@ -22,6 +22,7 @@ SEEDS = 400
 @pytest.fixture(autouse=True)
 def _jobs_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ecotone.sim.history.JOBS_SHARE", 1.0)
+    monkeypatch.setattr("ecotone.sim.history.LEARNING_SHARE", 0.0)
 
 
 def breaks(*words: str, first: int = 0) -> bool:

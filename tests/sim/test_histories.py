@@ -9,8 +9,8 @@ import pytest
 
 from ecotone.flow import breaker, serving
 from ecotone.flow.relay import Relay
-from ecotone.sim.backlog_checks import MUST_REACH
-from ecotone.sim.history import ABSENT, BrokenError, jobs_reached, run
+from ecotone.sim import backlog_checks, classroom_checks
+from ecotone.sim.history import BrokenError, jobs_reached, lessons_reached, run
 from ecotone.sim.time import StuckError, VirtualLoop
 from ecotone.values import Egress, Limit
 from ecotone.values import reasons as why
@@ -22,15 +22,18 @@ def test_invariants_hold_in_every_history_and_every_ending_is_reached() -> None:
     endings: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     jobs: Counter[str] = Counter()
+    lessons: Counter[str] = Counter()
     for seed in range(HISTORIES):
         history = run(seed)
         for outcome in history.telemetry.outcomes:
             endings[outcome.ending] += 1
             reasons[outcome.reason] += 1
         jobs += jobs_reached(history)
+        lessons += lessons_reached(history)
     assert set(endings) == set(why.ENDINGS) - {"internal"}
-    assert set(why.REASONS) - ABSENT <= set(reasons)
-    assert set(jobs) == MUST_REACH
+    assert set(why.REASONS) <= set(reasons)
+    assert set(jobs) == backlog_checks.MUST_REACH
+    assert set(lessons) == classroom_checks.MUST_REACH
 
 
 def test_the_same_seed_is_the_same_history() -> None:

@@ -74,6 +74,11 @@ class Bill:
         if relay.first_at_s is not None:
             self._learn(spec.name, relay, tokens_out, was_queued=was_queued)
 
+    def give(self, relay: Relay) -> None:
+        """Counts what an attempt had held back, and gave after all."""
+        self.answer = relay.answer
+        self._answer_bytes += relay.answer_bytes
+
     def _learn(self, target: str, relay: Relay, tokens_out: int, *, was_queued: bool) -> None:
         """Teaches the estimates what this attempt shows."""
         assert relay.first_at_s is not None

@@ -154,7 +154,8 @@ class _Run:
         """An answer that was not sure enough is better than none."""
         assert spare.relay is not None
         spare.relay.release()
-        self.ending, self.bill.answer = "answered", spare.relay.answer
+        self.ending = "answered"
+        self.bill.give(spare.relay)
 
     async def race(self, waiting: list[str], decided: Plan, until_s: float) -> TargetError | None:
         """The first of those that wait, and the second beside it where the first is slower than itself.

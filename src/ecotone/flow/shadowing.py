@@ -16,9 +16,9 @@ from typing import Final
 import msgspec
 
 from ecotone.flow.aside import aside
-from ecotone.flow.comparing import compare
+from ecotone.flow.comparing import JUDGE, compare
 from ecotone.flow.lessons import Errand, with_signs
-from ecotone.flow.prospects import is_free
+from ecotone.flow.prospects import held, is_free
 from ecotone.flow.site import Site
 from ecotone.jobs.order import Dice
 from ecotone.values import EcotoneError, Outcome, Place, Request
@@ -142,9 +142,11 @@ class Shadows:
             while line and self._is_time(line[0], place):
                 errand = line.popleft()
                 self._bytes -= _size(errand)
-                # What a ledger or a store refuses costs a lesson.
-                with contextlib.suppress(EcotoneError):
+                try:
                     await self._run(errand, place)
+                except EcotoneError:
+                    # What a ledger or a store refuses costs a lesson.
+                    self._missed(errand)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S if line else None):
                     await wake.wait()
@@ -152,7 +154,13 @@ class Shadows:
     def _is_time(self, errand: Errand, place: Place) -> bool:
         """Whether a second answer harms nobody now."""
         site, lesson = self._current(), errand.lesson
-        if site.learning is None or errand.outcome.model not in site.names or lesson.reply is not None:
+        name = site.names.get(errand.outcome.model)
+        if site.learning is None or name is None:
+            return True
+        if name.check == JUDGE and _is_cloud(site, name.judge) and held(site) is not None:
+            # Nobody could tell before the link's next window.
+            return False
+        if lesson.reply is not None:
             return True
         target = lesson.edge if place is Place.EDGE else lesson.reference
         return target not in site.targets or (site.load.allows_shadows() and is_free(site, target, 0))
@@ -177,9 +185,12 @@ class Shadows:
         if seen is None:
             self._missed(errand)
             return
-        self.done += 1
+        pair = _pair(errand, seen, outcome, place)
         self._keep(errand, seen, replies)
-        self._learn(site, errand, _pair(errand, seen, outcome, place), replies[0])
+        # What is in no ledger is not learned from: nobody could tell why it is promised.
+        site.journal.note("compared", pair)
+        self.done += 1
+        self._learn(site, errand, pair, replies[0])
 
     async def _second(self, site: Site, errand: Errand, place: Place) -> tuple[bytes, Outcome | None] | None:
         """The other answer of the pair; None where there is none, which is then counted, or it is put back."""
@@ -229,12 +240,21 @@ class Shadows:
         return outcome, answer
 
     async def _ask(self, request: Request, target: str) -> bytes | None:
-        """A judge's answer (`comparing.Ask`)."""
-        site = self._current()
-        if site.targets[target].spec.at is Place.CLOUD and not self._can_pay(site, request, target):
-            return None
-        told = await self._ask_aside(site, request, target, "judge", is_polite=False)
-        return told[1] if told is not None and told[0].ending == "answered" else None
+        """A judge's answer (`comparing.Ask`), when it harms nobody; None where there is none in time."""
+        latest_s = self._current().clock.now_s() + LIMIT_S
+        while (site := self._current()).clock.now_s() < latest_s:
+            if target not in site.targets or request.model not in site.names:
+                # A reload took it away meanwhile.
+                return None
+            is_cloud = _is_cloud(site, target)
+            if is_cloud and (held(site) is not None or not self._can_pay(site, request, target)):
+                return None
+            if is_cloud or is_free(site, target, 0):
+                told = await self._ask_aside(site, request, target, "judge", is_polite=not is_cloud)
+                if told is not None:
+                    return told[1] if told[0].ending == "answered" else None
+            await asyncio.sleep(LOOK_EVERY_S)
+        return None
 
     def _is_in_the_way(self, target: str) -> bool:
         """Whether anybody else wants this target. It counts the second answer itself, as served or as waiting."""
@@ -266,9 +286,16 @@ class Shadows:
         learning = site.learning
         assert learning is not None
         lesson = errand.lesson
-        site.journal.note("compared", pair)
         at_ms = int(site.clock.wall_s() * 1e3)
-        note_steps(site, learning.add(pair, lesson.read, question=lesson.question, reply=edge, at_ms=at_ms))
+        steps = learning.add(pair, lesson.read, question=lesson.question, reply=edge, at_ms=at_ms)
+        # It has changed, whether or not that can be written down.
+        with contextlib.suppress(EcotoneError):
+            note_steps(site, steps)
+
+
+def _is_cloud(site: Site, target: str) -> bool:
+    """Whether a target is there, and in the cloud."""
+    return target in site.targets and site.targets[target].spec.at is Place.CLOUD
 
 
 def note_steps(site: Site, steps: Sequence[Step]) -> None:

@@ -8,8 +8,8 @@ from collections import Counter
 
 import click
 
-from ecotone.sim.backlog_checks import MUST_REACH
-from ecotone.sim.history import ABSENT, BrokenError, jobs_reached, run
+from ecotone.sim import backlog_checks, classroom_checks
+from ecotone.sim.history import BrokenError, jobs_reached, lessons_reached, run
 from ecotone.values import reasons as why
 
 
@@ -25,6 +25,7 @@ def main(histories: int, seed: int, cover: bool) -> None:
     endings: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     jobs: Counter[str] = Counter()
+    lessons: Counter[str] = Counter()
     broken = 0
     began_s = time.monotonic()
     for number in range(seed, seed + histories):
@@ -38,13 +39,16 @@ def main(histories: int, seed: int, cover: bool) -> None:
             endings[outcome.ending] += 1
             reasons[outcome.reason] += 1
         jobs += jobs_reached(history)
+        lessons += lessons_reached(history)
     click.echo(f"endings: {dict(endings.most_common())}")
     click.echo(f"reasons: {dict(reasons.most_common())}")
     click.echo(f"jobs: {dict(jobs.most_common())}")
+    click.echo(f"lessons: {dict(lessons.most_common())}")
     missed = sorted(
         (set(why.ENDINGS) - {"internal"} - set(endings))
-        | (set(why.REASONS) - ABSENT - set(reasons))
-        | (MUST_REACH - set(jobs))
+        | (set(why.REASONS) - set(reasons))
+        | (backlog_checks.MUST_REACH - set(jobs))
+        | (classroom_checks.MUST_REACH - set(lessons))
     )
     if cover and missed:
         click.echo(f"never reached: {', '.join(missed)}", err=True)

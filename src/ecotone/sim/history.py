@@ -21,10 +21,12 @@ from ecotone.policy import Mint, Policy, Rule
 from ecotone.privacy import Look
 from ecotone.sim.backlog import Backlog, Errand, drawn_errands
 from ecotone.sim.backlog_checks import check_backlog, reached
+from ecotone.sim.classroom import Classroom, drawn_judge
+from ecotone.sim.classroom_checks import check_classroom, check_lesson, learned
 from ecotone.sim.detectors import DEAR, MadeInspector, planted, see_card
 from ecotone.sim.time import START_WALL_S, VirtualClock, VirtualLoop
-from ecotone.sim.watched import WHO, Sitting, WatchedJournal, WatchedLoad
-from ecotone.sim.world import Link, MadeCaller, MadeJournal, MadeTarget, MadeTelemetry, Nature
+from ecotone.sim.watched import ASIDE, WHO, Sitting, WatchedJournal, WatchedLoad
+from ecotone.sim.world import ATTEMPT, Arrival, Link, MadeCaller, MadeJournal, MadeTarget, MadeTelemetry, Nature
 from ecotone.values import (
     Egress,
     Endpoint,
@@ -38,19 +40,18 @@ from ecotone.values import (
     TargetSpec,
     Wish,
 )
-from ecotone.values import reasons as why
 from ecotone.wire import sse
 
 LABELS = ("secret", "medical", "person", "place")
-ABSENT = frozenset({why.ESCALATED_UNSURE})
-"""Reasons that no history has: nothing is learned in them."""
-
 SLACK_S = 1e-6
 DECIDED_S = 15.0
 """An attempt that fails takes five seconds at most, and an answer has three targets beside the first."""
 FULL = ("capacity", "overload")
 JOBS_SHARE = 0.4
 """Of the histories, so many have a queue of jobs."""
+
+LEARNING_SHARE = 0.5
+"""Of those with targets at both places, so many learn."""
 
 
 class Story(msgspec.Struct):
@@ -74,6 +75,7 @@ class History(msgspec.Struct):
         loads: Of the site now, and of each one before.
         sittings: Who waited for slots, and had them.
         backlog: Its jobs, where it has any.
+        classroom: Its learning, where it has any.
     """
 
     seed: int
@@ -86,6 +88,7 @@ class History(msgspec.Struct):
     loads: list[WatchedLoad]
     sittings: list[Sitting]
     backlog: Backlog | None = None
+    classroom: Classroom | None = None
     prober: asyncio.Task[None] | None = None
 
     def probe(self) -> None:
@@ -99,6 +102,8 @@ class History(msgspec.Struct):
                 story.has_left = story.task.cancel()
         if self.prober is not None:
             self.prober.cancel()
+        if self.classroom is not None:
+            self.classroom.kill()
         self.loads.append(WatchedLoad(self.clock, self.site.load.wait_s_max, self.sittings))
         self.site = dataclasses.replace(
             self.site,
@@ -107,6 +112,8 @@ class History(msgspec.Struct):
             hedges=Hedges(self.site.hedges.share),
             load=self.loads[-1],
         )
+        if self.classroom is not None:
+            self.classroom.begin()
         self.probe()
 
     def _stir(self) -> None:
@@ -140,11 +147,18 @@ def run(seed: int) -> History:
 
 async def _live(seed: int, rng: Random, loop: VirtualLoop) -> History:
     history = _make(seed, rng, loop)
+    classroom = history.classroom
+    if classroom is not None:
+        classroom.arrange(history)
     history.probe()
     tasks = [loop.create_task(_tell(history, story)) for story in history.stories]
     if history.backlog is not None:
         tasks.append(loop.create_task(history.backlog.live(lambda: history.site, history.restart, [*tasks])))
+    if classroom is not None:
+        tasks.append(loop.create_task(classroom.befall()))
     await asyncio.gather(*tasks)
+    if classroom is not None:
+        await classroom.rest()
     assert history.prober is not None
     history.prober.cancel()
     await asyncio.gather(history.prober, return_exceptions=True)
@@ -182,7 +196,10 @@ def _make(seed: int, rng: Random, loop: VirtualLoop) -> History:
     sittings: list[Sitting] = []
     telemetry = MadeTelemetry()
     inspector = MadeInspector(rng)
-    targets = {spec.name: MadeTarget(spec, nature, link, rng.getrandbits(64)) for spec, nature in _drawn_targets(rng)}
+    asked_by: dict[str, str] = {}
+    targets = {
+        spec.name: MadeTarget(spec, nature, link, rng.getrandbits(64), asked_by) for spec, nature in _drawn_targets(rng)
+    }
     names = tuple(targets)
     site = flow.Site(
         clock=clock,
@@ -215,7 +232,51 @@ def _make(seed: int, rng: Random, loop: VirtualLoop) -> History:
         is_edge_wanted = site.names["auto"].mode not in (Mode.CLOUD, Mode.SHADOW)
         backlog = Backlog(rng, clock, errands, is_edge_wanted=is_edge_wanted)
     assert isinstance(site.load, WatchedLoad)
-    return History(seed, site, targets, journal, telemetry, stories, clock, [site.load], sittings, backlog)
+    history = History(seed, site, targets, journal, telemetry, stories, clock, [site.load], sittings, backlog)
+    if len({target.spec.at for target in targets.values()}) == len(Place):
+        history.classroom = _drawn_classroom(history, start_s, asked_by, link)
+    return history
+
+
+def _drawn_classroom(history: History, start_s: float, asked_by: dict[str, str], link: Link) -> Classroom | None:
+    """Learning, by dice of its own: the rest of the history is the same without it."""
+    classroom = Classroom(history.seed, history.clock, start_s)
+    rng = classroom.rng
+    if rng.random() >= LEARNING_SHARE:
+        return None
+    if rng.random() < 0.4:
+        classroom.judge = drawn_judge(rng, asked_by, link)
+    is_plain = rng.random() < 0.8
+    if is_plain:
+        _calm(history, rng)
+    for story in history.stories:
+        if is_plain and rng.random() < 0.8:
+            story.request = _plain(story.request)
+        if rng.random() < 0.1:
+            story.request = _asking_logprobs(story.request)
+    return classroom
+
+
+def _calm(history: History, rng: Random) -> None:
+    """A site where quality decides, mostly: both places may answer, and can."""
+    site = history.site
+    look = Look() if site.look.missing else site.look
+    history.site = dataclasses.replace(site, look=look, is_cloud_off=False)
+    for target in history.targets.values():
+        if rng.random() < 0.8:
+            target.nature = msgspec.structs.replace(target.nature, trouble=0.0, ttft_s=rng.choice((0.05, 0.5)))
+
+
+def _plain(request: Request) -> Request:
+    """The same, with nothing about it that decides where it goes."""
+    features = msgspec.structs.replace(request.features, prompt_tokens=50, needs=("stream",) * request.is_stream)
+    return msgspec.structs.replace(request, model="auto", labels=(), key="", wish=Wish.AUTO, features=features)
+
+
+def _asking_logprobs(request: Request) -> Request:
+    body = msgspec.json.encode(msgspec.json.decode(request.body) | {"logprobs": True})
+    features = msgspec.structs.replace(request.features, needs=(*request.features.needs, "logprobs"))
+    return msgspec.structs.replace(request, body=body, features=features)
 
 
 def _drawn_labels(rng: Random) -> tuple[str, ...]:
@@ -326,12 +387,16 @@ def check(history: History) -> Iterable[str]:
             *_check_caller(history, story),
             *_check_record(story, mine),
             *_check_parity(history, story, mine),
+            *(check_lesson(history.classroom, story, mine) if history.classroom is not None else ()),
         ):
             yield f"{story.request.id}: {problem}"
     yield from _check_egress(history, entries)
     yield from _check_bounds(history)
     if history.backlog is not None:
-        yield from check_backlog(history.backlog, history.targets, history.sittings, entries)
+        sittings = [sitting for sitting in history.sittings if sitting.who[1] != ASIDE]
+        yield from check_backlog(history.backlog, history.targets, sittings, entries)
+    if history.classroom is not None:
+        yield from check_classroom(history.classroom, history.targets, history.sittings, entries)
 
 
 def jobs_reached(history: History) -> Counter[str]:
@@ -339,11 +404,16 @@ def jobs_reached(history: History) -> Counter[str]:
     return Counter() if history.backlog is None else reached(history.backlog, _by_request(history))
 
 
+def lessons_reached(history: History) -> Counter[str]:
+    """What the learning of a history went through: words of `classroom_checks.MUST_REACH`, counted."""
+    return Counter() if history.classroom is None else learned(history.classroom, _by_request(history))
+
+
 def _by_request(history: History) -> dict[str, dict[str, list[Any]]]:
     """The ledger's entries, by request and kind."""
     entries: dict[str, dict[str, list[Any]]] = {}
     for kind, entry in history.journal.entries:
-        entries.setdefault(entry["request"], {}).setdefault(kind, []).append(entry)
+        entries.setdefault(entry.get("request", ""), {}).setdefault(kind, []).append(entry)
     return entries
 
 
@@ -366,6 +436,31 @@ def _check_caller(history: History, story: Story) -> Iterable[str]:
         yield f"status {caller.status} without an error object"
     if not whole.startswith(text):
         yield f"stitched: {text!r} is no beginning of {whole!r}"
+    yield from _check_form(story, model)
+
+
+def _check_form(story: Story, model: str) -> Iterable[str]:
+    """What the caller got is of nobody but whose answer it is, says so, and holds what was asked for."""
+    caller, request = story.caller, story.request
+    others = set(ATTEMPT.findall(caller.body.decode())) - {model}
+    if others:
+        yield f"something of {sorted(others)} in the answer of {model or 'nobody'}"
+    if model and sse.KEEP_ALIVE not in caller.body and caller.headers["ecotone-target"] != model.split(".")[0]:
+        yield f"the answer of {model}, told to be of {caller.headers['ecotone-target']}"
+    is_asked = "logprobs" in request.features.needs
+    has_logprobs = any(piece.get("logprobs") for piece in _choices(request, caller))
+    if has_logprobs and not is_asked:
+        yield "log probabilities that nobody asked for"
+    if caller.finished and caller.status == 200 and is_asked and not has_logprobs:
+        yield "no log probabilities, though they were asked for"
+
+
+def _choices(request: Request, caller: MadeCaller) -> list[dict[str, Any]]:
+    """All choices, or pieces of them, that the caller got."""
+    if not (request.is_stream and caller.status == 200):
+        return list(msgspec.json.decode(caller.body).get("choices", ()))
+    events = [msgspec.json.decode(payload) for payload in sse.payloads(caller.body) if payload != b"[DONE]"]
+    return [choice for event in events for choice in event.get("choices", ())]
 
 
 def _read(request: Request, caller: MadeCaller) -> tuple[str, str, bool, bool]:
@@ -401,6 +496,9 @@ def _check_record(story: Story, mine: dict[str, list[Any]]) -> Iterable[str]:
         kept = msgspec.convert(entry, flow.PlacedEntry)
         if placement.decide(kept.ask, kept.candidates) != kept.placement:
             yield "the decision does not replay"
+    sent = len(story.caller.body.replace(sse.KEEP_ALIVE, b""))
+    if outcomes[0]["ending"] == "answered" and outcomes[0].get("answer_bytes", 0) != sent:
+        yield f"{sent} bytes of an answer, {outcomes[0].get('answer_bytes', 0)} on the bill"
     if not story.has_left:
         limit_s = 40.0 if story.request.deadline_at_s is None else story.request.deadline_at_s - story.began_s
         # LINGER_S: after a whole answer the corridor may wait that long for the transfer's own end.
@@ -415,9 +513,10 @@ def _check_parity(history: History, story: Story, mine: dict[str, list[Any]]) ->
         return
     full = {loss["target"] for loss in mine["placed"][0]["placement"].get("lost", ()) if loss["obstacle"] in FULL}
     full |= {attempt.target for attempt in story.outcome.attempts if attempt.failure == "busy"}
+    here = {candidate["target"] for candidate in mine["placed"][0]["candidates"]}
     for target in history.targets.values():
         spec, nature = target.spec, target.nature
-        able = spec.capabilities is None or all(need in spec.capabilities for need in request.features.needs)
+        able = spec.name in here and (spec.capabilities is None or spec.capabilities.issuperset(request.features.needs))
         roomy = spec.context_tokens is None or request.features.prompt_tokens < 128
         calm = nature.trouble == 0.0 and nature.ttft_s < 1.0 and target.active_max <= spec.slots
         may = spec.at is Place.EDGE and able and roomy and calm and spec.name not in full
@@ -431,29 +530,29 @@ def _check_egress(history: History, entries: dict[str, dict[str, list[Any]]]) ->
     if history.backlog is not None:
         requests |= {errand.id: errand for errand in history.backlog.errands}
     for target in history.targets.values():
-        for at_s, request_id, permit, receipt in target.received:
+        for one in target.received:
             if target.spec.at is Place.EDGE:
                 continue
-            request = requests[request_id]
-            if permit is None or receipt is None or history.journal.durable.get(permit.seal, 1e9) > at_s:
+            request_id, request, permit, at_s = one.request, requests[one.request], one.permit, one.at_s
+            if permit is None or one.receipt is None or history.journal.durable.get(permit.seal, 1e9) > at_s:
                 yield f"{request_id}: bytes at {target.spec.name} before a durable entry"
             if history.site.is_cloud_off or request.wish is Wish.EDGE:
                 yield f"{request_id}: left the site although the cloud is off or the caller wished for the edge"
             if {"secret", "medical"} & set(request.labels) or history.site.look.missing:
                 yield f"{request_id}: labelled {request.labels} and sent to {target.spec.name}"
-            if not _is_link_open(history, at_s, request):
-                yield f"{request_id}: sent to {target.spec.name} while the link is closed for it"
+            if not _is_link_open(history, one, request):
+                yield f"{request_id}: {one.purpose} sent to {target.spec.name} while the link is closed for it"
             yield from _check_bodies(history, request_id, target)
             if request.key == "research" and any(rule.key == "research" for rule in history.site.policy.rules):
                 yield f"{request_id}: key research sent to {target.spec.name}"
 
 
-def _is_link_open(history: History, at_s: float, request: Request | Errand) -> bool:
-    """Whether this may have left the site at this virtual instant, or a while before, when it was decided."""
-    budgets = history.site.budgets
+def _is_link_open(history: History, one: Arrival, request: Request | Errand) -> bool:
+    """Whether this may have left the site when it came, or a while before, when it was decided."""
+    budgets, at_s = history.site.budgets, one.at_s
     shifts = [shift for from_s, shift in history.clock.shifts if from_s <= at_s]
     walls_s = [START_WALL_S + at_s + shift - ago_s for shift in shifts[-2:] for ago_s in (0.0, DECIDED_S)]
-    is_bound = isinstance(request, Errand) or budgets.is_strict
+    is_bound = isinstance(request, Errand) or bool(one.purpose) or budgets.is_strict
     return not is_bound or any(budgets.windows.is_open(wall_s) for wall_s in walls_s)
 
 
@@ -481,6 +580,6 @@ def _check_bounds(history: History) -> Iterable[str]:
     if budget is not None and history.site.spend.egress_bytes > budget:
         yield f"{history.site.spend.egress_bytes} bytes sent, {budget} allowed"
     begun = {kept["request"] for kind, kept in history.journal.entries if kind == "job"}
-    outcomes = [outcome for outcome in history.telemetry.outcomes if outcome.request not in begun]
+    outcomes = [one for one in history.telemetry.outcomes if one.request not in begun and not one.purpose]
     if len(outcomes) != len(history.stories):
         yield f"{len(outcomes)} outcomes of {len(history.stories)} requests"

@@ -25,6 +25,9 @@ from ecotone.values import ENDED, Job, JobState, Leased, RefusalError, TargetSpe
 WHO: ContextVar[tuple[str, str]] = ContextVar("who", default=("", ""))
 """(the job that this task works on or '', the request's id)."""
 
+ASIDE: Final = "aside"
+"""Stands for the ids of all requests of the site's own."""
+
 SETTLED_S: Final = 1.0
 """What is due for so long has been looked at by whoever begins another job now."""
 
@@ -36,6 +39,10 @@ FAR_MS: Final = 100_000
 
 READS: Final = frozenset({"changed", "close", "status"})
 """What takes no time at a made door."""
+
+
+LEARNED: Final = frozenset({"compared", "step"})
+"""Kinds of entries of what is learned."""
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -251,11 +258,17 @@ class WatchedLoad(Load):
 
 
 class WatchedJournal(MadeJournal):
-    """A made ledger; whoever notes that it works on a job is known by it from then on."""
+    """A made ledger; whoever notes that it works on a job is known by it from then on.
+
+    While its disk is full it also refuses what is learned; what it would refuse of a request is let pass, so that
+    nothing is unseen.
+    """
 
     def note(self, kind: str, entry: Mapping[str, Any] | msgspec.Struct) -> int:
         """See `ports.Journal.note`."""
         if kind == "job":
             assert isinstance(entry, Mapping)
             WHO.set((entry["job"], entry["request"]))
+        if kind in LEARNED and not self._full.is_up(asyncio.get_running_loop().time()):
+            raise RefusalError("refused.ledger", "the made disk is full", status=503)
         return super().note(kind, entry)

@@ -7,10 +7,11 @@ an answer was stitched together.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -61,6 +62,31 @@ class Nature(msgspec.Struct, frozen=True):
     gap_s: float = 0.02
     trouble: float = 0.2
     tokens: int = 12
+
+
+ATTEMPT: Final = re.compile(r"(?:edge|cloud|judge)\d+\.\d+")
+"""Names of attempts, as they stand in every made answer."""
+
+VERDICTS: Final = ('{"better": "A"}', '{"better": "B"}', '{"better": "tie"}', "maybe")
+_LOGPROBS: Final = {
+    "content": [{"token": "x", "logprob": -0.1, "top_logprobs": [{"logprob": -0.1}, {"logprob": -2.5}]}]
+}
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """Bytes that came to a made target.
+
+    Attributes:
+        at_s: Virtual instant.
+        request: Id of the caller's request that they are for, or about.
+        purpose: `''`, `shadow` or `judge`.
+    """
+
+    at_s: float
+    request: str
+    permit: Permit | None
+    receipt: Receipt | None
+    purpose: str = ""
 
 
 class Busy(Protocol):
@@ -132,12 +158,14 @@ class MadeTarget:
 
     Attributes:
         served: For each attempt id: the full text that a whole answer of it has.
-        received: (virtual instant, request id, permit, receipt) of each attempt that got bytes.
+        received: Each attempt that got bytes.
         bodies: Those bytes, by request id.
-        asked_by: For each attempt id: the request's.
+        asked_by: For each attempt id of any target that shares this: the request's. A judge is asked about attempts.
     """
 
-    def __init__(self, spec: TargetSpec, nature: Nature, link: Link, seed: int) -> None:
+    def __init__(
+        self, spec: TargetSpec, nature: Nature, link: Link, seed: int, asked_by: dict[str, str] | None = None
+    ) -> None:
         self._spec = spec
         self.nature = nature
         self._link = link
@@ -147,9 +175,9 @@ class MadeTarget:
         self.aborted = 0
         self.attempts = 0
         self.served: dict[str, str] = {}
-        self.received: list[tuple[float, str, Permit | None, Receipt | None]] = []
+        self.received: list[Arrival] = []
         self.bodies: dict[str, list[bytes]] = {}
-        self.asked_by: dict[str, str] = {}
+        self.asked_by: dict[str, str] = {} if asked_by is None else asked_by
 
     @property
     def spec(self) -> TargetSpec:
@@ -165,7 +193,7 @@ class MadeTarget:
         """See `ports.Target.prepare`. Engine-like targets always stream."""
         is_stream = request.is_stream or self._spec.at is Place.EDGE
         added = is_stream and not request.is_usage_asked
-        return Prepared(path="/x", body=request.body, is_stream=is_stream, is_usage_added=added)
+        return Prepared(path=f"/{request.purpose}", body=request.body, is_stream=is_stream, is_usage_added=added)
 
     def load(self) -> tuple[int, int]:
         """See `ports.Target.load`."""
@@ -192,11 +220,20 @@ class MadeTarget:
             return MadeStream(self, sink, [(min(connect_s * 50, 1.0), _failing(failure))])
         if self._rng.random() < self.nature.trouble / 3:
             return MadeStream(self, sink, [(min(connect_s, 1.0), _failing(self._rng.choice(CONNECT_FAILURES)))])
-        request = str(msgspec.json.decode(prepared.body)["request"])
-        self.received.append((now_s, request, permit, receipt))
+        request = self._asker(prepared.body)
+        self.received.append(Arrival(now_s, request, permit, receipt, prepared.path[1:]))
         self.bodies.setdefault(request, []).append(prepared.body)
         self.asked_by[f"{self._spec.name}.{self.attempts}"] = request
         return MadeStream(self, sink, self._script(prepared, connect_s))
+
+    def _asker(self, body: bytes) -> str:
+        """Whose request this is; a judge is told of answers that were made for it."""
+        asked = msgspec.json.decode(body)
+        if "request" in asked:
+            return str(asked["request"])
+        about = {self.asked_by[name] for name in ATTEMPT.findall(body.decode())}
+        assert len(about) == 1, f"answers to {sorted(about)} are compared"
+        return about.pop()
 
     def _arrive(self) -> None:
         self.attempts += 1
@@ -218,16 +255,20 @@ class MadeTarget:
                     (0.0, lambda to: to.ended()),
                 ]
             oddity = rng.choice(ODDITIES)
+        asked = msgspec.json.decode(prepared.body)
         words = [f"{attempt}-{index} " for index in range(rng.randint(1, nature.tokens))]
-        said, read = echoed(prepared.body)
+        said, read = echoed(prepared.body) if "request" in asked else ("", "")
+        if "request" not in asked:
+            words = [rng.choice(VERDICTS)]
         self.served[attempt] = "".join([*words, read])
         cut = rng.randrange(len(said) + 1)
         words += [piece for piece in (said[:cut], said[cut:]) if piece]
         ttft_s = min(connect_s + rng.expovariate(1 / nature.ttft_s), TTFT_S_MAX)
+        told = {"logprobs": _LOGPROBS} if asked.get("logprobs") else {}
         if not prepared.is_stream:
-            return _json_script(attempt, words, ttft_s, oddity)
+            return _json_script(attempt, words, ttft_s, oddity, told)
         gaps = [rng.expovariate(1 / nature.gap_s) for _ in words]
-        return _stream_script(attempt, words, [ttft_s, *gaps], oddity, rng)
+        return _stream_script(attempt, words, [ttft_s, *gaps], oddity, (rng, told))
 
 
 def _failing(failure: str) -> Callable[[Sink], None]:
@@ -235,10 +276,11 @@ def _failing(failure: str) -> Callable[[Sink], None]:
 
 
 def _json_script(
-    attempt: str, words: list[str], ttft_s: float, oddity: str
+    attempt: str, words: list[str], ttft_s: float, oddity: str, told: Mapping[str, Any]
 ) -> list[tuple[float, Callable[[Sink], None]]]:
     message = {"role": "assistant", "content": "".join(words)}
-    whole = {"id": attempt, "model": attempt, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", **told}
+    whole = {"id": attempt, "model": attempt, "choices": [choice]}
     usage = {"prompt_tokens": 7, "completion_tokens": len(words)}
     body = msgspec.json.encode(whole | {"usage": usage})
     if oddity == "not_json":
@@ -254,10 +296,14 @@ def _json_script(
 
 
 def _stream_script(
-    attempt: str, words: list[str], gaps: list[float], oddity: str, rng: Random
+    attempt: str, words: list[str], gaps: list[float], oddity: str, made: tuple[Random, Mapping[str, Any]]
 ) -> list[tuple[float, Callable[[Sink], None]]]:
+    rng, told = made
+
     def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        if delta.get("content"):
+            choice |= told
         return sse.event(msgspec.json.encode({"id": attempt, "model": attempt, "choices": [choice]}))
 
     kind = "text/html" if oddity == "wrong_type" else "text/event-stream"
