@@ -15,12 +15,13 @@ from ecotone.assets import Progress, files
 from ecotone.cli.output import show_json
 from ecotone.cli.settings import load
 from ecotone.cli.shelf import shown_progress
-from ecotone.config import Config
+from ecotone.config import Config, LocalTarget
 from ecotone.delivery import site_trust
 from ecotone.delivery.bundle import BundleSource, export
 from ecotone.delivery.hub_folder import Hub
+from ecotone.delivery.install import collect
 from ecotone.delivery.site_trust import Delivered
-from ecotone.delivery.sources import FolderSource, HttpSource, Source
+from ecotone.delivery.sources import FolderSource, HttpSource, Rate, Source
 from ecotone.trust import Memory, terms
 from ecotone.values import ConfigError, TrustError
 
@@ -89,7 +90,8 @@ def exported(folder: Path, site: str, since: int, to: Path, *, is_json: bool) ->
 
 def imported(file: Path, config_path: Path | None, store: str | None, *, is_json: bool) -> None:
     """Takes a bundle in."""
-    root = _store(load(config_path, store))
+    tree = load(config_path, store)
+    root = _store(tree)
     site = site_trust.memory(root).site
     with BundleSource(file) as source, shown_progress(is_quiet=is_json) as progress:
         if source.heading.site != site:
@@ -98,6 +100,7 @@ def imported(file: Path, config_path: Path | None, store: str | None, *, is_json
                 f"{file} was made for '{source.heading.site}', and this is '{site}': nothing is used",
             )
         done = site_trust.deliver(source, [source], root, is_import=True, progress=progress)
+        _tidied(tree, root, progress)
     _say(done, is_json=is_json)
 
 
@@ -115,14 +118,42 @@ def taken(tree: Config, names: Sequence[str], folders: Sequence[Path], progress:
         TrustError, FetchError, StoreError: As `site_trust.deliver`.
     """
     packs: list[Source] = [FolderSource(folder) for folder in folders]
+    signed = packs[:1]
     if tree.hub is not None:
-        packs.append(HttpSource(tree.hub.url))
-    if not packs:
+        rate = _rate(tree)
+        hub = HttpSource(tree.hub.url, rate)
+        packs += [*(HttpSource(url, rate) for url in tree.hub.mirrors), hub]
+        signed.append(hub)
+    if not signed:
         raise ConfigError(
             "hub.url", "there is no hub to ask: set `hub.url` in the configuration, or give --from FOLDER"
         )
     wanted = [name.removeprefix("hub:").partition("/")[0] for name in names]
-    return site_trust.deliver(packs[0], packs, _store(tree), is_import=bool(folders), names=wanted, progress=progress)
+    store = _store(tree)
+    done = site_trust.deliver(signed[0], packs, store, is_import=bool(folders), names=wanted, progress=progress)
+    _tidied(tree, store, progress)
+    return done
+
+
+def _rate(tree: Config) -> Rate:
+    """How the configuration lets deliveries use the link."""
+    assert tree.hub is not None, "the caller has a hub"
+    kbit = tree.hub.kbit_per_s_max
+    rate = Rate(bytes_per_s=None if kbit is None else kbit * 125)
+    if not tree.hub.in_windows:
+        return rate
+    # Imported here: only who waits for windows needs the site's own reading of them.
+    from ecotone.runtime.build import budgets
+
+    windows = budgets(tree).windows
+    return msgspec.structs.replace(rate, is_open=lambda: windows.is_open(time.time()))
+
+
+def _tidied(tree: Config, store: Path, progress: Progress) -> None:
+    """What no configuration and nothing that runs can need any more goes."""
+    named = [target.model for target in tree.targets.values() if isinstance(target, LocalTarget)]
+    if freed := collect(store, in_use=named):
+        progress.step(f"removed versions that nothing needs any more: {freed / 1e6:.1f} MB")
 
 
 def _say(done: Delivered, *, is_json: bool) -> None:

@@ -87,7 +87,7 @@ def pull(
 @store
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
 def rm(config_path: Path | None, is_json: bool, store: str | None, names: tuple[str, ...]) -> None:
-    """Remove models from this machine; a file of your own is only forgotten.
+    """Remove models from this machine; a file of your own is only forgotten. Of hub:NAME all versions go.
 
     \b
     Examples:
@@ -97,7 +97,7 @@ def rm(config_path: Path | None, is_json: bool, store: str | None, names: tuple[
     from ecotone.cli.output import show_json
 
     opened = shelf.open_shelf(config_path, store)
-    removed = [opened.rm(name) for name in names]
+    removed = [shelf.removed(opened, name) for name in names]
     if is_json:
         show_json(removed)
         return

@@ -15,11 +15,31 @@ from ecotone.cli import extra
 from ecotone.cli.progress import BarProgress, is_terminal
 from ecotone.cli.settings import load
 from ecotone.config import Config, LocalTarget
+from ecotone.values import ConfigError
 
 
 def open_shelf(config_path: Path | None, store: str | None) -> assets.AssetStore:
     """The store of the configuration, or of `--store`."""
     return assets.open_store(load(config_path, store).store.path)
+
+
+def removed(store: assets.AssetStore, name: str) -> assets.Asset:
+    """Removes a model; of a hub's, every version and all their files that nothing else names.
+
+    Raises:
+        ConfigError: `asset.unknown`, if it is not here.
+        StoreError: `asset.in_use`, `asset.index`, `asset.io`, `asset.busy`.
+    """
+    if not name.startswith("hub:"):
+        return store.rm(name)
+    from ecotone.delivery.install import remove
+
+    asset = store.resolve(name)
+    bare = name.removeprefix("hub:")
+    if asset is None or "@" in bare or "/" in bare:
+        raise ConfigError("asset.unknown", f"'{name[:200]}' is not here: give hub:NAME as `ecotone models list` has it")
+    remove(store.root.parent, bare)
+    return asset
 
 
 def rows(store: assets.AssetStore) -> list[dict[str, Any]]:

@@ -310,6 +310,22 @@ class Hub(Section, frozen=True, kw_only=True):
     url: Annotated[
         str, Meta(pattern=r"^https?://\S+$", description="The hub's address.", extra={"is": "an http(s) address"})
     ]
+    mirrors: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^https?://\S+$", extra={"is": "an http(s) address"})], ...],
+        Meta(
+            max_length=16,
+            description="Addresses nearer by, such as a neighbour's, that have the hub's folder or its `packs` alone: "
+            "weights are fetched there first and checked alike. What is signed comes from `url`.",
+        ),
+    ] = ()
+    kbit_per_s_max: Annotated[
+        Annotated[int, Meta(ge=8, le=100_000_000)] | None,
+        Meta(description="Most that a delivery takes of the link, kbit/s. Default: no limit."),
+    ] = None
+    in_windows: Annotated[
+        bool,
+        Meta(description="Whether deliveries wait for `link.windows`: outside them the hub is not asked."),
+    ] = False
 
 
 class Limits(Section, frozen=True, kw_only=True):
