@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 import socket
+import socketserver
 import stat
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -67,6 +69,16 @@ class HubServer(ThreadingHTTPServer):
         finally:
             self._room.release()
 
+    def server_bind(self) -> None:
+        """Binds, and asks no name service what this machine is called."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
+        """A caller that went away is nobody's concern; anything else is shown."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: HubServer
@@ -119,11 +131,10 @@ class _Handler(BaseHTTPRequestHandler):
             fd = os.open(self.server.hub / path[1], os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return None
-        file = os.fdopen(fd, "rb", buffering=0)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            file.close()
+            os.close(fd)
             return None
-        return file
+        return os.fdopen(fd, "rb", buffering=0)
 
     def _span(self, size: int) -> tuple[int, int] | None:
         """First and last byte; the whole where no range is asked for, or none that is understood (RFC 9110, 14.2)."""
