@@ -7,18 +7,17 @@ from pathlib import Path
 import click
 
 from ecotone.cli import extra
-from ecotone.cli.options import as_json, shared, store
+from ecotone.cli.options import shared, store, without_site
 
 
 @click.group()
 def bundle() -> None:
     """Carry models to a site on a stick: one signed file."""
-    extra.signed_delivery()
 
 
 @bundle.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@as_json
+@without_site
 @click.option("--for", "site", metavar="SITE", required=True, help="For which site.")
 @click.option("--since", metavar="GENERATION", type=click.IntRange(min=0), default=0, help="What the site has already.")
 @click.option("-o", "to", metavar="FILE", required=True, type=click.Path(path_type=Path, dir_okay=False))
@@ -33,6 +32,7 @@ def export(folder: Path, is_json: bool, site: str, since: int, to: Path) -> None
       ecotone bundle export /srv/hub --for harbour-1 -o /media/stick/harbour-1.bundle
       ecotone bundle export /srv/hub --for harbour-1 --since 4 -o /media/stick/harbour-1.bundle
     """
+    extra.signed_delivery()
     from ecotone.cli import delivering
 
     delivering.exported(folder, site, since, to, is_json=is_json)
@@ -51,6 +51,7 @@ def import_(file: Path, config_path: Path | None, is_json: bool, store: str | No
     Examples:
       ecotone bundle import /media/stick/harbour-1.bundle
     """
+    extra.signed_delivery()
     from ecotone.cli import delivering
 
     delivering.imported(file, config_path, store, is_json=is_json)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ecotone.cli import extra
-from ecotone.cli.options import as_json
+from ecotone.cli.options import without_site
 
 FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 KEYS = click.option(
@@ -42,12 +42,11 @@ def hub() -> None:
     A hub is a folder of plain files, DIR. Any web server, share or stick may carry it: a site believes nothing but its
     signatures. It needs `pip install 'ecotone[hub]'`.
     """
-    extra.signed_delivery()
 
 
 @hub.command()
 @FOLDER
-@as_json
+@without_site
 @click.option("--publisher", "publishers", metavar="NAME", multiple=True, help="Who may publish. Default: `models`.")
 def init(folder: Path, is_json: bool, publishers: tuple[str, ...]) -> None:
     """Make a hub in DIR, and its keys in DIR.keys.
@@ -61,6 +60,7 @@ def init(folder: Path, is_json: bool, publishers: tuple[str, ...]) -> None:
       ecotone hub init /srv/hub
       ecotone hub init /srv/hub --publisher research --publisher vision
     """
+    extra.signed_delivery()
     from ecotone.cli import hubs
 
     hubs.init(folder, publishers or ("models",), is_json=is_json)
@@ -69,7 +69,7 @@ def init(folder: Path, is_json: bool, publishers: tuple[str, ...]) -> None:
 @hub.command()
 @FOLDER
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@as_json
+@without_site
 @KEYS
 @KEY
 @click.option("--name", required=True, help="The asset's name: sites say hub:NAME.")
@@ -94,6 +94,7 @@ def publish(
     Examples:
       ecotone hub publish /srv/hub smol.gguf --name smol --version 2 --licence Apache-2.0 --key research.key
     """
+    extra.signed_delivery()
     from ecotone.cli import hubs
 
     hubs.publish(folder, files, hubs.Publishing(keys=keys, key=key, about=about), is_json=is_json)
@@ -103,7 +104,7 @@ def publish(
 @FOLDER
 @click.argument("site")
 @click.argument("assets", metavar="[NAME[@VERSION]]...", nargs=-1)
-@as_json
+@without_site
 @KEYS
 def assign(folder: Path, site: str, assets: tuple[str, ...], is_json: bool, keys: Path | None) -> None:
     """Say what SITE shall have: these assets, and no others. Without @VERSION the one that was published last.
@@ -114,6 +115,7 @@ def assign(folder: Path, site: str, assets: tuple[str, ...], is_json: bool, keys
     Examples:
       ecotone hub assign /srv/hub harbour-1 smol names@3
     """
+    extra.signed_delivery()
     from ecotone.cli import hubs
 
     hubs.assign(folder, site, assets, keys, is_json=is_json)
@@ -121,7 +123,7 @@ def assign(folder: Path, site: str, assets: tuple[str, ...], is_json: bool, keys
 
 @hub.command()
 @FOLDER
-@as_json
+@without_site
 @KEYS
 def sign(folder: Path, is_json: bool, keys: Path | None) -> None:
     """Say anew what is newest: sites that ask over a link want to hear that every 7 days.
@@ -132,6 +134,7 @@ def sign(folder: Path, is_json: bool, keys: Path | None) -> None:
     Examples:
       ecotone hub sign /srv/hub
     """
+    extra.signed_delivery()
     from ecotone.cli import hubs
 
     hubs.sign(folder, keys, is_json=is_json)
@@ -140,7 +143,7 @@ def sign(folder: Path, is_json: bool, keys: Path | None) -> None:
 @hub.command()
 @FOLDER
 @click.argument("role", type=click.Choice(["root", "publisher", "director", "online"]))
-@as_json
+@without_site
 @KEYS
 @ROOT_KEYS
 @click.option("--name", default="models", show_default=True, help="Which publisher; one that is new is added.")
@@ -153,6 +156,7 @@ def rotate(folder: Path, role: str, is_json: bool, keys: Path | None, root_keys:
     Examples:
       ecotone hub rotate /srv/hub director --root-key /media/a/root-1.key --root-key /media/b/root-2.key
     """
+    extra.signed_delivery()
     from ecotone.cli import hubs
 
     hubs.rotate(folder, role, hubs.Rotating(keys=keys, root_keys=root_keys, name=name), is_json=is_json)
@@ -162,7 +166,7 @@ def rotate(folder: Path, role: str, is_json: bool, keys: Path | None, root_keys:
 @FOLDER
 @click.argument("what", type=click.Choice(["publisher", "asset"]))
 @click.argument("name", metavar="NAME[@VERSION]")
-@as_json
+@without_site
 @KEYS
 @click.option(
     "--key",
@@ -182,6 +186,7 @@ def revoke(folder: Path, what: str, name: str, is_json: bool, keys: Path | None,
       ecotone hub revoke /srv/hub publisher research --key root-1.key --key root-3.key
       ecotone hub revoke /srv/hub asset smol@2 --key research.key
     """
+    extra.signed_delivery()
     from ecotone.cli import hubs
 
     hubs.revoke(folder, what, hubs.Rotating(keys=keys, root_keys=signing, name=name), is_json=is_json)
@@ -189,7 +194,7 @@ def revoke(folder: Path, what: str, name: str, is_json: bool, keys: Path | None,
 
 @hub.command()
 @FOLDER
-@as_json
+@without_site
 def show(folder: Path, is_json: bool) -> None:
     """Show what is published, what each site shall have, and what must be signed soon.
 
@@ -197,6 +202,7 @@ def show(folder: Path, is_json: bool) -> None:
     Examples:
       ecotone hub show /srv/hub
     """
+    extra.signed_delivery()
     from ecotone.cli import hubs
 
     hubs.show(folder, is_json=is_json)
@@ -204,8 +210,9 @@ def show(folder: Path, is_json: bool) -> None:
 
 @hub.command()
 @FOLDER
+@without_site
 @click.option("--listen", metavar="ADDRESS:PORT", default="127.0.0.1:3269", show_default=True, help="Where to listen.")
-def up(folder: Path, listen: str) -> None:
+def up(folder: Path, is_json: bool, listen: str) -> None:
     """Serve DIR over HTTP until stopped: its files and ranges of them, to read only.
 
     There is no TLS: put a proxy before it where others may read along. Nothing else needs it: what is served is signed,
@@ -215,6 +222,7 @@ def up(folder: Path, listen: str) -> None:
     Examples:
       ecotone hub up /srv/hub --listen 0.0.0.0:3269
     """
+    extra.signed_delivery()
     from ecotone.cli import hubs
 
-    hubs.up(folder, listen)
+    hubs.up(folder, listen, is_json=is_json)

@@ -193,7 +193,7 @@ def show(folder: Path, *, is_json: bool) -> None:
     show_screen({key: found[key] for key in ("assets", "sites", "signed")})
 
 
-def up(folder: Path, listen: str) -> None:
+def up(folder: Path, listen: str, *, is_json: bool) -> None:
     """Serves a hub until SIGINT or SIGTERM."""
     from ecotone.delivery.hub_web import HubServer
 
@@ -208,7 +208,11 @@ def up(folder: Path, listen: str) -> None:
         signal.signal(number, lambda *_: done.set())
     thread = threading.Thread(target=server.serve_forever, name="hub", daemon=True)
     thread.start()
-    click.echo(f"hub: http://{host}:{server.server_address[1]} (no TLS: put a proxy before it)", err=True)
+    url = f"http://{host}:{server.server_address[1]}"
+    if is_json:
+        click.echo(msgspec.json.encode({"url": url}).decode())
+    else:
+        click.echo(f"hub: {url} (no TLS: put a proxy before it)", err=True)
     done.wait()
     server.shutdown()
     server.server_close()

@@ -27,6 +27,14 @@ def as_json(command: _Command) -> _Command:
     )(command)
 
 
+def without_site(command: _Command) -> _Command:
+    """`--json` as argument `is_json`; `-c FILE` is taken as everywhere, for a command that needs no site."""
+    config = click.option(
+        "-c", "--config", metavar="FILE", expose_value=False, help="Not used: this command needs no site."
+    )  # fmt: skip
+    return as_json(config(command))
+
+
 def url(command: _Command) -> _Command:
     """`--url URL` as argument `url`."""
     return click.option(
