@@ -20,7 +20,14 @@ def bundle() -> None:
 @without_site
 @click.option("--for", "site", metavar="SITE", required=True, help="For which site.")
 @click.option("--since", metavar="GENERATION", type=click.IntRange(min=0), default=0, help="What the site has already.")
-@click.option("-o", "to", metavar="FILE", required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "-o",
+    "to",
+    metavar="FILE",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file to write; it must be new.",
+)
 def export(folder: Path, is_json: bool, site: str, since: int, to: Path) -> None:
     """Write what SITE shall have, and has not since GENERATION, from the hub in DIR to a new FILE.
 
