@@ -230,7 +230,12 @@ class Room:
                 work = lessons.prepare(model, target)
                 done = await asyncio.to_thread(work.run)
                 site = self._site()
-                note_steps(site, lessons.finish(done, at_ms=int(site.clock.wall_s() * 1e3)))
+                steps = lessons.finish(done, at_ms=int(site.clock.wall_s() * 1e3))
+                note_steps(site, steps)
+                if steps:
+                    # What the ledger tells of should be there after a crash too.
+                    with contextlib.suppress(EcotoneError):
+                        await self._save()
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _save_forever(self) -> None:
