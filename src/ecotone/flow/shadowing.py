@@ -160,7 +160,8 @@ class Shadows:
         if name.check == JUDGE and _is_cloud(site, name.judge) and held(site) is not None:
             # Nobody could tell before the link's next window.
             return False
-        if lesson.reply is not None:
+        if lesson.reply is not None and place is Place.EDGE:
+            # There is nothing to run: the answer was held back, and is kept.
             return True
         target = lesson.edge if place is Place.EDGE else lesson.reference
         return target not in site.targets or (site.load.allows_shadows() and is_free(site, target, 0))

@@ -168,9 +168,10 @@ def _reason(ask: Ask, preferred: Sequence[Candidate], left: Sequence[Candidate],
                 return code
     if not is_edge:
         return why.CLOUD_BETTER
-    if not other or ask.mode is Mode.EDGE:
+    # Whoever would risk too much is first for want of anybody else, not because it is good enough.
+    if not other or ask.mode is Mode.EDGE or chosen.estimate.is_unsure:
         return why.EDGE_PINNED
-    is_proved = ask.mode is Mode.AUTO and chosen.estimate.gap is not None and not chosen.estimate.is_unsure
+    is_proved = ask.mode is Mode.AUTO and chosen.estimate.gap is not None
     if not is_proved and any(candidate.estimate.price_usd > chosen.estimate.price_usd for candidate in other):
         return why.EDGE_CHEAPER
     return why.EDGE_GOOD_ENOUGH

@@ -15,7 +15,9 @@ from ecotone import flow
 from ecotone.checking import CHECKERS, auto
 from ecotone.flow.feedback import Feedbacks
 from ecotone.flow.lessons import Errand
-from ecotone.flow.shadowing import WAITING_MAX, Shadows, ShadowTerms
+from ecotone.flow.shadowing import LIMIT_S, WAITING_MAX, Shadows, ShadowTerms
+from ecotone.flow.spend import Budgets
+from ecotone.flow.windows import Window, Windows
 from ecotone.policy import Policy
 from ecotone.sim.learning import MadeLearning
 from ecotone.sim.scripted import PAID, ScriptedTarget, Stage, failed, stream, whole
@@ -24,6 +26,9 @@ from ecotone.values.quality import Comparison, Guess, Reply, Role, Step
 from ecotone.wire.feedback import Feedback
 
 T = TypeVar("T")
+CLOSED = Budgets(windows=Windows((Window(tuple(range(7)), 0, 1),)))
+"""A metered link that is closed now."""
+
 SURE = {"small": Guess(gap=0.01, gap_max=0.05, good=0.9, certificate=3)}
 BODY: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "How much is 2 and 2?"}]}
 
@@ -291,11 +296,27 @@ def test_a_ledger_that_refuses_costs_a_lesson(school: Make, monkeypatch: pytest.
     monkeypatch.setattr(one.stage.journal, "note", refuse)
     one.ask()
     one.stage.later(2.0)
-    assert one.learning.pairs == []
+    assert (one.learning.pairs, one.learning.lost) == ([], [("auto", "small", Role.LEARN)])
     monkeypatch.setattr(one.stage.journal, "note", note)
     one.ask()
     one.stage.later(2.0)
     assert len(one.learning.pairs) == 1
+
+
+def test_a_step_that_the_ledger_refuses_costs_no_lesson(school: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = school(small(), big(), mode=Mode.SHADOW)
+    one.learning.steps = [Step(model="auto", target="small", what="suspended", why="drift.loss")]
+    note = one.stage.journal.note
+
+    def refuse(kind: str, entry: Any) -> int:
+        if kind == "step":
+            raise RefusalError("refused.ledger", "made", status=503)
+        return note(kind, entry)
+
+    monkeypatch.setattr(one.stage.journal, "note", refuse)
+    one.ask()
+    one.stage.later(2.0)
+    assert (len(one.learning.pairs), one.learning.lost, one.shadows.done) == (1, [], 1)
 
 
 def test_an_edge_answer_that_was_held_back_needs_no_second_one(school: Make) -> None:
@@ -307,6 +328,18 @@ def test_an_edge_answer_that_was_held_back_needs_no_second_one(school: Make) -> 
     (pair,) = learning.pairs
     assert (pair.comparison.gap, pair.answer is not None, len(one.stage.targets[0].bodies)) == (1.0, True, 1)
     assert pair.edge_s > 0
+
+
+def test_an_edge_answer_that_was_held_back_and_given_is_checked_only_when_the_link_is_open(school: Make) -> None:
+    holds = {"small": Guess(gap=0.2, skip_above=0.5, certificate=4)}
+    learning = MadeLearning(holds, has_answer_gate=True, drawn=(Role.CERTIFY, 1.0))
+    one = school(small(), big(), learning=learning, budgets=CLOSED)
+    assert one.ask().target == "small"
+    one.stage.later(2.0)
+    assert (one.stage.targets[1].bodies, one.shadows.waiting) == ([], 1)
+    one.stage.site = dataclasses.replace(one.stage.site, budgets=Budgets())
+    one.stage.later(2.0)
+    assert [pair.placed for pair in learning.pairs] == ["edge"]
 
 
 # Judges.
@@ -358,6 +391,62 @@ def test_a_judge_that_is_gone_is_not_asked(school: Make) -> None:
     one.ask()
     one.stage.later(2.0)
     assert len(one.learning.lost) == 1
+
+
+def test_a_judge_that_a_reload_takes_away_between_its_two_questions_is_a_lesson_less(school: Make) -> None:
+    wise, names = judging(*EDGE_WINS)
+    one = school(small(), big(), wise, names=names)
+    one.ask()
+    while len(wise.bodies) < 1:
+        one.stage.later(0.01)
+    left = {name: target for name, target in one.stage.site.targets.items() if name != "wise"}
+    one.stage.site = dataclasses.replace(one.stage.site, targets=left)
+    one.stage.later(2.0)
+    assert (one.learning.pairs, len(one.learning.lost)) == ([], 1)
+    assert not one.tasks[0].done(), "comparing goes on"
+
+
+def test_a_judge_at_the_edge_is_left_to_those_who_wait(school: Make) -> None:
+    wise, names = judging(whole('{"better": "A"}', after_s=3.0), *EDGE_WINS)
+    one = school(small(whole("A better poem")), big(whole("A poem")), wise, names=names)
+    one.ask()
+    while not wise.active:
+        one.stage.later(0.01)
+    wise.active += 1
+    one.stage.later(0.2)
+    assert (wise.aborted, len(wise.bodies)) == (1, 1)
+    wise.active -= 1
+    one.stage.later(4.0)
+    assert ([pair.comparison.gap for pair in one.learning.pairs], len(wise.bodies)) == ([-1.0], 3)
+
+
+def test_a_judge_at_the_edge_that_is_never_idle_is_a_lesson_less(school: Make) -> None:
+    wise, names = judging(*EDGE_WINS)
+    one = school(small(), big(), wise, names=names)
+    wise.active = 1
+    one.ask()
+    one.stage.later(LIMIT_S + 5.0)
+    assert (wise.bodies, len(one.learning.lost)) == ([], 1)
+
+
+def test_what_only_a_judge_in_the_cloud_can_tell_waits_for_the_link(school: Make) -> None:
+    wise, names = judging(*EDGE_WINS, judge_at=Place.CLOUD)
+    one = school(small(), big(), wise, names=names, budgets=CLOSED)
+    one.ask()
+    one.stage.later(5.0)
+    assert (one.shadows.waiting, one.stage.targets[0].bodies, wise.bodies) == (1, [], [])
+    one.stage.site = dataclasses.replace(one.stage.site, budgets=Budgets())
+    one.stage.later(2.0)
+    assert (len(one.learning.pairs), len(wise.bodies)) == (1, 2)
+
+
+def test_a_judge_in_the_cloud_that_would_only_help_out_is_not_asked_while_the_link_is_closed(school: Make) -> None:
+    wise, names = judging(*EDGE_WINS, judge_at=Place.CLOUD)
+    names["auto"] = msgspec.structs.replace(names["auto"], check="calls")
+    one = school(small(), big(), wise, names=names, budgets=CLOSED)
+    one.ask()
+    one.stage.later(5.0)
+    assert (wise.bodies, len(one.learning.lost)) == ([], 1)
 
 
 # Feedback.

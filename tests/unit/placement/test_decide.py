@@ -140,3 +140,11 @@ def test_who_need_not_wait_is_not_held_to_the_pessimistic_time() -> None:
 def test_a_full_target_with_room_in_its_queue_is_taken() -> None:
     waiting = edge(slots=1, queue_max=2, condition=Condition(in_flight=1, waiting=1))
     assert decide(ask(), [waiting]).order == ("small",)
+
+
+def test_the_edge_that_would_risk_too_much_is_first_for_want_of_anybody_else() -> None:
+    risky = edge(estimate=Estimate(gap=0.4, gap_max=0.1))
+    chosen = decide(ask(prompt_tokens=600), [risky, cloud(context_tokens=512)])
+    assert (chosen.order, chosen.reason) == (("small",), why.EDGE_PINNED)
+    able = edge(estimate=Estimate(gap=0.1, gap_max=0.1))
+    assert decide(ask(prompt_tokens=600), [able, cloud(context_tokens=512)]).reason == why.EDGE_GOOD_ENOUGH
