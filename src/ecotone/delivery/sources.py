@@ -169,7 +169,7 @@ class HttpSource:
         Raises:
             Cut: The network or a passing state of the server.
         """
-        url = f"{self._url}/{urllib.parse.quote(path, safe="/@+")}"
+        url = f"{self._url}/{urllib.parse.quote(path, safe='/@+')}"
         self._may_call()
         found = bytearray()
         with self._opened(url, {}) as response:
