@@ -16,6 +16,7 @@ import msgspec
 from ecotone.assets import FetchError, NoProgress, Progress
 from ecotone.assets.fetch import Patience, persistently
 from ecotone.assets.web import Cut
+from ecotone.delivery.begun import Begun
 from ecotone.delivery.sources import FolderSource, HttpSource, Rate, Source, SourceMissing
 from ecotone.transfer import Get, Manifest, Range, deltas
 from ecotone.transfer.plan import coalesced, plan
@@ -94,17 +95,20 @@ def gather(
     shelf: Shelf,
     sources: Sequence[Source],
     *,
+    begun: Begun | None = None,
     patience: Patience | None = None,
     progress: Progress | None = None,
 ) -> Tally:
-    """Nothing is missing on the shelf any more.
+    """Nothing is missing on the shelf any more. `begun` keeps what is coming for the next process.
 
     Raises:
         FetchError: `asset.unreachable`, `asset.refused` ..., if no source gives what is missing; what came is kept.
         TrustError: `delivery.segment`, if all that gave it gave other bytes.
         StoreError: `asset.disk_full`, `asset.io`.
     """
-    return _Gathering(manifest, shelf, patience or Patience(), progress or NoProgress()).from_all(sources)
+    gathering = _Gathering(manifest, shelf, patience or Patience(), progress or NoProgress())
+    gathering.begun = begun
+    return gathering.from_all(sources)
 
 
 class _Gathering:
@@ -115,6 +119,7 @@ class _Gathering:
         self.patience, self.progress = patience, progress
         self.tally = Tally()
         self.whole: set[str] = set()  # not by a delta any more
+        self.begun: Begun | None = None
 
     def from_all(self, sources: Sequence[Source]) -> Tally:
         error: FetchError | ConfigError | None = None
@@ -188,10 +193,7 @@ class _From:
                 self._range(one)
 
     def _range(self, one: Range) -> None:
-        begun = bytearray()
-        if self.begun is not None and self.begun[0] == one.gets[0]:
-            begun = self.begun[1]
-        self.begun = None
+        begun, is_old = self._beginning(one.gets[0])
         self.gathering.tally.requests += 1
         at = one.offset + len(begun)
         with contextlib.closing(self.source.run(one.pack, at, one.offset + one.length - at)) as pieces:
@@ -203,15 +205,26 @@ class _From:
                 except BaseException:
                     self.begun = (get, content)
                     raise
-                self._arrived(get, bytes(content))
+                self._arrived(get, bytes(content), is_old=is_old and number == 0)
 
-    def _arrived(self, get: Get, content: bytes) -> None:
+    def _beginning(self, get: Get) -> tuple[bytearray, bool]:
+        """What there is of the run already, and whether another process left it."""
+        begun, self.begun = self.begun, None
+        if begun is not None and begun[0] == get:
+            return begun[1], False
+        kept = self.gathering.begun
+        found = bytearray() if kept is None else kept.taken(get)
+        return found, bool(found)
+
+    def _arrived(self, get: Get, content: bytes, *, is_old: bool) -> None:
         gathering = self.gathering
         segment = content if not get.base else self._patched(get, content)
         if segment is not None and _name(segment) == get.blake3:
             gathering.shelf.put(get.blake3, segment)
             return
         gathering.tally.wasted += len(content)
+        if is_old:
+            return  # its beginning came from elsewhere: nobody has lied yet, and it comes again from its start
         if get.base:
             gathering.whole.add(get.blake3)
         else:
@@ -248,7 +261,10 @@ class _Stream:
             skip = min(max(get.offset - self._at, 0), len(self._rest))  # the gap before it
             self._gathering.tally.wasted += skip
             take = min(get.length - len(content), len(self._rest) - skip)
-            content += self._rest[skip : skip + take]
+            fresh = self._rest[skip : skip + take]
+            if self._gathering.begun is not None:
+                self._gathering.begun.keep(get, len(content), fresh)
+            content += fresh
             self._rest = self._rest[skip + take :]
             self._at += skip + take
 

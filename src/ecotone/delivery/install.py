@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from ecotone.assets import Arrival, Asset, NoProgress, Progress, StoreError, files, open_store
+from ecotone.delivery.begun import Begun
 from ecotone.delivery.chunks import Holdings, Staging, candidates, unfinished
 from ecotone.delivery.fetch import Patience, Source, Tally, gather
 from ecotone.delivery.running import is_open, site_running
@@ -148,7 +149,9 @@ def _put_together(
             what = f"{manifest.name} {manifest.version}"
             files.free_space(folder, staging.needed_bytes(), what)
             staging.allocate()
-            return gather(manifest, _Shelf(staging, holdings), sources, patience=patience, progress=progress)
+            shelf = _Shelf(staging, holdings)
+            with contextlib.closing(Begun(folder / "begun")) as begun:
+                return gather(manifest, shelf, sources, begun=begun, patience=patience, progress=progress)
     finally:
         holdings.close()
 
@@ -160,7 +163,7 @@ def _dropped(folder: Path) -> int:
         return freed
     with files.durably(f"removing {folder}"):
         for path in folder.iterdir():
-            freed += path.stat().st_blocks * 512
+            freed += path.lstat().st_blocks * 512
             path.unlink()
         folder.rmdir()
     return freed

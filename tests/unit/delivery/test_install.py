@@ -356,6 +356,45 @@ def test_what_an_unfinished_delivery_has_brought_serves_the_next_version(hub: Hu
     assert not junk.exists()
 
 
+def large(tmp_path: Path) -> tuple[Hub, Manifest]:
+    """A version whose segments are of half a MiB."""
+    hub = Hub(tmp_path)
+    return hub, hub.publish("9", gguf([("t", (1_500_000,), weights(5, 1_500_000))]))
+
+
+def test_the_segment_that_was_coming_is_gone_on_with_by_the_next_process(tmp_path: Path) -> None:
+    hub, manifest = large(tmp_path)
+    with pytest.raises(FetchError):
+        put(manifest, Pulled(hub, 12), tmp_path)
+    assert put(manifest, FolderSource(hub.folder), tmp_path).fetched == manifest.bytes - 12 * 65_536
+    assert here(tmp_path) == (hub.made / "m.gguf").read_bytes()
+
+
+def test_a_beginning_that_is_wrong_is_fetched_again_and_nobody_is_blamed(tmp_path: Path) -> None:
+    hub, manifest = large(tmp_path)
+    with pytest.raises(FetchError):
+        put(manifest, Pulled(hub, 12), tmp_path)
+    (begun,) = (tmp_path / "delivery" / "partial").glob("*/begun")
+    content = begun.read_bytes()
+    assert len(content) > 128
+    begun.write_bytes(content[:128] + bytes(len(content) - 128))
+    cost = put(manifest, FolderSource(hub.folder), tmp_path)
+    assert here(tmp_path) == (hub.made / "m.gguf").read_bytes()
+    assert cost.wasted > 0
+
+
+def test_without_a_place_for_beginnings_all_goes_on(tmp_path: Path) -> None:
+    hub, manifest = large(tmp_path)
+    with pytest.raises(FetchError):
+        put(manifest, Pulled(hub, 12), tmp_path)
+    (begun,) = (tmp_path / "delivery" / "partial").glob("*/begun")
+    begun.unlink()
+    begun.symlink_to(tmp_path / "elsewhere")
+    assert put(manifest, FolderSource(hub.folder), tmp_path).fetched > manifest.bytes - 12 * 65_536
+    assert not (tmp_path / "elsewhere").exists()
+    assert here(tmp_path) == (hub.made / "m.gguf").read_bytes()
+
+
 def test_a_base_that_has_gone_is_not_planned_with(hub: Hub, tmp_path: Path) -> None:
     put(hub.first, FolderSource(hub.folder), tmp_path)
     put(hub.second, FolderSource(hub.folder), tmp_path)
