@@ -76,7 +76,11 @@ def init(folder: Path, is_json: bool, publishers: tuple[str, ...]) -> None:
 @click.option("--version", required=True, help="Its version. What is published once is never changed.")
 @click.option("--licence", required=True, help="Its licence, as SPDX writes it.")
 @click.option(
-    "--kind", type=click.Choice(["model", "adapter", "dataset", "policy"]), default="model", show_default=True
+    "--kind",
+    type=click.Choice(["model", "adapter", "dataset", "policy"]),
+    default="model",
+    show_default=True,
+    help="What it is.",
 )
 @click.option("--card", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="The model card, a text.")
 @click.option("--made-from", "lineage", metavar="NAME@VERSION", multiple=True, help="What it was made from.")
