@@ -13,6 +13,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import msgspec
@@ -84,6 +85,8 @@ class Room:
         self._bad: deque[tuple[Example, tuple[str, ...]]] = deque(maxlen=BAD_MAX)
         kept = state.read(STATE, _Kept) or _Kept()
         self._reported = kept.reported
+        # One thread for all fits: each thread that ever ran one keeps what it took from the system (10 MB and more).
+        self._thread = ThreadPoolExecutor(1, "learning")
         self._feedbacks = Feedbacks()
         self._shadows = Shadows(self._site, random.Random(), self._terms, self._noted)  # noqa: S311 - not a secret
         self._shadows.day, self._shadows.usd, self._shadows.tokens = kept.day, kept.usd, kept.tokens
@@ -125,6 +128,7 @@ class Room:
 
     async def close(self) -> None:
         """Keeps what was learned."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
         with contextlib.suppress(EcotoneError):
             await self._save()
 
@@ -228,7 +232,7 @@ class Room:
         while True:
             for model, target in lessons.due():
                 work = lessons.prepare(model, target)
-                done = await asyncio.to_thread(work.run)
+                done = await asyncio.get_running_loop().run_in_executor(self._thread, work.run)
                 site = self._site()
                 steps = lessons.finish(done, at_ms=int(site.clock.wall_s() * 1e3))
                 note_steps(site, steps)
