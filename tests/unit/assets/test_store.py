@@ -229,3 +229,25 @@ def test_a_site_that_starts_offline_loads_no_http_client(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_hubs_model_comes_only_signed(store):
+    assert store.resolve("hub:smol") is None
+    with pytest.raises(ConfigError, match=r"asset\.hub"):
+        store.pull("hub:smol")
+
+
+def test_adopted_files_are_named_all_at_once_or_not_at_all(store, tmp_path, made):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"one")
+    other.write_bytes(b"other")
+    good = assets.Arrival(one, made.sha256(b"one"), ("hub:smol", "hub:smol@1"))
+    with pytest.raises(TrustError, match=r"asset\.digest"):
+        store.adopt([good, assets.Arrival(other, made.sha256(b"another"), ("hub:smol/other",))])
+    assert store.resolve("hub:smol") is None
+    assert {asset.name for asset in store.adopt([good])} == {"hub:smol", "hub:smol@1"}, "it is in the store already"
+    asset = store.resolve("hub:smol")
+    assert store.checked_path(asset).read_bytes() == b"one"
+    assert store.release(["hub:smol"], [asset.digest]) == 0, "another reference names it"
+    assert store.release(["hub:smol@1"], [asset.digest, made.sha256(b"never was here")]) == 3
+    assert store.list() == []
