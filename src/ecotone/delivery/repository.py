@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import RepositoryError
@@ -21,6 +21,7 @@ from ecotone.values import ConfigError, TrustError
 
 __all__ = ["Repository"]
 
+_Signed = TypeVar("_Signed", bound=Signed)
 _VERSIONED: Final = re.compile(r"([1-9][0-9]{0,8})\.([a-z0-9-]{1,40})\.json")
 
 
@@ -153,7 +154,7 @@ class Repository:
         for name, data in stamps.items():
             self.put(name, data)
 
-    def _signed(self, role: str, kind: type[Any]) -> Any:
+    def _signed(self, role: str, kind: type[_Signed]) -> _Signed:
         return _parsed(self.content(role), kind, role)
 
     def _read(self, name: str) -> bytes:
@@ -181,11 +182,12 @@ def _needed(role: str, signers: Sequence[CryptoSigner], delegators: Sequence[Any
     return [signer for signer in signers if signer.public_key.keyid in ids]
 
 
-def _parsed(raw: bytes, kind: type[Any], what: str) -> Any:
+def _parsed(raw: bytes, kind: type[_Signed], what: str) -> _Signed:
     try:
         metadata: Metadata[Any] = Metadata.from_bytes(raw)
     except (RepositoryError, ValueError) as error:
         raise ConfigError("hub.folder", f"the hub's {what} cannot be read: restore it from a copy") from error
-    if not isinstance(metadata.signed, kind):
+    signed = metadata.signed
+    if not isinstance(signed, kind):
         raise ConfigError("hub.folder", f"the hub's {what} is another kind of file: restore it from a copy")
-    return metadata.signed
+    return signed
