@@ -46,7 +46,7 @@ In each round a real site (local engine, a detector with a process of its own, a
 premises, both of them instruments) serves streams, JSON, jobs, batches and somebody who follows the events; trouble
 comes; SIGKILL at a random instant; the store is used again. After each: no process is left, every body that the cloud
 got has its entry on the disk, the ledger verifies, the queue's file is whole. At a store's end: every job and batch
-that was acknowledged has ended, once, with its own answer or a reason, and every event that was told still stands there.
+that was acknowledged has ended, once, with its own answer or a reason, and every event that was told is there still.
 
 | trouble | rounds | faults | ready p50 / max, s | orphans gone within, ms | calls that failed | files torn |
 |---|---|---|---|---|---|---|

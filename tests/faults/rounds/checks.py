@@ -115,7 +115,7 @@ def ended(site: RoundSite, books: Books) -> dict[str, Any]:
         if found["state"] == "answered" and words:
             said = found["response"]["body"]["choices"][0]["message"]["content"]
             assert said == words, f"a job's answer is another one's: {said!r}"
-        ends[found["state"] if found["state"] == "answered" else f"{found['state']}: {found['reason']}"] += 1
+        ends[found["state"] + (f": {found['reason']}" if found["state"] not in ("answered", "cancelled") else "")] += 1
     _once(site, books)
     for batch in books.batches:
         ends[f"batch {_lines(site, batch)}"] += 1
