@@ -13,7 +13,7 @@ from ecotone.flow import shadowing
 from ecotone.flow.lessons import UNSURE
 from ecotone.sim.classroom import CHECKER, Classroom, Kept
 from ecotone.sim.watched import ASIDE, Sitting
-from ecotone.sim.world import MadeCaller, MadeTarget
+from ecotone.sim.world import ATTEMPT, MadeCaller, MadeTarget
 from ecotone.values import Mode, Outcome, Place, Request
 from ecotone.values import reasons as why
 from ecotone.values.quality import Reply, Role
@@ -51,6 +51,10 @@ def check_lesson(classroom: Classroom, story: Told, mine: Mapping[str, Sequence[
         yield from _check_role(classroom, kept)
         yield from _check_promise(kept)
     outcome = story.outcome
+    unsure = {text.split("-")[0] for one in classroom.learnings for text, is_sure in one.judged.items() if not is_sure}
+    seen = unsure.intersection(ATTEMPT.findall(story.caller.body.decode()))
+    if seen and (outcome is None or outcome.ending != "answered"):
+        yield f"something of {sorted(seen)}, which was held back and not given"
     if outcome is not None and outcome.ending == "answered" and outcome.at == "edge":
         yield from _check_held(
             classroom, story, outcome, [msgspec.convert(entry, flow.PlacedEntry) for entry in mine["placed"]]
@@ -139,8 +143,9 @@ def _check_pairs(classroom: Classroom, targets: Mapping[str, MadeTarget], entrie
     """Both answers are whole, of the right targets, and to the same request; and it is one that may be compared."""
     asked_by = next(iter(targets.values())).asked_by
     for _, edge, cloud in classroom.asked:
-        if asked_by[edge.model] != asked_by[cloud.model]:
-            yield f"answers to {asked_by[edge.model]} and to {asked_by[cloud.model]} are compared"
+        askers = asked_by.get(edge.model), asked_by.get(cloud.model)
+        if askers[0] != askers[1]:
+            yield f"answers to {askers[0]} and to {askers[1]} are compared"
     for name, count in Counter(one.errand.request.id for one in classroom.kept).items():
         if count > 1:
             yield f"{name}: {count} pairs"
@@ -158,8 +163,8 @@ def _check_pairs(classroom: Classroom, targets: Mapping[str, MadeTarget], entrie
 def _check_reply(reply: Reply, target: MadeTarget, name: str) -> Iterable[str]:
     if reply.model.split(".")[0] != target.spec.name:
         yield f"an answer of {reply.model} stands for one of {target.spec.name}"
-    elif target.asked_by[reply.model] != name:
-        yield f"the answer to {target.asked_by[reply.model]}"
+    elif target.asked_by.get(reply.model) != name:
+        yield f"the answer to {target.asked_by.get(reply.model)}"
     elif reply.text != target.served[reply.model]:
         yield f"compared {reply.text!r} of {target.served[reply.model]!r}"
 
