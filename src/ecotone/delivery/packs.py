@@ -201,11 +201,12 @@ class _Writing:
         self._known: dict[str, _Spot] = {}
         self._deltas: dict[tuple[str, str], _Spot | None] = {}
         for manifest in earlier:
-            for part in manifest.parts:
-                for one in part.segments:
-                    spot = _Spot(manifest.packs[one.pack], one.offset, one.length)
-                    if (folder / str(spot.pack)).exists():
-                        self._known.setdefault(one.blake3, spot)
+            here = [(folder / pack).exists() for pack in manifest.packs]
+            for one in [one for part in manifest.parts for one in part.segments]:
+                if here[one.pack]:
+                    self._known.setdefault(one.blake3, _Spot(manifest.packs[one.pack], one.offset, one.length))
+                for way in [way for way in one.deltas if here[way.pack]]:
+                    self._deltas[one.blake3, way.base] = _Spot(manifest.packs[way.pack], way.offset, way.length)
         self._wanted: dict[str, tuple[_Spot, tuple[tuple[str, _Spot], ...]]] = {}
 
     def __enter__(self) -> _Writing:
