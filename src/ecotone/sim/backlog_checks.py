@@ -242,7 +242,8 @@ def _check_turn(backlog: Backlog, jobs: Mapping[str, Job], waiting: Sitting, our
     for sitting in ours:
         if sitting.target != waiting.target or sitting.held_s is None:
             continue
-        wall_ms = (START_WALL_S + sitting.held_s + _shift(backlog, sitting.held_s)) * 1e3
+        # Urgent when it asked is urgent until that attempt ends, though the clock be set back meanwhile.
+        wall_ms = max((START_WALL_S + at_s + _shift(backlog, at_s)) * 1e3 for at_s in (sitting.asked_s, sitting.held_s))
         both_s = _together_s(waiting.asked_s, until_s, sitting.held_s, sitting.left_s)
         if both_s > limit_s and jobs[sitting.who[0]].deadline_at_ms > wall_ms + FAR_MS:
             yield f"{waiting.who[1]} waits {both_s:.3f} s for {sitting.who[0]} at {waiting.target}"
