@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from ecotone.assets import Progress, files
+from ecotone.assets import Progress, files, open_store
 from ecotone.cli.output import show_json
 from ecotone.cli.settings import load
 from ecotone.cli.shelf import shown_progress
@@ -61,7 +61,11 @@ def pinned(pin: Pin, config_path: Path | None, store: str | None, *, is_json: bo
 
 def show_trust(config_path: Path | None, store: str | None, *, is_json: bool) -> None:
     """Says what is trusted, and how stale it is."""
-    status = _status(site_trust.memory(_store(load(config_path, store))))
+    root = _store(load(config_path, store))
+    status = _status(site_trust.memory(root))
+    here = open_store(root)
+    # What was removed since (`models rm`) is not remembered as there.
+    status["installed"] = {name: what for name, what in status["installed"].items() if here.resolve(f"hub:{name}")}
     if is_json:
         show_json(status)
         return

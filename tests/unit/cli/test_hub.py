@@ -80,6 +80,10 @@ def test_a_version_goes_from_the_publisher_to_the_site(hub: Any) -> None:
     assert "installed    hub:smol 2" in done(hub, "trust")
     assert "smol 2 for harbour" in done(hub, "bundle", "export", "hub", "--for", "harbour", "-o", "b.bundle")
     assert "generation 2 of 'harbour' is here" in done(hub, "bundle", "import", "b.bundle")
+    done(hub, "models", "rm", "hub:smol")
+    assert said(hub, "trust")["installed"] == {}
+    done(hub, "bundle", "import", "b.bundle")
+    assert said(hub, "trust")["installed"] == {"smol": "2"}
 
 
 def test_all_models_of_the_configuration_come_where_they_are_from(hub: Any) -> None:
