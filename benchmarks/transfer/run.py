@@ -5,8 +5,8 @@
 Each step is a real delivery by `ecotone.delivery` over loopback: a fifth of all answers end half-way, and the process
 is killed once (SIGKILL) when two fifths of its bytes have come. Every byte that the server hands over is counted, the
 manifest and 500 bytes for each request included. 'Plain' is a resumable download of the whole file under the same
-troubles (`assets`), once: no version costs it less. The link is slowed so that a step takes some seconds. The others are
-computed: their bytes, without cuts.
+troubles (`assets`), once: no version costs it less. The link is slowed so that a step takes some seconds. The others
+are computed: their bytes, without cuts.
 
 Times at a rate are virtual, `bytes * 8 / rate + 2 * RTT * requests + CPU`, with an RTT of 100 ms; one step is also run
 in real time at 10 Mbit/s to hold against that.
