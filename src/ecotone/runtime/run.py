@@ -65,7 +65,7 @@ def run(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any])
         for note in settings.notes(config, environ):
             log.warning("%s", note)
         _raise_descriptor_limit(config.limits.connections_max)
-        store = Path(config.store.path).expanduser()
+        store = Path(config.store.path).expanduser().absolute()  # workers have another working directory
         fetch(missing(config, store), store)
         return _run_loop(_live(inputs, config))
     except ConfigError as error:
@@ -94,7 +94,7 @@ def _raise_descriptor_limit(connections: int) -> None:
 
 
 async def _live(inputs: Inputs, config: settings.Config) -> int:
-    store = Path(config.store.path).expanduser()  # noqa: ASYNC240 - before anything is served
+    store = Path(config.store.path).expanduser().absolute()  # noqa: ASYNC240 - before anything is served
     ledger = Ledger.open(store, config.site, limits=LedgerLimits(keep_days=config.ledger.keep_days))
     try:
         state = State(store)
