@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from ecotone import config as settings
+from ecotone.cli.replay_rungs import NOTHING, Ladder, Moment
 from ecotone.config.tree import LocalTarget, Model
 from ecotone.flow.spend import Budgets, Spend
 from ecotone.placement import decide
@@ -26,8 +27,6 @@ __all__ = ["Evidence", "Recorded", "Setting", "is_reproduced"]
 
 FOLDS: Final = 2
 """A threshold for one half of the requests is proved with the pairs of the other half: else it would praise itself."""
-NOTHING: Final = -1.7976931348623157e308
-"""The threshold that lets nothing pass."""
 _DAY_MS: Final = 86_400_000
 
 
@@ -55,6 +54,7 @@ class Evidence:
         self._pairs: dict[tuple[str, str, bool], tuple[Pairs, ...]] = {}
         self._parts: dict[str, dict[str, float]] = {}
         self._confidence: dict[str, float] = {}
+        self._moments: dict[str, list[Moment]] = {}
 
     def add(self, case: Case) -> None:
         """Takes one that was drawn to certify."""
@@ -69,8 +69,9 @@ class Evidence:
                 folds = self._pairs.setdefault(key, tuple(Pairs() for _ in range(FOLDS)))
                 folds[fold(pair.request)].add(one)
 
-    def step(self, step: Step) -> None:
-        """Takes what a step says of the terms: edge targets of one name share what it may lose."""
+    def step(self, at_ms: int, step: Step) -> None:
+        """Takes a step, and what it says of the terms: edge targets of one name share what it may lose."""
+        self._moments.setdefault(step.model, []).append(Moment(at_ms, step))
         if "loss_max" in step.figures:
             self._parts.setdefault(step.model, {})[step.target] = step.figures["loss_max"]
         if "confidence" in step.figures:
@@ -81,6 +82,11 @@ class Evidence:
         parts = self._parts.get(model)
         is_same = parts is not None and math.isclose(sum(parts.values()), loss_max)
         return is_same and self._confidence.get(model, confidence) == confidence
+
+    def ladder(self, model: str, written: Mode, terms: tuple[float, float]) -> Ladder:
+        """The rungs of a name that climbs by itself, under these terms."""
+        is_promised = model not in self._parts or self.is_promised(model, *terms)
+        return Ladder(model, written, self._moments.get(model, ()), is_promised=is_promised)
 
     def has_answers(self, model: str, target: str) -> bool:
         """Whether it was recorded with looks at this edge target's own answers."""
@@ -123,6 +129,7 @@ class Setting:
         self._spend = Spend()
         self.notes: set[str] = set()
         self._proved: dict[tuple[str, str, bool], tuple[float, ...]] = {}
+        self._ladders: dict[str, Ladder] = {}
 
     def again(self, case: Case) -> Again:
         """The request, decided by this configuration. What it would cost is counted against the day's budgets."""
@@ -135,7 +142,7 @@ class Setting:
         candidates = tuple(self._candidate(placed, model, one) for one in known.values() if model and one is not None)
         ask = msgspec.structs.replace(
             placed.ask,
-            mode=model.mode if model is not None else Mode.AUTO,
+            mode=self._rung(case, model),
             budget_usd_left=usd_left,
             budget_bytes_left=bytes_left,
             wait_s_max=self._wait_s_max,
@@ -148,6 +155,19 @@ class Setting:
         )
         return self._counted(placed, again, model)
 
+    def _rung(self, case: Case, model: Model | None) -> Mode:
+        """The mode as it is written, or the rung on which a name stands that climbs by itself."""
+        if model is None:
+            return Mode.AUTO
+        if model.advance != "auto" or model.quality is None:
+            return model.mode
+        name = case.placed.model
+        if name not in self._ladders:
+            terms = model.quality.loss_max, model.quality.confidence
+            self._ladders[name] = self._evidence.ladder(name, model.mode, terms)
+            self.notes.add(self._ladders[name].note)
+        return self._ladders[name].rung(case)
+
     def _counted(self, placed: Placed, again: Again, model: Model | None) -> Again:
         """With what it would spend counted, and what the ledger cannot know marked."""
         first = again.first
@@ -158,6 +178,11 @@ class Setting:
             before = placed.candidate(next(iter(placed.placement.order), ""))
             was_cloud = before is not None and before.at is Place.CLOUD
             return msgspec.structs.replace(again, is_unlooked=bool(placed.pending) and not was_cloud)
+        if again.is_held and model.mode is Mode.EDGE and model.advance != "auto":
+            self.notes.add(
+                f"{placed.model}: with `cascade` answers are looked at in mode `edge` too, where a certificate stands; "
+                "the cloud answers in place of those that are unsure"
+            )
         is_same = self._has_recorded_terms(placed.model, model)
         limit = None if is_same else self._threshold(placed, model, first.target, of_answer=True)
         return msgspec.structs.replace(again, answer_max=limit, is_recorded=is_same)
@@ -186,8 +211,12 @@ class Setting:
                 f"{placed.model}: the ledger holds no looks at answers of {target}; replayed without `cascade`"
             )
         if is_held:
-            # With other terms nobody knows where asking the edge would have been in vain: it is asked.
-            return {"gap_max": estimate.gap_max if is_same else None, "is_held": estimate.is_held or not is_same}
+            if is_same:
+                return {}
+            # With other terms nobody knows where asking the edge would have been in vain: it is asked, unless nothing
+            # that it answers could be given.
+            is_vain = self._threshold(placed, model, target, of_answer=True) == NOTHING
+            return {"gap_max": NOTHING if is_vain else None, "is_held": True}
         if is_same and not self._evidence.has_answers(placed.model, target):
             return {}
         return {"gap_max": self._threshold(placed, model, target, of_answer=False), "is_held": False}

@@ -147,7 +147,7 @@ def _evidence(paths: Path, span_ms: Span) -> Evidence:
                     step = msgspec.json.decode(entry.body, type=Step)
                 except msgspec.DecodeError:
                     continue
-                evidence.step(step)
+                evidence.step(entry.at_ms, step)
                 continue
             for case in joiner.feed(entry.kind, entry.at_ms, entry.body):
                 evidence.add(case)

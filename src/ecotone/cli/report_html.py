@@ -8,7 +8,7 @@ from typing import Final
 
 from ecotone.cli.plots import Spot, curve
 from ecotone.cli.proof import instant
-from ecotone.cli.reporting import Told, band, headline, sentences
+from ecotone.cli.reporting import Told, assumed, band, headline, mended, sentences
 from ecotone.store import Example
 from ecotone.weighing.figures import Report
 from ecotone.weighing.spread import Band
@@ -87,6 +87,7 @@ def _model(name: str, report: Report) -> list[str]:
     )
     parts += _table("Promise", ("target (gate)", "last"), report.promise.state.items())
     parts += _failures(report)
+    parts += [f'<p class="soft">{escape(line)}</p>' for line in assumed(report)]
     parts += _table(
         "Steps",
         ("at", "what", "why", "target", "figures"),
@@ -169,7 +170,7 @@ def _failures(report: Report) -> list[str]:
             ("requests with", "if it were right on", "mean gap now", "then", "at the edge now", "then"),
             [
                 (
-                    ", ".join(one.what) or "anything", f"{one.right:.0%} of what fails", one.gap_now, one.gap,
+                    ", ".join(one.what) or "anything", mended(one.right), one.gap_now, one.gap,
                     f"{one.edge_share_now:.1%}", f"{one.edge_share:.1%}",
                 )
                 for one in report.bigger_edge

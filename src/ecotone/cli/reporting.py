@@ -17,7 +17,9 @@ from ecotone.config import Config, model_names
 from ecotone.values import ConfigError
 from ecotone.values.quality import Step
 from ecotone.weighing import cases
+from ecotone.weighing.comparable import Basis
 from ecotone.weighing.figures import Name, Report, Terms
+from ecotone.weighing.frontier import LEAST
 from ecotone.weighing.spread import Band
 
 FORM: Final = 1
@@ -192,6 +194,8 @@ def show(said: Told) -> None:
         for line in sentences(report):
             click.echo(f"   {line}")
         show_screen(_sections(report))
+        for line in assumed(report):
+            click.echo(line)
     for name, examples in said.examples.items():
         for one in examples:
             click.echo(f"\n-- {name}, {instant(one.at_ms)}, gap {one.gap:+.2f} by {one.checker} ({one.request})")
@@ -209,6 +213,24 @@ def sentences(report: Report) -> tuple[str, ...]:
     """What matters most, in words."""
     said = [_moved(report), _parity(report), _allowed(report), _saved(report)]
     return tuple(line for line in said if line)
+
+
+def assumed(report: Report) -> tuple[str, ...]:
+    """What the curve and the bigger model's share stand on."""
+    said: list[str] = []
+    if report.frontier:
+        said.append(f"quality against cost: by {by(report.basis)}")
+    if report.bigger_edge:
+        said.append(
+            "a bigger edge model: by the same pairs; what is mended is spread evenly over all that fails, and its "
+            "learner finds that out, or keeps to the order it had: the better of the two"
+        )
+    return tuple(said)
+
+
+def mended(right: float) -> str:
+    """How much of what fails is taken as mended."""
+    return "all of what fails" if right == 1.0 else f"about {right:.0%} of what fails"
 
 
 def _moved(report: Report) -> str:
@@ -236,11 +258,31 @@ def _allowed(report: Report) -> str:
     promise = report.promise
     if not report.eligible:
         return ""
+    basis = promise.basis
+    if basis.what == "certificate":
+        few = "too few pairs since have its guesses to find that again"
+        return (
+            f"certificate {basis.certificate} lets {promise.supported.edge_share:.1%} of it go to the edge, by "
+            f"{basis.pairs:,} pairs; {few}"
+        )
     if promise.supported.edge_share:
-        return f"the pairs on record would support {promise.supported.edge_share:.1%} of it at the edge"
+        return f"the pairs on record would support {promise.supported.edge_share:.1%} of it at the edge, by {by(basis)}"
     if promise.pairs_needed is None:
         return "no number of further pairs would let any of it move: where the edge is surest, it still loses too much"
-    return f"about {promise.pairs_needed:,} more pairs are needed before any of it can move"
+    word = "at least" if basis.pairs < LEAST else "about"
+    since = ", with the model that came since" if report.basis.is_past else ""
+    return f"{word} {promise.pairs_needed:,} more pairs are needed before any of it can move{since}"
+
+
+def by(basis: Basis) -> str:
+    """Whose guesses figures stand on, in words."""
+    words = {
+        "frozen": f"pairs with guesses of certificate {basis.certificate}",
+        "learning": "pairs, the newer half of those guessed while it learned; a certificate scores all of them again, "
+        "and may let more move",
+        "mixed": "pairs with guesses of learners that knew less",
+    }[basis.what]
+    return f"{basis.pairs:,} {words}" + ("; they are of a model replaced since" if basis.is_past else "")
 
 
 def _saved(report: Report) -> str:
@@ -284,7 +326,7 @@ def _sections(report: Report) -> dict[str, Any]:
             for one in report.clusters if one.gap.mean > 0
         ],
         "what a bigger edge model would bring": [
-            {"right on": f"{one.right:.0%} of what fails", "of": ", ".join(one.what) or "all", "gap now": one.gap_now,
+            {"right on": mended(one.right), "of": ", ".join(one.what) or "all", "gap now": one.gap_now,
              "gap then": one.gap, "at the edge": f"{one.edge_share_now:.1%} -> {one.edge_share:.1%}"}
             for one in report.bigger_edge
         ],

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from ecotone.weighing.frontier import Allowed, allowed
+from ecotone.weighing.frontier import allowed
 from ecotone.weighing.pairs import Table
 from ecotone.weighing.spread import Band, mean_band
 
@@ -50,7 +50,7 @@ class Bring(msgspec.Struct, frozen=True):
 
     Attributes:
         what: The cluster; empty = all traffic.
-        right: If the edge were right on this share of what it now gets worse than the cloud in it,
+        right: If the edge were right on about this share of what it now gets worse than the cloud in it,
         gap: its mean gap there would be this in place of `gap_now`,
         edge_share: and this share of the traffic could go to the edge at the promise, in place of `edge_share_now`.
     """
@@ -83,31 +83,52 @@ def clusters(table: Table, confidence: float) -> tuple[Cluster, ...]:
 def would_bring(table: Table, told: tuple[Cluster, ...], loss_max: float, confidence: float) -> tuple[Bring, ...]:
     """What a bigger edge model would bring, for all traffic and for each cluster where the edge is worse.
 
-    Some failures, evenly spread, or all are taken as mended, and the predicted gap in the cluster falls by as much as
-    the mean gap does: a learner would find that out.
+    A part of the failures, evenly spread over all kinds of requests, or all of them are taken as mended, and nothing
+    else as changed. Two things are allowed for then: that the learner finds it out, so that what it predicts of such
+    requests falls in the same proportion; and that it does not, and the order of requests stays what it is. The better
+    of the two is told. Whatever can move with some failures mended can also move when more are: the rule that moves it
+    then loses less.
     """
     now = allowed(table, loss_max, confidence)
     groups = [((), np.ones(len(table), dtype=bool)), *((one.what, _mask(table, one.what)) for one in told)]
-    return tuple(
-        _bring(table, what, mask, right, (now, loss_max, confidence))
+    spread = {right: _mended(table, right) for right in _RIGHT}
+    mended = {
+        (what, right): spread[right] & mask
         for what, mask in groups
         if bool((table.gap[mask] > 0).any())
         for right in _RIGHT
+    }
+    masks = dict(groups)
+    shares = {key: _share(table, masks[key[0]], mended[key], (loss_max, confidence)) for key in mended}
+    brought = []
+    for (what, right), rows in mended.items():
+        less = [shares[key] for key, other in mended.items() if not bool((other & ~rows).any())]
+        weight, gap = table.weight[masks[what]], np.where(rows, 0.0, table.gap)[masks[what]]
+        before = float((weight * table.gap[masks[what]]).sum() / weight.sum())
+        after = float((weight * gap).sum() / weight.sum())
+        brought.append(Bring(what, right, before, after, now.edge_share, max(now.edge_share, *less)))
+    return tuple(brought)
+
+
+def _mended(table: Table, right: float) -> Mask:
+    """This part of the failures, the same of each kind of requests: a cluster's are then among those of all traffic."""
+    rows = sorted(np.flatnonzero(table.gap > 0).tolist(), key=lambda at: (table.facets[at], at))
+    steps = np.floor(np.arange(len(rows) + 1) * right)
+    mask = np.zeros(len(table), dtype=bool)
+    mask[np.array(rows, dtype=np.intp)[np.diff(steps) > 0]] = True
+    return mask
+
+
+def _share(table: Table, mask: Mask, mended: Mask, terms: tuple[float, float]) -> float:
+    """What could move with some rows of a group mended."""
+    gap, weight = np.where(mended, 0.0, table.gap), table.weight
+    lost = float((weight * np.maximum(table.gap, 0.0))[mask].sum())
+    left = float((weight * np.maximum(gap, 0.0))[mask].sum())
+    learnt = np.where(mask & (table.score > 0), table.score * (left / lost), table.score)
+    return max(
+        allowed(msgspec.structs.replace(table, gap=gap, score=score), *terms).edge_share
+        for score in (table.score, learnt)
     )
-
-
-def _bring(table: Table, what: tuple[str, ...], mask: Mask, right: float, terms: tuple[Allowed, float, float]) -> Bring:
-    now, loss_max, confidence = terms
-    failures = np.flatnonzero(mask & (table.gap > 0))
-    gap, score = table.gap.copy(), table.score.copy()
-    steps = np.floor(np.arange(len(failures) + 1) * right)
-    gap[failures[np.diff(steps) > 0]] = 0.0
-    weight = table.weight[mask]
-    before = float((weight * table.gap[mask]).sum() / weight.sum())
-    after = float((weight * gap[mask]).sum() / weight.sum())
-    score[mask] -= before - after
-    then = allowed(msgspec.structs.replace(table, gap=gap, score=score), loss_max, confidence)
-    return Bring(what, right, before, after, now.edge_share, then.edge_share)
 
 
 def _masks(table: Table) -> dict[tuple[str, ...], Mask]:

@@ -11,6 +11,7 @@ import msgspec
 from ecotone.values.quality import Pair, Role, Step
 from ecotone.weighing.cases import Case
 from ecotone.weighing.clusters import Bring, Cluster, clusters, would_bring
+from ecotone.weighing.comparable import Basis, comparable, of_era
 from ecotone.weighing.frontier import Allowed, Point, allowed, frontier, pairs_needed
 from ecotone.weighing.pairs import Pairs, Table, row
 from ecotone.weighing.spread import Band, Histogram, mean_band
@@ -23,6 +24,7 @@ _MOVED: Final = 0.9
 """A cluster of which the edge answers more counts as moved."""
 _MISSING_MAX: Final = 0.1
 """Where more of the pairs that were drawn are missing, each counts as the worst. The same rule as the certificate's."""
+_GONE: Final = ("suspended", "voided")
 _EVERY: Final = "…"
 
 
@@ -95,12 +97,14 @@ class Promise(msgspec.Struct, frozen=True):
         state: By target and gate: the last thing that happened to its certificate, or `none`.
         supported: What the pairs on record would support now.
         pairs_needed: How many more of them until 5 % of the traffic could move; None: no number will do.
+        basis: What `supported` stands on.
     """
 
     terms: Terms
     state: Mapping[str, str]
     supported: Allowed
     pairs_needed: int | None
+    basis: Basis
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -114,6 +118,7 @@ class Report(msgspec.Struct, frozen=True):
         moved: Of those, answered at the edge under the promise; `escalated`: asked there, and then the cloud.
         forced: Answers at the edge that a rule or a failure forced, or that nothing is promised for, by reason: apart.
         feedback: Number of callers' scores, and their mean.
+        basis: Whose guesses the curve (`frontier`) and `bigger_edge` stand on.
     """
 
     requests: Mapping[str, int]
@@ -132,6 +137,7 @@ class Report(msgspec.Struct, frozen=True):
     bigger_edge: tuple[Bring, ...]
     steps: tuple[StepTold, ...]
     feedback: Mapping[str, float]
+    basis: Basis
 
 
 class Name:
@@ -152,6 +158,8 @@ class Name:
         self._total: dict[str, Histogram] = {"edge": Histogram(), "cloud": Histogram()}
         self._steps: deque[StepTold] = deque(maxlen=STEPS_MAX)
         self._state: dict[str, str] = {}
+        self._standing: dict[str, Step] = {}
+        self._era = 0
         self._parts: dict[str, float] = {}
         self._confidence = Terms().confidence
         self._scores = 0
@@ -190,7 +198,7 @@ class Name:
             return
         if case is None and self._missing:
             self._missing -= 1  # it was counted as missing when its request was given out
-        one = row(pair, case)
+        one = row(pair, case, self._era)
         if one is not None:
             self.certify.add(one)
 
@@ -200,6 +208,12 @@ class Name:
         where = f"{step.target} ({step.gate})"
         if step.what not in ("advanced", "fell_back"):
             self._state[where] = step.what if not step.why else f"{step.what}: {step.why}"
+        if step.what == "certified":
+            self._standing[step.target] = step
+        elif step.what in _GONE:
+            self._standing.pop(step.target, None)
+            # With another model behind a name, older pairs are of something else.
+            self._era += step.why.startswith("version.")
         if "loss_max" in step.figures:
             self._parts[step.target] = step.figures["loss_max"]
         self._confidence = step.figures.get("confidence", self._confidence)
@@ -213,6 +227,7 @@ class Name:
         """The figures; terms that nobody gives are those of the last step, else the defaults."""
         terms = terms or self._said_terms()
         table = self.certify.table()
+        base, basis = comparable(table, self._era)
         told = clusters(table, terms.confidence)
         return Report(
             requests=self._requests,
@@ -231,18 +246,33 @@ class Name:
             ),
             latency={place: _latency(self._ttft[place], self._total[place]) for place in self._ttft},
             parity=self._parity(table, terms),
-            promise=Promise(
-                terms,
-                self._state,
-                allowed(table, terms.loss_max, terms.confidence),
-                pairs_needed(table, terms.loss_max, terms.confidence),
-            ),
-            frontier=frontier(table, terms.confidence),
+            promise=self._promise(table, terms),
+            frontier=frontier(base, terms.confidence),
             clusters=told,
-            bigger_edge=would_bring(table, _failing(told), terms.loss_max, terms.confidence) if len(table) else (),
+            bigger_edge=would_bring(base, _failing(told), terms.loss_max, terms.confidence) if len(base) else (),
             steps=tuple(self._steps),
             feedback=self._feedback(),
+            basis=basis,
         )
+
+    def _promise(self, table: Table, terms: Terms) -> Promise:
+        """How the promise stands: by the certificate, where its own guesses are too few to find that again."""
+        base, basis = comparable(of_era(table, self._era), self._era)
+        supported = allowed(base, terms.loss_max, terms.confidence)
+        needed = pairs_needed(base, terms.loss_max, terms.confidence)
+        standing = next(iter(self._standing.values())) if len(self._standing) == 1 else None
+        if standing is not None and basis.certificate != standing.certificate and self._is_under(standing, terms):
+            said = standing.figures
+            supported = Allowed(said["edge_share"], said["gap_max"], said["loss"])
+            basis = Basis("certificate", int(said["pairs"]), standing.certificate)
+            needed = 0
+        return Promise(terms, self._state, supported, needed, basis)
+
+    def _is_under(self, step: Step, terms: Terms) -> bool:
+        """Whether a certificate proves these terms, and says all that is told of it."""
+        said = step.figures
+        is_told = {"edge_share", "gap_max", "loss", "pairs", "loss_max", "delta"} <= said.keys()
+        return is_told and self._said_terms().loss_max <= terms.loss_max and said["delta"] <= 1 - terms.confidence
 
     def _measured(self, case: Case, at: str) -> None:
         """Time and money."""

@@ -11,11 +11,11 @@ import numpy as np
 from ecotone.weighing.pairs import Table
 from ecotone.weighing.spread import Band, Floats, highest, is_even, mean_band, normal_band, unevenness
 
-__all__ = ["Allowed", "Point", "allowed", "frontier", "pairs_needed", "thresholds"]
+__all__ = ["LEAST", "Allowed", "Point", "allowed", "frontier", "pairs_needed", "thresholds"]
 
 POINTS: Final = 20
 THRESHOLDS: Final = 50
-_LEAST: Final = 20
+LEAST: Final = 20
 """With fewer pairs nothing is said."""
 
 
@@ -56,7 +56,7 @@ def thresholds(score: Floats, count: int) -> Floats:
 
 def frontier(table: Table, confidence: float) -> tuple[Point, ...]:
     """The curve, from nothing at the edge to everything; empty with too few pairs."""
-    if len(table) < _LEAST:
+    if len(table) < LEAST:
         return ()
     steps = [-math.inf, *thresholds(table.score, POINTS)]
     return tuple(_point(table, gap_max, confidence) for gap_max in steps)
@@ -91,7 +91,7 @@ def allowed(table: Table, loss_max: float, confidence: float) -> Allowed:
     Source: Angelopoulos, Bates, Candès, Jordan & Lei, Learn then Test (2021), 2.
     """
     found = Allowed()
-    if len(table) < _LEAST:
+    if len(table) < LEAST:
         return found
     for gap_max in thresholds(table.score, THRESHOLDS):
         stays = table.score <= gap_max
@@ -123,8 +123,8 @@ def pairs_needed(table: Table, loss_max: float, confidence: float, share_min: fl
     Source: Bernstein's inequality at the observed mean and variance, which the betting bound attains to first order
     (Waudby-Smith & Ramdas 2024, 4.3).
     """
-    if len(table) < _LEAST:
-        return _LEAST - len(table)
+    if len(table) < LEAST:
+        return LEAST - len(table)
     level, best = math.log(1 / (1 - confidence)), None
     total = float(table.weight.sum())
     for gap_max in thresholds(table.score, THRESHOLDS):

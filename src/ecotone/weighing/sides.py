@@ -45,6 +45,19 @@ class Again(msgspec.Struct, frozen=True, gc=False):
         order = self.placement.order
         return next((one for one in self.candidates if order and one.target == order[0]), None)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether that one's answer is looked at before it is given.
+
+        As a site does it: only where it may be risked by what was asked, and a cloud target comes after it. A name in
+        mode `edge` asks the edge all the same, and gives what it answers.
+        """
+        first = self.first
+        if first is None or first.at is Place.CLOUD or first.estimate.is_unsure or not first.estimate.is_held:
+            return False
+        clouds = {one.target for one in self.candidates if one.at is Place.CLOUD}
+        return not clouds.isdisjoint(self.placement.order[1:])
+
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """One request's part in an estimate: model, truth less model where it is known, and how far they may lie apart."""
@@ -138,9 +151,9 @@ class Side:
             self._refusals[word] = self._refusals.get(word, 0) + 1
             return self._refused(case)
         parts = _Case(case, again, first, self._kept[0] / self._kept[1]).parts(seen)
-        self._held += first.estimate.is_held
+        self._held += again.is_held
         self._edges += first.at is Place.EDGE
-        self._learn(case, first)
+        self._learn(case, again)
         self._unmeasured += parts.total_s is None and case.ended is not None
         is_moved = case.is_promised and first.at is Place.EDGE
         self._unpaired += is_moved and first.target != again.edge
@@ -190,9 +203,9 @@ class Side:
             gained = parts.total_s.gained
             self._median.add(parts.total_s.model, None if gained is None else parts.total_s.model + gained, drawn)
 
-    def _learn(self, case: Case, first: Candidate) -> None:
+    def _learn(self, case: Case, again: Again) -> None:
         """How often answers that were held back were given, as far as that was seen."""
-        if first.estimate.is_held and case.answered_at and case.placed.placement.order[:1] == (first.target,):
+        if again.is_held and case.answered_at and case.placed.placement.order[:1] == again.placement.order[:1]:
             self._kept[0] += case.answered_at == "edge"
             self._kept[1] += 1
 
@@ -287,7 +300,7 @@ class _Case:
         """
         self._case, self._again, self._first = case, again, first
         self._is_edge = first.at is Place.EDGE
-        self._is_held = first.estimate.is_held and self._is_edge
+        self._is_held = again.is_held
         pair = case.pair
         is_mine = pair is not None and pair.role == Role.CERTIFY and pair.target == again.edge
         self._pair = pair if is_mine else None

@@ -40,6 +40,7 @@ class Traffic(msgspec.Struct):
         private: Share that may not leave.
         missing: Share of the pairs that never came.
         cascade: The edge always answers first, and its answer shows whether it is good.
+        skips: With `cascade`: no certificate stands, so the edge is not even asked.
     """
 
     count: int = 1500
@@ -50,6 +51,7 @@ class Traffic(msgspec.Struct):
     private: float = 0.1
     missing: float = 0.0
     cascade: bool = False
+    skips: bool = False
     seed: int = 1
 
 
@@ -85,7 +87,11 @@ def _request(ledger: store.Ledger, traffic: Traffic, dice: random.Random, number
     guess = Guess(
         gap=min(1.0, max(-1.0, rate + dice.gauss(0, 0.03))),
         good=1 - rate,
-        gap_max=1.0 if traffic.cascade else NO_CERTIFICATE if traffic.gap_max is None else traffic.gap_max,
+        gap_max=1.0
+        if traffic.cascade and not traffic.skips
+        else NO_CERTIFICATE
+        if traffic.gap_max is None
+        else traffic.gap_max,
     )
     looked = Guess(gap=(0.8 if gap else 0.1) + dice.uniform(-0.1, 0.3), gap_max=0.3) if traffic.cascade else None
     is_private = dice.random() < traffic.private
@@ -106,7 +112,7 @@ def _request(ledger: store.Ledger, traffic: Traffic, dice: random.Random, number
     at = "edge" if placed.order[0] == "small" else "cloud"
     edge_s, cloud_s = dice.uniform(0.2, 0.4), dice.uniform(0.8, 1.2)
     reason, total_s = placed.reason, edge_s if at == "edge" else cloud_s
-    if looked is not None and not is_private and looked.gap > 0.3:
+    if looked is not None and at == "edge" and not is_private and looked.gap > 0.3:
         reason, at, total_s = "escalated.unsure", "cloud", edge_s + cloud_s
     ledger.note("outcome", _outcome(request, reason, at, total_s))
     truth["eligible"] += not is_private

@@ -195,3 +195,46 @@ def test_steps_of_another_form_are_passed_over(ledger: Any) -> None:
     head = b'{"v":1,"seq":1,"at_ms":1790000000000,"kind":"step","body":{"figures":1},"prev":"","hash":""}\n'
     segment.write_bytes(head + segment.read_bytes())
     assert replay(ledger, SITE)["configurations"][1]["requests"] == 2000
+
+
+CLIMBING = SITE.replace("mode: auto,", "mode: shadow, advance: auto,")
+
+
+def test_a_name_that_climbs_by_itself_goes_where_the_certificates_led(ledger: Any) -> None:
+    """Recorded in mode `auto` by hand, with a certificate from the first request on: a ladder would have gone there."""
+    recorded, climbing, by_edge = replay(ledger, CLIMBING, CLIMBING.replace("shadow", "edge"))["configurations"]
+    assert climbing["edge_share"]["mean"] == recorded["edge_share"]["mean"] > 0.3
+    assert climbing["changed"] == by_edge["changed"] == 0
+    assert any(
+        "from `shadow` on the rungs to which the recorded certificates lead" in note for note in climbing["notes"]
+    )
+    manual = replay(ledger, SITE.replace("mode: auto,", "mode: shadow,"))["configurations"][1]
+    assert manual["edge_share"]["mean"] < 0.2
+    assert manual["notes"] == []
+
+
+def test_a_name_that_climbs_under_another_promise_is_judged_by_its_own_threshold(ledger: Any) -> None:
+    loose, climbing = replay(ledger, LOOSE, LOOSE.replace("mode: auto,", "mode: shadow, advance: auto,"), more=())[
+        "configurations"
+    ]
+    assert climbing["edge_share"] == loose["edge_share"]
+    assert any("the promise is another than the recorded one" in note for note in climbing["notes"])
+
+
+def test_mode_edge_asks_the_edge_whatever_an_answer_gate_would_skip(shell: Any) -> None:
+    """Without a certificate no answer is looked at: it is given as it is."""
+    truth = write(shell.folder / "store", Traffic(count=1500, cascade=True, gap_max=None, skips=True))
+    cascade = CASCADE.replace("mode: auto", "mode: edge")
+    tight = cascade.replace("loss_max: 0.02, confidence: 0.95", "loss_max: 0.0001, confidence: 0.999")
+    recorded, edge, strict = replay(shell, cascade, tight)["configurations"]
+    assert recorded["edge_share"]["mean"] == pytest.approx(1 - truth["eligible"] / 1500)
+    assert edge["edge_share"]["mean"] == strict["edge_share"]["mean"] == 1.0
+    assert holds(edge["loss"], truth["all_edge"] / truth["eligible"])
+    assert edge["notes"] == []
+
+
+def test_mode_edge_with_a_gate_on_answers_says_that_it_looks(shell: Any) -> None:
+    write(shell.folder / "store", Traffic(count=600, cascade=True))
+    recorded, edge = replay(shell, CASCADE.replace("mode: auto", "mode: edge"))["configurations"]
+    assert edge["edge_share"] == recorded["edge_share"]
+    assert any("looked at in mode `edge` too" in note for note in edge["notes"])

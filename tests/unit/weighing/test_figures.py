@@ -163,6 +163,34 @@ def test_what_a_bigger_model_would_bring() -> None:
     assert would_bring(table(rows(50, gap=0.0)), (), 0.02, 0.95) == ()
 
 
+def test_fewer_failures_never_bring_less() -> None:
+    """A part of a cluster mended pulled its other failures forward, and the sequence stopped there."""
+    for seed in range(6):
+        made = []
+        for place, one in enumerate(rows(320, seed, share=1.0)):
+            kind = "up to 64 tokens" if place % 4 == 0 else "65 to 256 tokens"
+            score = one.score + 0.3 * (place % 4 == 0) - 0.1
+            made.append(msgspec.structs.replace(one, score=score, facets=(one.facets[0], f"size: {kind}")))
+        whole = table(made)
+        told = clusters(whole, 0.9)
+        now = allowed(whole, 0.05, 0.9).edge_share
+        brought = {(bring.what, bring.right): bring for bring in would_bring(whole, told, 0.05, 0.9)}
+        assert len(brought) > 4
+        assert {bring.edge_share_now for bring in brought.values()} == {now}
+        for (what, right), bring in brought.items():
+            assert now <= bring.edge_share <= brought[what, 1.0].edge_share
+            assert bring.edge_share <= brought[(), right].edge_share
+            assert bring.gap <= bring.gap_now
+        assert brought[(), 1.0].edge_share == 1.0
+
+
+def test_half_of_a_cluster_s_failures_is_about_half() -> None:
+    one = table(rows(2000))
+    for bring in would_bring(one, clusters(one, 0.95), 0.02, 0.95):
+        if bring.right == 0.5 and bring.gap_now > 0.3:
+            assert bring.gap == pytest.approx(bring.gap_now / 2, abs=0.02)
+
+
 def test_two_things_in_common_are_told_where_both_together_are_worse() -> None:
     made = []
     for place, one in enumerate(rows(1200, gap=0.0)):
