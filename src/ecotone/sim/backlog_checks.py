@@ -201,6 +201,8 @@ def _check_done(backlog: Backlog, life: Life, targets: Mapping[str, MadeTarget],
     is_timely = errand.deadline_s > ahead_s + 150.0 and errand.cancels_after_s is None
     if asked["model"] != "auto" or job.wish is Wish.CLOUD or "tools" in asked or not is_timely:
         return
+    if _is_put_off(backlog, life):
+        return
     is_rejected = any(
         outcome["ending"] == "rejected" for request in life.attempts for outcome in entries[request].get("outcome", ())
     )
@@ -210,6 +212,13 @@ def _check_done(backlog: Backlog, life: Life, targets: Mapping[str, MadeTarget],
         is_wanted = backlog.is_edge_wanted and spec.name.startswith("edge")
         if is_calm and is_wanted and job.state is not JobState.ANSWERED and not is_rejected:
             yield f"{spec.name} could have answered; {job.state} ({job.reason}) after {job.attempts} attempts"
+
+
+def _is_put_off(backlog: Backlog, life: Life) -> bool:
+    """Whether the clock was set back after it was last told when it is looked at again: the night comes before that."""
+    told_s = max((move.at_s for move in life.moves if move.job.state is JobState.WAITING), default=0.0)
+    shifts = itertools.pairwise(backlog.clock.shifts)
+    return any(after < before and told_s < at_s < backlog.night_s for (_, before), (at_s, after) in shifts)
 
 
 def _goes_on(life: Life, sittings: Sequence[Sitting]) -> bool:

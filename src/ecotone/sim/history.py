@@ -511,7 +511,8 @@ def _check_parity(history: History, story: Story, mine: dict[str, list[Any]]) ->
     request = story.request
     if story.outcome is None or request.model != "auto" or request.deadline_at_s is not None or story.caller.is_slow:
         return
-    full = {loss["target"] for loss in mine["placed"][0]["placement"].get("lost", ()) if loss["obstacle"] in FULL}
+    losses = [loss for entry in mine["placed"] for loss in entry["placement"].get("lost", ())]
+    full = {loss["target"] for loss in losses if loss["obstacle"] in FULL}
     full |= {attempt.target for attempt in story.outcome.attempts if attempt.failure == "busy"}
     here = {candidate["target"] for candidate in mine["placed"][0]["candidates"]}
     for target in history.targets.values():
