@@ -99,6 +99,7 @@ outage: $(STAMP) ## one trace through Ecotone and LiteLLM while the link goes th
 	$(BIN)/python benchmarks/outage/run.py $(ARGS)
 
 soak: $(STAMP) ## moderate load for an hour: slopes of memory, files, threads, store (MINUTES=60)
+	@$(BIN)/ecotone models pull smollm2-135m --store $(ECOTONE_TEST_STORE)
 	$(BIN)/python benchmarks/soak/run.py --minutes $(MINUTES) $(ARGS)
 
 docs: $(STAMP) ## write the generated pages of docs/reference
