@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecotone.weighing.clusters import clusters, would_bring
 from ecotone.weighing.doubly_robust import Estimator, Quantiles
 from ecotone.weighing.frontier import allowed
 from ecotone.weighing.pairs import Pairs, Row, Table
@@ -99,6 +100,29 @@ def test_a_band_holds_its_own_mean(values: list[float], seed: int) -> None:
     band = mean_band(np.array(values), weights, 0.95)
     assert -1.0 <= band.low <= band.mean + 1e-9
     assert band.mean - 1e-9 <= band.high <= 1.0
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(
+        st.tuples(st.floats(-1, 1), st.sampled_from([-1.0, 0.0, 0.0, 0.0, 0.4, 1.0]), st.sampled_from("abc")),
+        min_size=30,
+        max_size=90,
+    ),
+    st.floats(0.05, 0.9),
+)
+def test_more_mended_never_brings_less(rows: list[tuple[float, float, str]], loss_max: float) -> None:
+    made = Pairs()
+    for score, gap, kind in rows:
+        made.add(Row(gap, score, 0.5, True, 1.0, 1.0, 0.0, 0.0, (f"key: {kind}",)))
+    table = made.table()
+    told = clusters(table, 0.9)
+    brought = {(one.what, one.right): one for one in would_bring(table, told, loss_max, 0.9)}
+    for (what, right), one in brought.items():
+        assert one.edge_share_now == allowed(table, loss_max, 0.9).edge_share
+        assert one.edge_share_now <= one.edge_share <= brought[what, 1.0].edge_share
+        assert one.edge_share <= brought[(), right].edge_share
+        assert one.gap <= one.gap_now
 
 
 def _table(rows: list[tuple[float, float]]) -> Table:

@@ -12,7 +12,9 @@ import pytest
 from tests.unit.cli.made_traffic import SITE, Traffic, write
 
 from ecotone import store
-from ecotone.cli import plots
+from ecotone.cli import plots, reporting
+from ecotone.values.quality import Step
+from ecotone.weighing.comparable import Basis
 
 
 @pytest.fixture
@@ -68,6 +70,45 @@ def test_it_reads_as_sentences_and_tables(site: Any) -> None:
     assert "where the edge fails" in out
     assert "key: code" in out
     assert "suspended" in out
+
+
+def test_it_says_whose_guesses_the_figures_stand_on(site: Any) -> None:
+    write(site.folder / "store", Traffic(count=1500, bad=0.9, certify=0.6))
+    said, out = report(site)["models"]["assistant"], site("report").stdout
+    basis = {"what": "learning", "certificate": 0, "is_past": False, "pairs": said["parity"]["certify_pairs"] // 2}
+    assert said["basis"] == said["promise"]["basis"] == basis
+    assert "the pairs on record would support" in out
+    assert f"quality against cost: by {basis['pairs']} pairs, the newer half of those guessed while it learned" in out
+    assert "a bigger edge model: by the same pairs" in out
+    assert "about 50% of what fails" in out
+    assert "all of what fails" in out
+
+
+def test_a_certificate_that_stands_is_told_by_its_own_pairs(site: Any) -> None:
+    write(site.folder / "store", Traffic(count=400))
+    figures = {
+        "edge_share": 0.593, "gap_max": 0.2, "loss": 0.012, "pairs": 300.0, "loss_max": 0.02, "delta": 0.03,
+    }  # fmt: skip
+    note(site, Step(model="assistant", target="small", what="certified", certificate=2, figures=figures))
+    out = site("report").stdout
+    assert "certificate 2 lets 59.3% of it go to the edge, by 300 pairs" in out
+    assert "would support" not in out
+    note(site, Step(model="assistant", target="small", what="voided", why="version.edge", certificate=2))
+    out = site("report").stdout
+    assert "at least 20 more pairs are needed before any of it can move, with the model that came since" in out
+    assert "they are of a model replaced since" in out
+
+
+def test_pairs_of_one_certificate_are_told_as_such() -> None:
+    assert reporting.by(Basis("frozen", 1200, 3)) == "1,200 pairs with guesses of certificate 3"
+    assert "knew less" in reporting.by(Basis("mixed", 30))
+
+
+def note(site: Any, step: Step) -> None:
+    """Adds a step to the ledger."""
+    ledger = store.Ledger.open(site.folder / "store", "clinic-7", wall_s=lambda: 1_790_100_000.0)
+    ledger.note("step", step)
+    ledger.close()
 
 
 def test_what_never_moved_says_how_many_pairs_are_wanting(site: Any) -> None:
