@@ -1,4 +1,4 @@
-"""The bounded form of `make sim`: 1,200 histories, every ending reached, and proof that the checks can fail."""
+"""The bounded form of `make sim`: 800 histories, every ending reached, and proof that the checks can fail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ecotone.sim.time import StuckError, VirtualLoop
 from ecotone.values import Egress, Limit
 from ecotone.values import reasons as why
 
-HISTORIES = 1200
+HISTORIES = 800
 
 
 def test_invariants_hold_in_every_history_and_every_ending_is_reached() -> None:
