@@ -15,18 +15,28 @@ from ecotone import flow, placement
 from ecotone.estimate import Speeds
 from ecotone.flow.breaker import Breaker, BreakerSettings
 from ecotone.flow.hedging import Hedges
-from ecotone.flow.spend import Budgets, Spend
-from ecotone.flow.windows import DAY_MIN, Window, Windows
-from ecotone.policy import Mint, Policy, Rule
+from ecotone.flow.spend import Spend
+from ecotone.policy import Mint
 from ecotone.privacy import Look
 from ecotone.sim.backlog import Backlog, Errand, drawn_errands
 from ecotone.sim.backlog_checks import check_backlog, reached
 from ecotone.sim.classroom import Classroom, drawn_judge
 from ecotone.sim.classroom_checks import check_classroom, check_lesson, learned
-from ecotone.sim.detectors import DEAR, MadeInspector, planted, see_card
+from ecotone.sim.detectors import MadeInspector, planted
+from ecotone.sim.drawing import (
+    asking_logprobs,
+    drawn_budgets,
+    drawn_labels,
+    drawn_link,
+    drawn_look,
+    drawn_policy,
+    drawn_targets,
+    plain,
+)
+from ecotone.sim.reading import choices, read
 from ecotone.sim.time import START_WALL_S, VirtualClock, VirtualLoop
 from ecotone.sim.watched import ASIDE, WHO, Sitting, WatchedJournal, WatchedLoad
-from ecotone.sim.world import ATTEMPT, Arrival, Link, MadeCaller, MadeJournal, MadeTarget, MadeTelemetry, Nature
+from ecotone.sim.world import ATTEMPT, Arrival, Link, MadeCaller, MadeJournal, MadeTarget, MadeTelemetry
 from ecotone.values import (
     Egress,
     Endpoint,
@@ -34,15 +44,11 @@ from ecotone.values import (
     Mode,
     Outcome,
     Place,
-    Price,
     Request,
-    Surrogates,
-    TargetSpec,
     Wish,
 )
 from ecotone.wire import sse
 
-LABELS = ("secret", "medical", "person", "place")
 SLACK_S = 1e-6
 DECIDED_S = 15.0
 """An attempt that fails takes five seconds at most, and an answer has three targets beside the first."""
@@ -189,8 +195,8 @@ async def _tell(history: History, story: Story) -> None:
 
 def _make(seed: int, rng: Random, loop: VirtualLoop) -> History:
     start_s = loop.now_s
-    link = _drawn_link(rng, start_s, rng.choice((0.0, 0.5, 0.9)))
-    full = _drawn_link(rng, start_s, rng.choice((0.0, 0.0, 0.3)))
+    link = drawn_link(rng, start_s, rng.choice((0.0, 0.5, 0.9)))
+    full = drawn_link(rng, start_s, rng.choice((0.0, 0.0, 0.3)))
     journal = WatchedJournal(rng, full)
     clock = VirtualClock(loop)
     sittings: list[Sitting] = []
@@ -198,7 +204,7 @@ def _make(seed: int, rng: Random, loop: VirtualLoop) -> History:
     inspector = MadeInspector(rng)
     asked_by: dict[str, str] = {}
     targets = {
-        spec.name: MadeTarget(spec, nature, link, rng.getrandbits(64), asked_by) for spec, nature in _drawn_targets(rng)
+        spec.name: MadeTarget(spec, nature, link, rng.getrandbits(64), asked_by) for spec, nature in drawn_targets(rng)
     }
     names = tuple(targets)
     site = flow.Site(
@@ -215,11 +221,11 @@ def _make(seed: int, rng: Random, loop: VirtualLoop) -> History:
         speeds=Speeds(),
         spend=Spend("2027-01-15"),
         today=lambda: "2027-01-15",
-        policy=_drawn_policy(rng),
-        look=_drawn_look(rng),
+        policy=drawn_policy(rng),
+        look=drawn_look(rng),
         inspector=inspector,
         surrogate_secret=b"0" * 32,
-        budgets=_drawn_budgets(rng),
+        budgets=drawn_budgets(rng),
         waits=flow.Waits(first_byte_s=5.0, whole_s=5.0, idle_s=3.0, total_s=40.0, keep_alive_s=rng.choice((0.3, 15.0))),
         hedges=Hedges(rng.choice((0.0, 0.05, 1.0))),
         load=WatchedLoad(clock, rng.choice((0.5, 5.0, 30.0)), sittings),
@@ -228,7 +234,7 @@ def _make(seed: int, rng: Random, loop: VirtualLoop) -> History:
     stories = [_drawn_story(rng, seed, index, start_s) for index in range(rng.randint(1, 24))]
     backlog = None
     if rng.random() < JOBS_SHARE:
-        errands = drawn_errands(rng, seed, start_s, _drawn_labels)
+        errands = drawn_errands(rng, seed, start_s, drawn_labels)
         is_edge_wanted = site.names["auto"].mode not in (Mode.CLOUD, Mode.SHADOW)
         backlog = Backlog(rng, clock, errands, is_edge_wanted=is_edge_wanted)
     assert isinstance(site.load, WatchedLoad)
@@ -251,9 +257,9 @@ def _drawn_classroom(history: History, start_s: float, asked_by: dict[str, str],
         _calm(history, rng)
     for story in history.stories:
         if is_plain and rng.random() < 0.8:
-            story.request = _plain(story.request)
+            story.request = plain(story.request)
         if rng.random() < 0.1:
-            story.request = _asking_logprobs(story.request)
+            story.request = asking_logprobs(story.request)
     return classroom
 
 
@@ -265,88 +271,6 @@ def _calm(history: History, rng: Random) -> None:
     for target in history.targets.values():
         if rng.random() < 0.8:
             target.nature = msgspec.structs.replace(target.nature, trouble=0.0, ttft_s=rng.choice((0.05, 0.5)))
-
-
-def _plain(request: Request) -> Request:
-    """The same, with nothing about it that decides where it goes."""
-    features = msgspec.structs.replace(request.features, prompt_tokens=50, needs=("stream",) * request.is_stream)
-    return msgspec.structs.replace(request, model="auto", labels=(), key="", wish=Wish.AUTO, features=features)
-
-
-def _asking_logprobs(request: Request) -> Request:
-    body = msgspec.json.encode(msgspec.json.decode(request.body) | {"logprobs": True})
-    features = msgspec.structs.replace(request.features, needs=(*request.features.needs, "logprobs"))
-    return msgspec.structs.replace(request, body=body, features=features)
-
-
-def _drawn_labels(rng: Random) -> tuple[str, ...]:
-    return tuple(sorted(rng.sample(LABELS, rng.choice((0, 0, 0, 0, 1, 2)))))
-
-
-def _drawn_look(rng: Random) -> Look:
-    """Nobody, the quick detector, both, or one that is not there."""
-    return rng.choice(
-        (
-            Look(),
-            Look({"quick": see_card}),
-            Look({"quick": see_card}, (DEAR,)),
-            Look({"quick": see_card}, (DEAR,)),
-            Look({"quick": see_card}, missing=("absent",)),
-        )
-    )
-
-
-def _drawn_budgets(rng: Random) -> Budgets:
-    """Of money and bytes; and now and then a metered link, which is open now, or in twenty minutes."""
-    usd, size = rng.choice((None, None, 0.0005)), rng.choice((None, None, 2_000))
-    if rng.random() < 0.8:
-        return Budgets(usd, size)
-    from_min = rng.choice((0, 20)) + int(START_WALL_S // 60) % DAY_MIN
-    window = Window(tuple(range(7)), from_min, from_min + 60, rng.choice((None, 100)))
-    return Budgets(usd, size, Windows((window,)), is_strict=rng.random() < 0.3)
-
-
-def _drawn_link(rng: Random, start_s: float, share_cut: float) -> Link:
-    cuts, at_s = [], start_s
-    while share_cut and at_s < start_s + 30:
-        begin = at_s + rng.uniform(0, 10)
-        at_s = begin + rng.expovariate(1 / (20 * share_cut))
-        cuts.append((begin, at_s))
-    return Link(tuple(cuts))
-
-
-def _drawn_targets(rng: Random) -> list[tuple[TargetSpec, Nature]]:
-    drawn = []
-    for index in range(rng.randint(1, 4)):
-        is_edge = rng.random() < 0.5
-        spec = TargetSpec(
-            name=f"{'edge' if is_edge else 'cloud'}{index}",
-            surrogates=rng.choice(tuple(Surrogates)),
-            at=Place.EDGE if is_edge else Place.CLOUD,
-            model=f"m{index}",
-            price=Price() if is_edge or rng.random() < 0.2 else Price(1.0, 4.0),
-            region=None if is_edge else rng.choice((None, "eu", "us")),
-            capabilities=frozenset({"stream"}) if is_edge and rng.random() < 0.3 else None,
-            context_tokens=rng.choice((None, 512)),
-            slots=rng.choice((1, 2)) if is_edge else 64,
-            queue_max=rng.choice((0, 4)) if is_edge else 0,
-        )
-        nature = Nature(
-            ttft_s=rng.choice((0.05, 0.5, 2.0)),
-            gap_s=rng.choice((0.005, 0.2)),
-            trouble=rng.choice((0.0, 0.0, 0.2, 0.9)),
-        )
-        drawn.append((spec, nature))
-    return drawn
-
-
-def _drawn_policy(rng: Random) -> Policy:
-    rules = []
-    if rng.random() < 0.3:
-        rules.append(Rule("policy[0]", Egress.NEVER, key="research"))
-    if rng.random() < 0.3:
-        rules.append(Rule("policy[1]", Egress.NEVER, label="place", to_region=("us",)))
-    return Policy(labels={"person": rng.choice((Egress.NEVER, Egress.PSEUDONYMISE, Egress.FREE))}, rules=tuple(rules))
 
 
 def _drawn_story(rng: Random, seed: int, index: int, start_s: float) -> Story:
@@ -369,7 +293,7 @@ def _drawn_story(rng: Random, seed: int, index: int, start_s: float) -> Story:
         received_at_s=at_s,
         seed=index,
         key=rng.choice(("", "research")),
-        labels=_drawn_labels(rng),
+        labels=drawn_labels(rng),
         wish=rng.choice((Wish.AUTO, Wish.AUTO, Wish.EDGE, Wish.CLOUD)),
         deadline_at_s=None if deadline_s is None else at_s + deadline_s,
         is_debug=rng.random() < 0.2,
@@ -427,7 +351,7 @@ def _check_caller(history: History, story: Story) -> Iterable[str]:
         return
     if caller.headers.get("ecotone-id") != request.id or "ecotone-reason" not in caller.headers:
         yield "no Ecotone-Id or Ecotone-Reason"
-    text, model, has_error, has_done = _read(request, caller)
+    text, model, has_error, has_done = read(request, caller)
     whole = history.targets[model.split(".")[0]].served[model] if model else ""
     if caller.finished and caller.status == 200:
         if has_error or text != whole or not text or (request.is_stream and not has_done):
@@ -448,39 +372,11 @@ def _check_form(story: Story, model: str) -> Iterable[str]:
     if model and sse.KEEP_ALIVE not in caller.body and caller.headers["ecotone-target"] != model.split(".")[0]:
         yield f"the answer of {model}, told to be of {caller.headers['ecotone-target']}"
     is_asked = "logprobs" in request.features.needs
-    has_logprobs = any(piece.get("logprobs") for piece in _choices(request, caller))
+    has_logprobs = any(piece.get("logprobs") for piece in choices(request, caller))
     if has_logprobs and not is_asked:
         yield "log probabilities that nobody asked for"
     if caller.finished and caller.status == 200 and is_asked and not has_logprobs:
         yield "no log probabilities, though they were asked for"
-
-
-def _choices(request: Request, caller: MadeCaller) -> list[dict[str, Any]]:
-    """All choices, or pieces of them, that the caller got."""
-    if not (request.is_stream and caller.status == 200):
-        return list(msgspec.json.decode(caller.body).get("choices", ()))
-    events = [msgspec.json.decode(payload) for payload in sse.payloads(caller.body) if payload != b"[DONE]"]
-    return [choice for event in events for choice in event.get("choices", ())]
-
-
-def _read(request: Request, caller: MadeCaller) -> tuple[str, str, bool, bool]:
-    """(text, attempt that made it, is there an error, is there a [DONE]) of what the caller got."""
-    if not (request.is_stream and caller.status == 200):
-        answer = msgspec.json.decode(caller.body)
-        if "error" in answer:
-            return "", "", True, False
-        return answer["choices"][0]["message"]["content"], answer["model"], False, False
-    text, models, has_error, has_done = "", set(), False, False
-    for payload in sse.payloads(caller.body):
-        if payload == b"[DONE]":
-            has_done = True
-            continue
-        event = msgspec.json.decode(payload)
-        has_error = has_error or "error" in event
-        for choice in event.get("choices", ()):
-            models.add(event["model"])
-            text += choice["delta"].get("content") or ""
-    return text, " and ".join(sorted(models)), has_error, has_done
 
 
 def _check_record(story: Story, mine: dict[str, list[Any]]) -> Iterable[str]:
