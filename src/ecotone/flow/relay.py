@@ -80,6 +80,10 @@ class Limits(msgspec.Struct, frozen=True, gc=False):
     keeps_answer: bool = False
 
 
+def _nobody() -> None:
+    """Where nobody is told."""
+
+
 class Relay:
     """One attempt's sink.
 
@@ -115,7 +119,7 @@ class Relay:
         self.error_body = b""
         self.usage: Usage | None = None
         self._said: list[str] | None = [] if limits.keeps_text else None
-        self.on_head: Callable[[], None] | None = None
+        self.on_head: Callable[[], None] = _nobody
         self.verdict: Callable[[bytes], bool] | None = None
         self.is_stripped = False
         self.answer: bytes | None = None
@@ -176,8 +180,7 @@ class Relay:
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         """See `ports.Sink.head`."""
         self.status = status
-        if self.on_head is not None:
-            self.on_head()
+        self.on_head()
         failure = judge_status(status, headers)
         if failure is not None and failure.code != "rejected":
             self._settle(failure)
