@@ -135,7 +135,7 @@ def test_a_link_that_is_frozen_and_a_stick_that_is_too_old(tmp_path: Path) -> No
     assert (code, site.installed()) == ("trust.expired", FIRST)
 
 
-@pytest.mark.parametrize("clock_s", [0.0, time.time() - terms.DAY_S])
+@pytest.mark.parametrize("clock_s", [0.0, time.time() - terms.DAY_S], ids=["1970", "yesterday"])
 def test_a_clock_that_is_behind(site: Site, clock_s: float) -> None:
     here = FolderSource(site.world.folder)
     assert site_trust.desired(here, site.store, is_import=False, clock_s=clock_s).generation == 2
