@@ -30,5 +30,5 @@ def test_the_example_is_a_checker() -> None:
 
 def test_every_checker_is_told() -> None:
     told = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
-    assert told == {*CHECKERS, "auto", "judge", "feedback"}
+    assert told == {*CHECKERS, "auto", "embedding", "judge", "feedback"}
     assert GROUP in PAGE

@@ -41,8 +41,8 @@ class Compare(Section, frozen=True, kw_only=True):
     check: Annotated[
         Text,
         Meta(
-            description="`auto` (by what was asked), `match`, `numbers`, `json`, `calls`, `code`, `similar`, `judge`, "
-            "or the name of a plug-in (entry point group `ecotone.checkers`)."
+            description="`auto` (by what was asked), `match`, `numbers`, `json`, `calls`, `code`, `similar`, "
+            "`embedding`, `judge`, or the name of a plug-in (entry point group `ecotone.checkers`)."
         ),
     ] = "auto"
     judge: Annotated[

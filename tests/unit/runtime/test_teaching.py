@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.metadata
 import sys
 from pathlib import Path
@@ -265,3 +266,25 @@ def test_plug_ins_are_found_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ConfigError, match="no checker has this name; there are: auto, match"):
         checkers(["nobody"])
     assert msgspec.json.encode(seen)
+
+
+def test_likeness_by_an_embedding_is_loaded_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = checkers(["embedding"])["embedding"]
+    cloud = Reply(text="The patient should rest for two weeks and drink plenty of water.", finish="stop")
+    near = check(
+        ASKED, Reply(text="Two weeks of rest, and a lot of water to drink, for the patient.", finish="stop"), cloud
+    )
+    far = check(ASKED, Reply(text="Stock markets fell sharply in early trading.", finish="stop"), cloud)
+    assert near is not None
+    assert far is not None
+    assert near.gap < 0.4 < far.gap
+    assert near.checker == "embedding"
+    assert check(ASKED, Reply(text="\u2063", finish="stop"), cloud) != near
+    embedding = importlib.import_module("ecotone.detectors.topics_embedding")
+
+    def missing() -> None:
+        raise ModuleNotFoundError("no wordllama")
+
+    monkeypatch.setattr(embedding, "load_embedding", missing)
+    with pytest.raises(ConfigError, match="embedding: no wordllama"):
+        checkers(["embedding"])
