@@ -587,6 +587,12 @@ def cascade(stage: Stage, count: int) -> None:
     plain = [harmless(stage.dice, model="unsure", endpoint=Endpoint.CHAT, stream=False) for _ in range(80)]
     stage.send_all(site, "before the gate", plain)
     _compared(site)
+
+    def is_certified() -> bool:
+        quality = json.loads(site.ask("GET", "/admin/status")[2])["quality"]
+        return bool(quality["unsure"]["targets"]["ward"]["certificate"])
+
+    poll(is_certified, "the gate opens", 60.0)
     said = stage.send_all(site, "cascade", mixed(stage.dice, count, "unsure"))
     stage.ward.behaviours = tuple(each for each in cloud.FAILURES if not each.startswith("echo"))
     try:

@@ -73,6 +73,7 @@ WAYS_OUT = {
 
 MAY_TALK = {
     "assets": "`ecotone models pull`, a command of its own, before anything is served",
+    "delivery": "`ecotone models pull hub:` and `ecotone hub up`, commands of their own",
     "gateway": "listens",
     "upstreams": "the doors",
     "engines": "socket pairs with our own workers",

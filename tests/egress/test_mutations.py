@@ -37,7 +37,7 @@ MUTATIONS: dict[str, tuple[Callable[[Stage, str], None], str]] = {
 
 def test_every_mutation_is_played() -> None:
     folder = Path(__file__).parent / "mutants"
-    assert {each.name for each in folder.iterdir() if each.is_dir()} == {*MUTATIONS, "common", "rogue"}
+    assert {each.name for each in folder.iterdir() if each.is_dir()} == {*MUTATIONS, "common", "rogue", "hasty"}
 
 
 @pytest.mark.parametrize("mutant", MUTATIONS)
