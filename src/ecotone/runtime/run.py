@@ -72,6 +72,10 @@ def run(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any])
         for problem in error.problems:
             sys.stderr.write(f"{problem}\n")
         return 2
+    except (EcotoneError, OSError) as error:
+        # Such as a disk that fails from the first entry of the ledger on.
+        sys.stderr.write(f"the site cannot go on: {error}\n")
+        return 2
 
 
 def _run_loop(main: Any) -> int:
