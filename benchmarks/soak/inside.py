@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import ctypes
 import gc
 import json
 import os
 import signal
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +39,9 @@ class _Arenas(ctypes.Structure):
         )
     ]  # fmt: skip
 
+
+POOL_S: Final = 0.5
+"""For so long all threads of the loop's pool are busy at once, so that each of them is there."""
 
 LIBC: Final = ctypes.CDLL(None)
 """Made once: each one makes classes, which the collector would have to find."""
@@ -87,6 +92,17 @@ def deep() -> dict[str, Any]:
     return found
 
 
+def fill_pool() -> None:
+    """Has the loop's pool make all of its threads now: it makes the last ones whenever so many first meet.
+
+    They are bounded (`concurrent.futures`: processors + 4, 32 at most), and what is looked for is what is not.
+    """
+    with contextlib.suppress(RuntimeError):
+        loop = asyncio.get_running_loop()
+        for _ in range(min(32, (os.cpu_count() or 1) + 4)):
+            loop.run_in_executor(None, time.sleep, POOL_S)
+
+
 def _tell(path: Path, is_deep: bool, is_end: bool) -> None:
     if is_end:
         gc.collect()
@@ -128,7 +144,13 @@ def main() -> None:
     path, depth = Path(os.environ.pop("SOAK_TELL")), os.environ.pop("SOAK_DEEP", "")
     if os.environ.pop("SOAK_SMALL", ""):
         shrink()
-    signal.signal(signal.SIGUSR2, lambda *_: _tell(path, bool(depth), is_end=False))
+
+    def first(*_: object) -> None:
+        signal.signal(signal.SIGUSR2, lambda *_: _tell(path, bool(depth), is_end=False))
+        fill_pool()
+        _tell(path, bool(depth), is_end=False)
+
+    signal.signal(signal.SIGUSR2, first)
     signal.signal(signal.SIGUSR1, lambda *_: _tell(path, bool(depth), is_end=True))
     if depth == "lines":
         tracemalloc.start(FRAMES)

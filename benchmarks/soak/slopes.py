@@ -39,8 +39,8 @@ FULL: Final = {
     "rest_mb": Tolerance(0.25), "ledger_kb_per_request": Tolerance(0.15),
 }  # fmt: skip
 """For an hour. Two megabytes are 46 bytes for each of 43,000 requests: a single object that is lost with each of them
-shows; less would not, for the tables of full memories are a megabyte each, and made anew now and then. Python's pool of
-threads makes its last ones (of six) late, and the engine's memory of prompts, when full, comes and goes by 1.25 MB."""
+shows; less would not, for the tables of full memories are a megabyte each, and made anew now and then. The engine's
+memory of prompts, when full, comes and goes by 1.25 MB."""
 
 SHORT: Final = FULL | {
     "site_mb": Tolerance(2.0), "detectors_mb": Tolerance(2.0), "engine_mb": Tolerance(4.0),
