@@ -12,7 +12,7 @@ ROUNDS ?= 200
 CONVERSATIONS ?= 3000
 MINUTES ?= 60
 # The rooms that decide: every branch of theirs is tested.
-CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/transfer/*,*/ecotone/trust/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/pseudonyms/*,*/ecotone/jobs/*,*/ecotone/estimate/*,*/ecotone/learning/*,*/ecotone/checking/*,*/ecotone/weighing/*,*/ecotone/placement/*,*/ecotone/flow/*
+CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/transfer/*,*/ecotone/trust/*,*/ecotone/fleet/*,*/ecotone/access/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/pseudonyms/*,*/ecotone/jobs/*,*/ecotone/estimate/*,*/ecotone/learning/*,*/ecotone/checking/*,*/ecotone/weighing/*,*/ecotone/placement/*,*/ecotone/flow/*
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up test check sim faults test-egress bench-gateway bench-engine bench-privacy bench-overload bench-queue bench-routing bench-learning bench-transfer outage soak docs format clean

@@ -77,7 +77,7 @@ def init(folder: Path, is_json: bool, publishers: tuple[str, ...]) -> None:
 @click.option("--licence", required=True, help="Its licence, as SPDX writes it.")
 @click.option(
     "--kind",
-    type=click.Choice(["model", "adapter", "dataset", "policy"]),
+    type=click.Choice(["model", "adapter", "dataset", "policy", "labels", "prior"]),
     default="model",
     show_default=True,
     help="What it is.",

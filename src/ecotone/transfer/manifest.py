@@ -117,7 +117,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     format: Literal[1] = 1
     name: Name
     version: Version
-    kind: Literal["model", "adapter", "dataset", "policy"]
+    kind: Literal["model", "adapter", "dataset", "policy", "labels", "prior"]
     licence: Word
     card: Card = ""
     lineage: Annotated[tuple[Word, ...], Meta(max_length=64)] = ()

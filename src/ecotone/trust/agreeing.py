@@ -17,6 +17,7 @@ from ecotone.trust import terms
 from ecotone.trust.known import Memory
 from ecotone.trust.reading import Reader, Wants
 from ecotone.values import TrustError
+from ecotone.values.fleet import Terms
 
 __all__ = ["Agreed", "Asset", "Assigned", "Refresh", "SiteState"]
 
@@ -24,13 +25,25 @@ Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Asset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One asset that the director wants at a site: `sha256` and `bytes` are its manifest's."""
+    """One asset that the director wants at a site.
+
+    Several of one name are variants of it, the best first: the site takes the first that its machine can run.
+
+    Attributes:
+        sha256, bytes: Of its manifest.
+        attempt: Higher than before where a version that failed there shall be tried again.
+        terms: What it must show on trial; None: it is used without one.
+        decode_tok_s_min: Tokens a second that the machine must reach with it; 0: any.
+    """
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
     version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}\Z")]
-    kind: Literal["model", "adapter", "dataset", "policy"]
+    kind: Literal["model", "adapter", "dataset", "policy", "labels", "prior"]
     sha256: Digest
     bytes: Annotated[int, Meta(ge=1, le=terms.DOCUMENT_BYTES_MAX)]
+    attempt: Annotated[int, Meta(ge=0, le=1 << 53)] = 0
+    terms: Terms | None = None
+    decode_tok_s_min: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
 
 
 class SiteState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

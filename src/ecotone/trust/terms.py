@@ -10,7 +10,14 @@ CATALOGUE: Final = "catalogue"
 DIRECTOR: Final = "director"
 
 FOLDERS: Final = MappingProxyType(
-    {"model": "models", "adapter": "adapters", "dataset": "datasets", "policy": "policies"}
+    {
+        "model": "models",
+        "adapter": "adapters",
+        "dataset": "datasets",
+        "policy": "policies",
+        "labels": "labels",
+        "prior": "priors",
+    }
 )
 """Kind of asset -> the first part of its target's path, which is what a publisher is trusted for."""
 

@@ -1,0 +1,1 @@
+"""Who may do what at a hub: roles, grants, and proofs of who asks. Values in, values out."""
