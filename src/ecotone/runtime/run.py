@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ecotone import config as settings
 from ecotone import engines, flow, gateway
+from ecotone.runtime import allocator
 from ecotone.runtime.clock import LoopClock
 from ecotone.runtime.inputs import Inputs
 from ecotone.runtime.inspecting import Inspecting
@@ -35,6 +36,7 @@ from ecotone.values import ConfigError, EcotoneError
 
 LOOK_AT_FILE_EVERY_S: Final = 1.0
 SAVE_EVERY_S: Final = 30.0
+GIVE_BACK_EVERY_S: Final = 300.0
 DRAIN_LOGS_EVERY_S: Final = 0.2
 GC_THRESHOLD: Final = 50_000
 """Allocations between two young collections: requests make few cycles, and the default of 700 costs 5 % of CPU."""
@@ -58,6 +60,7 @@ def run(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any])
         path: The configuration file, or None for the built-in one.
         flags: Command-line values by the names of `config.overlay`, and `no_cloud`.
     """
+    allocator.bound_arenas()
     try:
         inputs = Inputs(path, environ, flags)
         config = inputs.load()
@@ -160,6 +163,7 @@ async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:
             ),
             group.create_task(reloading.watch_file()),
             group.create_task(_save_forever(parts.memory)),
+            group.create_task(_give_back_forever()),
             group.create_task(parts.local.live()),
             group.create_task(parts.inspecting.live()),
             group.create_task(parts.working.live()),
@@ -272,6 +276,13 @@ async def _save_forever(memory: Memory) -> None:
             await asyncio.to_thread(memory.save)
         except EcotoneError as error:
             log.warning("%s", error.message)
+
+
+async def _give_back_forever() -> None:
+    """Memory that malloc keeps without need goes back to the system."""
+    while True:
+        await asyncio.sleep(GIVE_BACK_EVERY_S)
+        await asyncio.to_thread(allocator.give_back)
 
 
 async def _drain_logs_forever() -> None:
