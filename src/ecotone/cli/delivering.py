@@ -20,6 +20,7 @@ from ecotone.delivery import site_trust
 from ecotone.delivery.bundle import BundleSource, export
 from ecotone.delivery.hub_folder import Hub
 from ecotone.delivery.install import collect
+from ecotone.delivery.neighbour import mirror
 from ecotone.delivery.site_trust import Delivered
 from ecotone.delivery.sources import FolderSource, HttpSource, Rate, Source
 from ecotone.trust import Memory, terms
@@ -126,7 +127,7 @@ def taken(tree: Config, names: Sequence[str], folders: Sequence[Path], progress:
     if tree.hub is not None:
         rate = _rate(tree)
         hub = HttpSource(tree.hub.url, rate)
-        packs += [*(HttpSource(url, rate) for url in tree.hub.mirrors), hub]
+        packs += [*(mirror(url, rate) for url in tree.hub.mirrors), hub]
         signed.append(hub)
     if not signed:
         raise ConfigError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Generator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -17,6 +17,7 @@ from ecotone.assets import FetchError, NoProgress, Progress
 from ecotone.assets.fetch import Patience, persistently
 from ecotone.assets.web import Cut
 from ecotone.delivery.begun import Begun
+from ecotone.delivery.neighbour import NAMES_MAX, Neighbour
 from ecotone.delivery.sources import FolderSource, HttpSource, Rate, Source, SourceMissing
 from ecotone.transfer import Get, Manifest, Range, deltas
 from ecotone.transfer.plan import coalesced, plan
@@ -34,6 +35,9 @@ __all__ = [
     "document",
     "gather",
 ]
+
+
+NEIGHBOUR_TRIES_MAX: Final = 2
 
 
 class Shelf(Protocol):
@@ -54,9 +58,13 @@ class Shelf(Protocol):
 
 
 class Tally(msgspec.Struct):
-    """What a delivery has cost so far, bytes; `wasted` came over the wire and was of no use."""
+    """What a delivery has cost so far, bytes; `wasted` came over the wire and was of no use.
+
+    `fetched` is all that came from any source; `nearby`, what of it neighbours gave: it did not cross the WAN.
+    """
 
     fetched: int = 0
+    nearby: int = 0
     copied: int = 0
     wasted: int = 0
     requests: int = 0
@@ -128,9 +136,9 @@ class _Gathering:
         for source in sources:
             if not self.shelf.missing:
                 break
-            one = _From(self, source)
+            one: _From | _Nearby = _Nearby(self, source) if isinstance(source, Neighbour) else _From(self, source)
             try:
-                persistently(one.all, source.name, self.patience, self.progress, lambda: self.tally.fetched)
+                persistently(one.all, source.name, one.patience, self.progress, lambda: self.tally.fetched)
             except (FetchError, ConfigError) as failed:
                 error = failed
                 self.progress.step(failed.message)
@@ -163,6 +171,10 @@ class _Gathering:
             if content is not None:
                 self.shelf.put(name, content)
                 self.tally.copied += len(content)
+        self.announced()
+
+    def announced(self) -> None:
+        """Progress knows how much there is to come."""
         total = sum(get.length for get in self.wanted(set()))
         self.progress.start(total, f"{self.manifest.name} {self.manifest.version}")
 
@@ -177,11 +189,48 @@ class _Held:
         return name not in self._missing and name in self._shelf
 
 
+class _Nearby:
+    """A neighbour: asked for whole segments by name, and given up soon, since the hub has them too."""
+
+    def __init__(self, gathering: _Gathering, source: Neighbour) -> None:
+        self.gathering, self.source = gathering, source
+        tries = min(gathering.patience.tries_max, NEIGHBOUR_TRIES_MAX)
+        self.patience = msgspec.structs.replace(gathering.patience, tries_max=tries)
+        self.bad: set[str] = set()
+        self._absent: set[str] = set()
+
+    def all(self) -> None:
+        """All that this neighbour can give."""
+        gathering = self.gathering
+        sizes = {one.blake3: one.length for part in gathering.manifest.parts for one in part.segments}
+        missing = gathering.shelf.missing - self.bad - self._absent
+        wanted = [(name, length) for name, length in sizes.items() if name in missing]
+        gathering.tally.requests += -(-len(wanted) // NAMES_MAX)
+        try:
+            for name, content in self.source.segments(wanted):
+                if content is None:
+                    self._absent.add(name)
+                else:
+                    self._arrived(name, content)
+        finally:
+            gathering.announced()  # there is less to come now
+
+    def _arrived(self, name: str, content: bytes) -> None:
+        tally = self.gathering.tally
+        tally.fetched += len(content)
+        tally.nearby += len(content)
+        if _name(content) == name:
+            self.gathering.shelf.put(name, content)
+        else:
+            self.bad.add(name)
+            tally.wasted += len(content)
+
+
 class _From:
     """One source of a delivery."""
 
     def __init__(self, gathering: _Gathering, source: Source) -> None:
-        self.gathering, self.source = gathering, source
+        self.gathering, self.source, self.patience = gathering, source, gathering.patience
         self.bad: set[str] = set()
         # Of this source alone: joined to what another one sends, its lie would be taken for the other's.
         self.begun: tuple[Get, bytearray] | None = None
