@@ -1,0 +1,192 @@
+"""One contract for both databases: transactions, locks between processes, shapes that are led forward."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, select, text
+from sqlalchemy.exc import IntegrityError
+
+from ecotone.assets import StoreError
+from ecotone.hub import migrations, tables
+from ecotone.hub.database import Database
+from ecotone.values import ConfigError
+
+
+def put(connection: Connection, name: str, value: int) -> None:
+    connection.execute(tables.counters.insert().values(name=name, value=value))
+
+
+def values(database: Database) -> dict[str, int]:
+    with database.read() as connection:
+        rows = connection.execute(select(tables.counters.c.name, tables.counters.c.value))
+        return {row.name: row.value for row in rows}
+
+
+def test_a_transaction_is_all_or_nothing(database: Database) -> None:
+    with database.begin() as connection:
+        put(connection, "a", 1 << 60)
+    with pytest.raises(KeyError), database.begin() as connection:
+        put(connection, "b", 2)
+        raise KeyError
+    assert values(database) == {"a": 1 << 60}
+
+
+def test_a_row_is_put_in_or_taken_over(database: Database) -> None:
+    for value in (1, 2):
+        rows = [{"name": "a", "value": value}, {"name": "b", "value": value}]
+        database.run(lambda c, rows=rows: c.execute(database.upsert(tables.counters, rows, ["name"])))
+    database.run(lambda c: c.execute(database.upsert(tables.counters, {"name": "a", "value": 9}, ["name"], only=())))
+    assert values(database) == {"a": 2, "b": 2}
+
+
+def test_a_broken_rule_is_told_as_what_it_is(database: Database) -> None:
+    with database.begin() as connection:
+        put(connection, "a", 1)
+    with pytest.raises(IntegrityError):
+        database.run(lambda c: put(c, "a", 2))
+
+
+def test_many_threads_count_without_loss(database: Database) -> None:
+    with database.begin() as connection:
+        put(connection, "n", 0)
+    n = tables.counters.c
+
+    def up(connection: Connection) -> None:
+        old = connection.execute(select(n.value).where(n.name == "n").with_for_update()).scalar_one()
+        connection.execute(tables.counters.update().where(n.name == "n").values(value=old + 1))
+
+    def work() -> None:
+        for _ in range(10):
+            database.run(up)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert values(database) == {"n": 60}
+
+
+def test_a_lock_holds_between_threads(database: Database) -> None:
+    with database.lock("work") as held:
+        held.check()
+        told: list[str] = []
+
+        def other() -> None:
+            with pytest.raises(StoreError) as refused, database.lock("work", wait_s=0.2):
+                pass
+            told.append(refused.value.code)
+            with database.lock("other", wait_s=5):
+                told.append("another name is another lock")
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert told == ["hub.busy", "another name is another lock"]
+    with database.lock("work", wait_s=5):
+        pass
+
+
+HOLDER = """
+import sys
+from ecotone.hub.database import Database
+database = Database.open(sys.argv[1])
+with database.lock("work"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(database_url: str, database: Database) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, database_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_lock_holds_between_processes_and_dies_with_its_holder(
+    database: Database, holder: subprocess.Popen[bytes]
+) -> None:
+    with pytest.raises(StoreError, match="hub's lock 'work'"), database.lock("work", wait_s=0.3):
+        pass
+    holder.kill()
+    with database.lock("work", wait_s=30):
+        pass
+
+
+def test_a_lost_connection_is_not_a_lost_hub(postgres_url: str) -> None:
+    database = Database.open(postgres_url)
+    with database.begin() as connection:
+        put(connection, "a", 1)
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    calls = []
+
+    def work(connection: Connection) -> int:
+        calls.append(1)
+        if len(calls) == 1:
+            _other(postgres_url, cut)
+        return int(connection.execute(select(tables.counters.c.value)).scalar_one())
+
+    assert database.run(work) == 1
+    assert len(calls) == 2
+    with pytest.raises(StoreError, match="may have it"), database.lock("work") as held:
+        _other(postgres_url, cut)
+        held.check()
+    with pytest.raises(StoreError, match="may have it"), database.lock("work") as held:
+        _other(postgres_url, cut)
+        with pytest.raises(StoreError, match="may have it"):
+            held.check()
+    database.close()
+
+
+def _other(url: str, said: str) -> None:
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(said.encode())
+
+
+def test_what_is_no_database_is_told_without_its_password(tmp_path: Path) -> None:
+    for url in ("mysql://root@x/y", "sqlite://", "sqlite:///:memory:", "://"):
+        with pytest.raises(ConfigError, match=r"hub\.database"):
+            Database.open(url)
+    with pytest.raises(StoreError) as told:
+        Database.open("postgresql://me:hunter2@127.0.0.1:9/none")
+    assert told.value.code == "hub.database"
+    assert "hunter2" not in str(told.value)
+
+
+def test_a_newer_shape_is_refused(database: Database, database_url: str) -> None:
+    with database.begin() as connection:
+        connection.execute(tables.schema.update().values(version=migrations.LATEST + 1))
+    with pytest.raises(ConfigError, match=r"hub\.schema.*newer Ecotone"):
+        Database.open(database_url)
+
+
+def shape(connection: Connection) -> dict[str, object]:
+    found = inspect(connection)
+    return {
+        table: (
+            {column["name"]: (str(column["type"]), column["nullable"]) for column in found.get_columns(table)},
+            found.get_pk_constraint(table)["constrained_columns"],
+            sorted(str(index["name"]) for index in found.get_indexes(table)),
+        )
+        for table in found.get_table_names()
+    }
+
+
+def test_several_processes_may_open_a_new_one_at_once(database_url: str) -> None:
+    said = "import sys; from ecotone.hub.database import Database; Database.open(sys.argv[1]).close()"
+    processes = [subprocess.Popen([sys.executable, "-c", said, database_url]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
