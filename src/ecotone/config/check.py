@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ecotone.config.build import join, meant, shown
 from ecotone.config.document import Problem
+from ecotone.config.hub import TARGET
 from ecotone.config.protection import Rule
 from ecotone.config.tree import Config, Model, UrlTarget
 from ecotone.values import Place
@@ -55,6 +56,7 @@ def _problems(config: Config) -> Iterator[tuple[str, str]]:
     yield from _models(config)
     for index, rule in enumerate(config.policy):
         yield from _rule(config, rule, f"policy[{index}]")
+    yield from _hub(config)
     if config.breaker.open_s_max < config.breaker.open_s:
         yield "breaker.open_s_max", "is less than `open_s`; make it at least as long"
 
@@ -104,6 +106,26 @@ def _url(path: str, target: UrlTarget) -> Iterator[tuple[str, str]]:
         yield f"{path}.price", "is negative; give US dollars per million tokens"
 
 
+def _hub(config: Config) -> Iterator[tuple[str, str]]:
+    if config.hub is None:
+        return
+    if TARGET in config.targets:
+        yield (
+            join("targets", TARGET),
+            "the hub goes by this name in the ledger and in `policy`; call the target another",
+        )
+    try:
+        parts = urlsplit(config.hub.url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        yield "hub.url", f"is not an address: {error}"
+        return
+    if not host:
+        yield "hub.url", "names no host; write it like https://hub.example.org"
+    if parts.username is not None or parts.query or parts.fragment:
+        yield "hub.url", "holds a user, a query or a fragment; a site proves who it is by its key: take it out"
+
+
 def _is_public(parts: SplitResult) -> bool:
     try:
         return ipaddress.ip_address(parts.hostname or "").is_global
@@ -151,7 +173,8 @@ def _rule(config: Config, rule: Rule, path: str) -> Iterator[tuple[str, str]]:
     when = rule.when
     if when.key is not None and when.key not in config.keys:
         yield f"{path}.when.key", _unknown("key", when.key, config.keys, "keys")
-    if when.target is not None and when.target not in config.targets:
+    is_hub = config.hub is not None and when.target == TARGET
+    if when.target is not None and when.target not in config.targets and not is_hub:
         yield f"{path}.when.target", _unknown("target", when.target, config.targets, "targets")
     names = model_names(config)
     if when.model is not None and when.model not in names:

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
+from ecotone.config.hub import Hub
 from ecotone.config.jobs import Jobs
 from ecotone.config.kinds import (
     Amount,
@@ -304,30 +305,6 @@ class Overload(Section, frozen=True, kw_only=True):
     ] = 30.0
 
 
-class Hub(Section, frozen=True, kw_only=True):
-    """The hub that this site belongs to."""
-
-    url: Annotated[
-        str, Meta(pattern=r"^https?://\S+$", description="The hub's address.", extra={"is": "an http(s) address"})
-    ]
-    mirrors: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^https?://\S+$", extra={"is": "an http(s) address"})], ...],
-        Meta(
-            max_length=16,
-            description="Addresses nearer by, such as a neighbour's, that have the hub's folder or its `packs` alone: "
-            "weights are fetched there first and checked alike. What is signed comes from `url`.",
-        ),
-    ] = ()
-    kbit_per_s_max: Annotated[
-        Annotated[int, Meta(ge=8, le=100_000_000)] | None,
-        Meta(description="Most that a delivery takes of the link, kbit/s. Default: no limit."),
-    ] = None
-    in_windows: Annotated[
-        bool,
-        Meta(description="Whether deliveries wait for `link.windows`: outside them the hub is not asked."),
-    ] = False
-
-
 class Limits(Section, frozen=True, kw_only=True):
     """What one site takes; more is answered with 413, 429 or 503 at once."""
 
@@ -458,7 +435,10 @@ class Config(Section, frozen=True, kw_only=True):
     learning: Annotated[Learning, Meta(description="What finding out about quality may cost.")] = Learning()
     hub: Annotated[
         Hub | None,
-        Meta(description="Where `ecotone models pull hub:NAME` fetches signed models; nothing is sent there."),
+        Meta(
+            description="Where signed models come from. A site that has joined (`ecotone enroll`) asks there what is "
+            "wanted, and reports; before, nothing is sent there."
+        ),
     ] = None
     ledger: Annotated[Ledger, Meta(description="How long evidence is kept.")] = Ledger()
     limits: Annotated[Limits, Meta(description="What one site takes.")] = Limits()
