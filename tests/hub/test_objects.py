@@ -1,0 +1,177 @@
+"""One contract for a folder and a bucket (S3's API, by moto): whole or not at all, ranges, names that cannot be."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from ecotone.assets import StoreError
+from ecotone.delivery.objects import PIECE_BYTES, fresh_name
+from ecotone.hub.objects import Bucket, Folder, Objects, open_objects
+from ecotone.values import ConfigError
+
+CONTENT = bytes(range(256)) * 4096
+
+
+def names(objects: Objects, folder: str = "") -> dict[str, int]:
+    return {one.name: one.bytes for one in objects.list(folder)}
+
+
+def test_what_was_put_is_read(objects: Objects) -> None:
+    objects.put("packs/aa", CONTENT)
+    assert objects.get("packs/aa") == CONTENT
+    assert objects.size("packs/aa") == len(CONTENT)
+    assert b"".join(objects.stream("packs/aa")) == CONTENT
+    objects.put("packs/aa", b"other")
+    assert objects.get("packs/aa") == b"other"
+    objects.put("packs/empty", b"")
+    assert objects.get("packs/empty") == b""
+    assert list(objects.stream("packs/empty")) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "length"), [(0, 1), (5, 300_000), (len(CONTENT) - 3, 3), (len(CONTENT) - 3, 99), (0, 0), (1000, None)]
+)
+def test_a_range_is_read(objects: Objects, start: int, length: int | None) -> None:
+    objects.put("a", CONTENT)
+    end = None if length is None else start + length
+    pieces = list(objects.stream("a", start, length))
+    assert b"".join(pieces) == CONTENT[start:end]
+    assert all(0 < len(piece) <= PIECE_BYTES for piece in pieces)
+    if length is not None:
+        assert objects.range("a", start, length) == CONTENT[start:end]
+
+
+def test_a_range_behind_the_end_is_empty(objects: Objects) -> None:
+    objects.put("a", b"12345")
+    assert objects.range("a", 5, 10) == b""
+    assert objects.range("a", 50, 10) == b""
+
+
+def test_only_one_is_the_first(objects: Objects) -> None:
+    told: list[str] = []
+
+    def work(number: int) -> None:
+        try:
+            objects.put("director/metadata/7.snapshot.json", b"%d" % number, is_new=True)
+            told.append("first")
+        except FileExistsError:
+            told.append("late")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == ["first", *["late"] * 5]
+    with pytest.raises(FileExistsError):
+        objects.put("director/metadata/7.snapshot.json", b"x", is_new=True)
+
+
+def test_a_file_becomes_an_object(objects: Objects) -> None:
+    path = fresh_name(objects.scratch("packs/bb"))
+    path.write_bytes(CONTENT * 8)  # more than a part of an upload in parts
+    objects.take("packs/bb", path)
+    assert not path.exists()
+    assert objects.size("packs/bb") == 8 * len(CONTENT)
+    assert objects.range("packs/bb", 8 * len(CONTENT) - 4, 4) == CONTENT[-4:]
+    path.write_bytes(b"again")
+    with pytest.raises(FileExistsError):
+        objects.take("packs/bb", path, is_new=True)
+    objects.take("packs/cc", path, is_new=True)
+    assert objects.get("packs/cc") == b"again"
+    assert names(objects, "packs/") == {"packs/bb": 8 * len(CONTENT), "packs/cc": 5}
+
+
+def test_what_is_there_is_listed_and_removed(objects: Objects) -> None:
+    for name in ("trust.json", "packs/aa", "director/targets/sites/x.json", "director/metadata/timestamp.json"):
+        objects.put(name, name.encode())
+    assert set(names(objects)) == {
+        "trust.json", "packs/aa", "director/targets/sites/x.json", "director/metadata/timestamp.json"
+    }  # fmt: skip
+    assert set(names(objects, "director/")) == {"director/targets/sites/x.json", "director/metadata/timestamp.json"}
+    assert names(objects, "none/") == {}
+    assert all(one.modified_s > 1.7e9 for one in objects.list(""))
+    objects.delete("packs/aa")
+    objects.delete("packs/aa")
+    assert objects.size("packs/aa") is None
+    with pytest.raises(FileNotFoundError):
+        objects.get("packs/aa")
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../b", "a//b", "", ".hidden", "packs/.x", "a\nb", "a/" * 9])
+def test_names_that_cannot_be_are_nowhere(objects: Objects, name: str) -> None:
+    for act in (objects.get, objects.delete, objects.scratch if isinstance(objects, Folder) else objects.get):
+        with pytest.raises(FileNotFoundError):
+            act(name)
+    with pytest.raises(FileNotFoundError):
+        objects.put(name, b"x")
+    assert objects.size(name) is None
+
+
+def test_nothing_is_read_beyond_its_bound(objects: Objects) -> None:
+    objects.put("a", CONTENT)
+    with pytest.raises(StoreError, match="longer than"):
+        objects.get("a", 1000)
+
+
+def test_a_folder_gives_no_links_pipes_or_folders(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "hub")
+    folder.put("packs/aa", b"x")
+    (tmp_path / "secret").write_bytes(b"secret")
+    (folder.path / "packs" / "link").symlink_to(tmp_path / "secret")
+    os.mkfifo(folder.path / "packs" / "pipe")
+    (folder.path / "packs" / "inner").mkdir()
+    for name in ("packs/link", "packs/pipe", "packs/inner", "packs/aa/x"):
+        with pytest.raises(FileNotFoundError):
+            folder.get(name)
+    assert names(folder) == {"packs/aa": 1}
+    assert folder.size("packs/link") is None
+
+
+def test_a_full_or_forbidden_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(tmp_path / "hub")
+    folder.put("a", b"old")
+
+    def full(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StoreError) as told:
+        folder.put("a", b"new")
+    assert told.value.code == "asset.disk_full"
+    assert folder.get("a") == b"old"
+    assert [path.name for path in folder.path.iterdir()] == ["a"]
+
+
+def test_a_store_that_does_not_do_as_it_is_told(s3_options: dict[str, str]) -> None:
+    s3_options.pop("bucket")
+    with pytest.raises((StoreError, FileNotFoundError)):
+        open_objects("s3://no-such-bucket/x", s3_options).put("a", b"x")
+    s3_options["endpoint"] = "http://127.0.0.1:9"
+    bucket = Bucket("s3://x/y", {key: "x" if key.startswith("aws_") else value for key, value in s3_options.items()})
+    with pytest.raises(StoreError, match="can be reached") as told:
+        bucket.size("a")
+    assert told.value.code == "hub.objects"
+
+
+def test_secrets_come_by_reference_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"hub\.secret.*env:NAME") as told:
+        open_objects("s3://x", {"aws_secret_access_key": "hunter2"})
+    assert "hunter2" not in str(told.value)
+    monkeypatch.delenv("NOT_THERE", raising=False)
+    for reference in ("env:NOT_THERE", f"file:{tmp_path / 'none'}"):
+        with pytest.raises(ConfigError, match=r"hub\.secret"):
+            open_objects("s3://x", {"aws_secret_access_key": reference})
+    (tmp_path / "key").write_text("abc\n")
+    open_objects(
+        "s3://x", {"aws_secret_access_key": f"file:{tmp_path / 'key'}", "aws_access_key_id": f"file:{tmp_path / 'key'}"}
+    )
+    for where in ("http://x/y", "ftp://x"):
+        with pytest.raises(ConfigError, match=r"hub\.objects"):
+            open_objects(where)
+    with pytest.raises(ConfigError, match=r"hub\.objects"):
+        open_objects("s3://x", {"no_such_option": "1"})
