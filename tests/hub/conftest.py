@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import tempfile
@@ -78,11 +79,11 @@ def s3_server() -> Iterator[str]:
 @pytest.fixture
 def s3_options(s3_server: str) -> dict[str, str]:
     """A new bucket's name under `bucket`, and what a client must be told."""
-    import urllib.request
-
     bucket = f"hub-{uuid.uuid4().hex[:12]}"
-    with urllib.request.urlopen(urllib.request.Request(f"{s3_server}/{bucket}", method="PUT"), timeout=30) as answer:
-        assert answer.status == 200
+    connection = http.client.HTTPConnection(s3_server.removeprefix("http://"), timeout=30)
+    connection.request("PUT", f"/{bucket}")
+    assert connection.getresponse().status == 200
+    connection.close()
     os.environ["ECOTONE_TEST_S3"] = "moto-takes-any"
     return {
         "bucket": bucket,
