@@ -8,7 +8,8 @@
     await supervisor.close()
 
 `lifecycle`, `eviction`, `tuning` and `settings` are pure; `child` and `launching` make workers; `worker` is the
-child; `engine` is one model's queue and life; `supervisor` is all of them; `target` is what the corridor sees.
+child; `engine` is one model's queue and life; `switching` puts one in another's place; `tally` counts what a model did;
+`supervisor` is all of them; `target` is what the corridor sees.
 """
 
 from ecotone.engines.engine import Engine
@@ -18,12 +19,14 @@ from ecotone.engines.machine import Machine, machine
 from ecotone.engines.needs import Channel, Connect, Held, Hold
 from ecotone.engines.settings import Limits, Model, Tuned
 from ecotone.engines.supervisor import EngineStatus, Settings, Status, Supervisor
+from ecotone.engines.tally import Count
 from ecotone.engines.target import EngineTarget
 from ecotone.engines.tuning import Measured, Sample
 
 __all__ = [
     "Channel",
     "Connect",
+    "Count",
     "Engine",
     "EngineStatus",
     "EngineTarget",

@@ -6,7 +6,7 @@ import asyncio
 import collections
 import contextlib
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final, Protocol
 
@@ -18,6 +18,7 @@ from ecotone.engines.lifecycle import Deaths, Effect, Event, Patience, State, st
 from ecotone.engines.machine import Machine
 from ecotone.engines.needs import Channel, Hold, Progress
 from ecotone.engines.settings import Model, Tuned, guess_bytes
+from ecotone.engines.tally import Tally
 from ecotone.engines.tuning import Measured
 from ecotone.values import EcotoneError, TargetError, TrustError
 
@@ -51,6 +52,9 @@ class Seat(Protocol):
     def lose(self, error: TargetError) -> None:
         """The engine cannot serve it."""
 
+    def move(self, engine: Engine) -> None:
+        """Another engine will serve it; it was never sent."""
+
 
 class World(Protocol):
     """What an engine needs of its supervisor."""
@@ -70,6 +74,9 @@ class World(Protocol):
 
     def changed(self, engine: Engine, event: Event | None) -> None:
         """The engine's state or load changed."""
+
+    def tally(self, digest: str) -> Tally:
+        """The counts of a model file, the same for as long as the process lives."""
 
     def mourn(self, end: asyncio.Future[Any]) -> None:
         """Something was told to end: a killed worker, a cancelled task. The supervisor waits for it before it ends."""
@@ -92,6 +99,9 @@ class Engine:
         heard_at_s: The last sign of life of the worker.
         starts, crashes, recycled: Counts.
         why: The last failure, in words.
+        tally: Counts of what its file did, over all engines of it.
+        borrowed: Settings of the engine that it replaces: it runs with them until it was measured itself.
+        is_kept: It may not be unloaded in favour of another: it is part of a switch (see `switching`).
     """
 
     def __init__(self, model: Model, hold: Hold, world: World, measured: Measured | None = None) -> None:
@@ -103,6 +113,9 @@ class Engine:
         self.heard_at_s = 0.0
         self.starts = self.crashes = self.recycled = 0
         self.why = ""
+        self.tally = world.tally(model.digest)
+        self.borrowed: Tuned | None = None
+        self.is_kept = False
         self.running: Running | None = None
         self.has_room = False
         self._hold = hold
@@ -121,6 +134,7 @@ class Engine:
         self._leftovers = Leftovers(self, world.launch.limits.prefill_grace_s, world.mourn)
         self._rss_bytes = 0
         self._is_closing = False
+        self._is_paused = False
 
     # What targets call.
 
@@ -145,7 +159,7 @@ class Engine:
         self.used_at_s = self._loop.time()
         if self.state is State.READY:
             self._admit()
-        else:
+        elif not self._is_paused:
             self._loop.call_soon(self.tell, Event.WANTED)
 
     def leave(self, seat: Seat, how: Leaving = Leaving.DONE) -> None:
@@ -168,10 +182,10 @@ class Engine:
     def when_ready(self, tell: Callable[[TargetError | None], None]) -> Callable[[], None]:
         """Starts the engine if need be, and tells once how that went. Returns what cancels the telling."""
         self._probes.append(tell)
-        self._loop.call_soon(
-            self._tell_probes if self.state is State.READY else self.tell,
-            *(() if self.state is State.READY else (Event.WANTED,)),
-        )
+        if self.state is State.READY:
+            self._loop.call_soon(self._tell_probes)
+        elif not self._is_paused:
+            self._loop.call_soon(self.tell, Event.WANTED)
 
         def forget() -> None:
             with contextlib.suppress(ValueError):
@@ -197,6 +211,48 @@ class Engine:
         """Requests at the worker whose callers are there."""
         return len(self._active)
 
+    # What a switch calls.
+
+    def pause(self) -> None:
+        """No request is sent to the worker any more, and none starts it: they wait. `resume` ends that."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """Goes on as if there had been no pause."""
+        self._is_paused = False
+        if self.state is State.READY:
+            self._admit()
+        else:
+            self._see_who_waits()
+
+    def hand_over(self, other: Engine) -> None:
+        """Whoever waits here, waits there from now on, in the same order."""
+        waiting, self._waiting = self._waiting, collections.deque()
+        probes, self._probes = self._probes, []
+        other.take_over(waiting, probes)
+
+    def take_over(self, waiting: Sequence[Seat], probes: Sequence[Callable[[TargetError | None], None]]) -> None:
+        """See `hand_over`. They had their places: a full queue turns none of them away."""
+        for seat in waiting:
+            seat.move(self)
+        self._waiting.extend(waiting)
+        self._probes.extend(probes)
+        self.resume()
+
+    async def check_file(self) -> None:
+        """Finds the model file to be what it should be; takes as long as reading it.
+
+        Raises:
+            TrustError: its digest is wrong.
+            EcotoneError: it cannot be read.
+        """
+
+        def check() -> None:
+            with self._hold():
+                pass
+
+        await asyncio.to_thread(check)
+
     # What the supervisor calls.
 
     @property
@@ -205,9 +261,14 @@ class Engine:
         return len(self._active) + self._leftovers.count + len(self._waiting)
 
     @property
+    def start_within_s(self) -> float:
+        """Seconds that a start may take."""
+        return self._world.launch.limits.start_within_s(self.model.file_bytes)
+
+    @property
     def tuned(self) -> Tuned:
         """The settings that it runs with, or would."""
-        default = Tuned(threads=self._world.machine.threads)
+        default = self.borrowed or Tuned(threads=self._world.machine.threads)
         return self.model.settled(default if self.measured is None else self.measured.tuned)
 
     def needed_bytes(self) -> int:
@@ -221,6 +282,7 @@ class Engine:
             return 0
         found = self.running.worker.rss_bytes()
         self._rss_bytes = max(found, self._rss_bytes)
+        self.tally.weighed(found)
         return found
 
     def loaded(self) -> Loaded | None:
@@ -233,7 +295,7 @@ class Engine:
             requests=self.requests,
             used_at_s=self.used_at_s,
             idle_unload_s=self.model.idle_unload_s,
-            is_settled=self.state is State.READY,
+            is_settled=self.state is State.READY and not self.is_kept,
             is_going=self.state is State.DRAINING,
         )
 
@@ -283,7 +345,7 @@ class Engine:
     def _admit(self) -> None:
         """Sends as many waiting requests as there are free slots."""
         assert self.running is not None
-        if self._loop.time() < self._doubt_until_s:
+        if self._loop.time() < self._doubt_until_s or self._is_paused:
             return
         if not self._active:
             self.heard_at_s = self._loop.time()
@@ -360,7 +422,7 @@ class Engine:
         self.freed()
 
     def _see_who_waits(self) -> None:
-        if self._waiting:
+        if (self._waiting or self._probes) and not self._is_paused:
             self._loop.call_soon(self.tell, Event.WANTED)
 
     _effects: Final[dict[Effect, Callable[[Engine], None]]] = {
@@ -432,6 +494,7 @@ class Engine:
         if self.running is None or self.running.worker is not worker:
             return  # we killed it
         self.crashes += 1
+        self.tally.crashed()
         self.why = worker.why()
         self._error = TargetError("engine_crashed", f"{self.model.name}: the engine died ({self.why})")
         self.tell(self._deaths.add(self._loop.time()))

@@ -100,10 +100,10 @@ class _Bench:
         running = await launch(self._site, self._model, tuned, self._hold, lambda worker: None)
         try:
             if not self.prompt_tokens:
-                first = _rate(await _trial(running, FIRST_TOKENS, seed=0))
+                first = rate(await trial(running, FIRST_TOKENS, seed=0))
                 fitting = self._model.context_tokens - DECODE_TOKENS - FIRST_TOKENS
                 self.prompt_tokens = max(min(int(first[0] * TRIAL_S), PROMPT_TOKENS_MAX, fitting), 16)
-            rates = [_rate(await _trial(running, self.prompt_tokens, seed=seed)) for seed in range(1, 1 + TRIALS)]
+            rates = [rate(await trial(running, self.prompt_tokens, seed=seed)) for seed in range(1, 1 + TRIALS)]
             busy_s = await self._beside_neighbour(running) if is_neighboured else None
             rss_bytes = running.worker.rss_bytes()
         finally:
@@ -111,8 +111,8 @@ class _Bench:
             await asyncio.shield(running.worker.gone)
         return Sample(
             tuned=tuned,
-            prefill_tok_s=max(rate[0] for rate in rates),
-            decode_tok_s=max(rate[1] for rate in rates),
+            prefill_tok_s=max(one[0] for one in rates),
+            decode_tok_s=max(one[1] for one in rates),
             load_s=running.ready.load_s,
             rss_bytes=rss_bytes,
             busy_request_s=busy_s,
@@ -123,7 +123,7 @@ class _Bench:
         neighbour = _spawn_neighbour()
         try:
             async with asyncio.timeout(NEIGHBOUR_S_MAX):
-                return request_s(*_rate(await _trial(running, self.prompt_tokens // 4, seed=TRIALS + 1)))
+                return request_s(*rate(await trial(running, self.prompt_tokens // 4, seed=TRIALS + 1)))
         except TimeoutError:
             return NEIGHBOUR_S_MAX * PROMPT_TOKENS / self.prompt_tokens
         finally:
@@ -138,7 +138,13 @@ def _spawn_neighbour() -> subprocess.Popen[bytes]:
     )
 
 
-async def _trial(running: Running, prompt_tokens: int, seed: int) -> _Timings:
+async def trial(running: Running, prompt_tokens: int, seed: int) -> _Timings:
+    """The engine's account of one short answer to a made-up prompt.
+
+    Raises:
+        TargetError: it did not answer.
+        msgspec.DecodeError: it gave no account.
+    """
     words = f"{seed} {_WORDS * (prompt_tokens // 16 + 2)}".split()[:prompt_tokens]
     body = {
         "prompt": " ".join(words),
@@ -152,7 +158,7 @@ async def _trial(running: Running, prompt_tokens: int, seed: int) -> _Timings:
     return msgspec.json.decode(answer, type=_Answer).timings
 
 
-def _rate(timings: _Timings) -> tuple[float, float]:
+def rate(timings: _Timings) -> tuple[float, float]:
     """(prefill, decode), tokens per second.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ecotone.engines import eviction
+from ecotone.engines import eviction, switching
 from ecotone.engines.engine import Engine
 from ecotone.engines.launching import REAP_S_MAX, Launch
 from ecotone.engines.lifecycle import Event, Patience, State
@@ -24,6 +24,7 @@ from ecotone.engines.machine import machine as this_machine
 from ecotone.engines.measuring import measure
 from ecotone.engines.needs import Connect, Hold, Progress
 from ecotone.engines.settings import MIB, Limits, Model, Tuned
+from ecotone.engines.tally import Tally
 from ecotone.engines.tuning import Measured, Tunings
 from ecotone.values import ConfigError, TargetError
 
@@ -133,6 +134,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._engines: dict[Model, Engine] = {}
         self._leaving: set[Engine] = set()
+        self._tallies: dict[str, Tally] = {}
         self._queue: list[Engine] = []
         self._change = asyncio.Event()
         self._tick: asyncio.TimerHandle | None = None
@@ -156,7 +158,39 @@ class Supervisor:
         for model in [model for model in self._engines if model not in models]:
             engine = self._engines.pop(model)
             self._leaving.add(engine)
-            engine.tell(Event.UNLOAD)
+            if not engine.requests:
+                engine.tell(Event.UNLOAD)
+
+    async def replace(self, old: Model, model: Model, hold: Hold) -> float:
+        """The model's engine is ready, has answered, and has the requests that waited for the old one's.
+
+        The old one serves until then, and what it has begun to its end; `keep` lets it go. See `switching`.
+
+        Returns:
+            Tokens a second that it wrote; 0 where that is not known.
+
+        Raises:
+            TargetError: it does not start or does not answer: it is gone, and the old one is as it was.
+            EcotoneError: its file is not what it should be, or cannot be read.
+        """
+        is_new = model not in self._engines
+        engine = self.engine(model, hold)
+        try:
+            return await switching.replace(self, self._engines[old], engine)
+        except BaseException:
+            if is_new:
+                del self._engines[model]
+                engine.close()
+            raise
+
+    def fits_beside(self, engine: Engine) -> bool:
+        """See `switching.House`."""
+        loaded = [found for other in self._others(engine).values() if (found := other.loaded()) is not None]
+        return eviction.make_room(engine.needed_bytes(), self.budget_bytes, loaded, is_starving=False).fits
+
+    async def next_change(self) -> None:
+        """See `switching.House`."""
+        await self._next_change()
 
     def warm(self, model: Model) -> None:
         """Starts a model's engine before anybody asks for it; measures settings first where none are kept."""
@@ -236,6 +270,10 @@ class Supervisor:
         if self._tick is None and not self._is_closed:
             self._tick = self._loop.call_later(self._every_s, self._look)
 
+    def tally(self, digest: str) -> Tally:
+        """See `engine.World`."""
+        return self._tallies.setdefault(digest, Tally())
+
     async def measure(self, model: Model, hold: Hold) -> Measured | None:
         """See `engine.World`."""
         self.progress(f"{model.name}: first start on this machine: measuring which settings suit it")
@@ -254,13 +292,16 @@ class Supervisor:
         return self.launch.limits.health_every_s
 
     def _try_room(self, engine: Engine, needed: int, began_s: float) -> bool:
-        others = {other.name: other for other in (*self._engines.values(), *self._leaving) if other is not engine}
+        others = self._others(engine)
         loaded = [found for other in others.values() if (found := other.loaded()) is not None]
         is_starving = self._loop.time() - began_s > self.launch.limits.starve_s
         plan = eviction.make_room(needed, self.budget_bytes, loaded, is_starving=is_starving)
         for name in (*plan.unload, *plan.hold_back):
             others[name].tell(Event.UNLOAD)
         return plan.fits and not plan.unload
+
+    def _others(self, engine: Engine) -> dict[str, Engine]:
+        return {other.name: other for other in (*self._engines.values(), *self._leaving) if other is not engine}
 
     def _notify(self) -> None:
         change, self._change = self._change, asyncio.Event()
@@ -292,6 +333,7 @@ class Supervisor:
             return
         silent_s = engine.silent_s()
         if silent_s > self.launch.limits.health_within_s:
+            engine.tally.crashed()
             engine.recycle(f"it gave no sign of life for {silent_s:.1f} s")
 
     def _is_measurable(self, engine: Engine, now_s: float) -> bool:

@@ -12,6 +12,7 @@ from ecotone import shaping
 from ecotone.engines.asking import headers as worker_headers
 from ecotone.engines.engine import Engine, Leaving
 from ecotone.engines.needs import Channel
+from ecotone.engines.tally import TAIL_BYTES
 from ecotone.ports import Prepared, Sink, Stream
 from ecotone.values import Endpoint, Permit, Place, Receipt, Request, RequestError, TargetError, TargetSpec
 
@@ -109,8 +110,8 @@ class EngineTarget:
 class Attempt:
     """One request at an engine: `ports.Stream` for the corridor, `ports.Sink` for the channel, a seat in the queue."""
 
-    __slots__ = ("_body", "_engine", "_error_body", "_inner", "_is_heard", "_is_over", "_is_paused", "_path", "_sink",
-                 "_status")  # fmt: skip
+    __slots__ = ("_body", "_engine", "_error_body", "_first_s", "_inner", "_is_heard", "_is_over", "_is_paused",
+                 "_path", "_sink", "_status", "_tail", "_went_at_s")  # fmt: skip
 
     def __init__(self, engine: Engine, path: str, body: bytes, sink: Sink) -> None:
         self._engine = engine
@@ -123,11 +124,18 @@ class Attempt:
         self._is_heard = False
         self._is_over = False
         self._is_paused = False
+        self._went_at_s = self._first_s = 0.0
+        self._tail = b""
 
     # What the engine calls.
 
+    def move(self, engine: Engine) -> None:
+        """See `engine.Seat`."""
+        self._engine = engine
+
     def go(self, channel: Channel, key: str) -> None:
         """See `engine.Seat`."""
+        self._went_at_s = asyncio.get_running_loop().time()
         self._inner = channel.open("POST", self._path, worker_headers(key), self._body, self)
         if self._is_paused:
             self._inner.pause()
@@ -137,6 +145,7 @@ class Attempt:
         if self._is_over:
             return
         self._is_over = True
+        self._engine.tally.failed(error.code)
         if self._inner is not None:
             self._inner.abort()
         self._sink.failed(error)
@@ -177,10 +186,13 @@ class Attempt:
     def data(self, chunk: bytes) -> None:
         """See `ports.Sink`."""
         self._engine.heard()
-        self._is_heard = True
+        if not self._is_heard:
+            self._is_heard = True
+            self._first_s = asyncio.get_running_loop().time() - self._went_at_s
         if self._is_over:
             return
         if self._status == 200:
+            self._tail = (self._tail + chunk)[-TAIL_BYTES:]
             self._sink.data(chunk)
         elif len(self._error_body) < ERROR_BODY_BYTES_MAX:
             self._error_body += chunk
@@ -192,6 +204,7 @@ class Attempt:
         self._is_over = True
         self._engine.leave(self)
         if self._status == 200:
+            self._engine.tally.answered(self._first_s, self._tail)
             self._sink.ended()
         else:
             self._explain()
@@ -202,6 +215,7 @@ class Attempt:
             return
         self._is_over = True
         self._engine.leave(self, Leaving.BROKEN)
+        self._engine.tally.failed("engine_crashed")
         name = self._engine.model.name
         self._sink.failed(TargetError("engine_crashed", f"{name}: the engine closed the connection"))
 
@@ -209,7 +223,9 @@ class Attempt:
         """What the engine refused: the caller's fault goes to the caller, all else to the next target."""
         code, message = shaping.classify_error(self._status, self._error_body)
         if code != "bad_request":
-            self._sink.failed(TargetError(_FAILURES.get(code, code), f"{self._engine.model.name}: {message}"))
+            code = _FAILURES.get(code, code)
+            self._engine.tally.failed(code)
+            self._sink.failed(TargetError(code, f"{self._engine.model.name}: {message}"))
             return
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": "bad_request"}
         body = msgspec.json.encode({"error": error})

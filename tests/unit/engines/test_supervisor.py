@@ -129,7 +129,7 @@ def test_a_reload_keeps_equal_models_and_drains_the_others(scene):
     scene(acts)
 
 
-@pytest.mark.parametrize("how", ["fails", "forged", "slow 3"])
+@pytest.mark.parametrize("how", ["fails", "forged"])
 def test_a_reload_lets_go_of_engines_in_trouble(scene, how):
     async def acts(world):
         engine = world.engine(how)
@@ -138,6 +138,19 @@ def test_a_reload_lets_go_of_engines_in_trouble(scene, how):
         world.supervisor.keep([])
         await asyncio.wait_for(answer.over, 5)
         assert answer.code.startswith("engine_")
+        await world.until(lambda: not world.supervisor.status().engines)
+
+    scene(acts)
+
+
+def test_who_waits_for_an_engine_that_a_reload_lets_go_is_served_first(scene):
+    async def acts(world):
+        engine = world.engine("slow 0.5")
+        _, answer = world.ask(engine)
+        await asyncio.sleep(0.1)
+        world.supervisor.keep([])
+        await asyncio.wait_for(answer.over, 10)
+        assert answer.code == ""
         await world.until(lambda: not world.supervisor.status().engines)
 
     scene(acts)

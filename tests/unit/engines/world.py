@@ -104,9 +104,20 @@ class World:
 
     def engine(self, how: str = "starts", name: str = "tiny", **fields: Any) -> Engine:
         """An engine whose model file says how it starts; `how` may be rewritten later with `become`."""
-        self.become(how, name)
-        model = Model(name=name, digest=name, file_bytes=100 * MIB, context_tokens=1024, **fields)
+        model = self.model(how, name, **fields)
         return self.supervisor.engine(model, lambda: self._hold(name))
+
+    def model(self, how: str = "starts", name: str = "tiny", **fields: Any) -> Model:
+        """A model of that file, which nothing runs yet."""
+        self.become(how, name)
+        return Model(name=name, digest=name, file_bytes=100 * MIB, context_tokens=1024, **fields)
+
+    async def replace(self, old: Engine, model: Model) -> tuple[Engine, float]:
+        """The model's engine in the old one's place, and tokens a second."""
+        tok_s = await self.supervisor.replace(old.model, model, lambda: self._hold(model.digest))
+        new = self.supervisor.engine(model, lambda: self._hold(model.digest))
+        self.supervisor.keep([new.model])
+        return new, tok_s
 
     def become(self, how: str, name: str = "tiny") -> None:
         (self.folder / f"{name}.gguf").write_text(how)
