@@ -1,0 +1,239 @@
+"""The hub's machine for one release: from what its sites told to the wishes that are to be signed next.
+
+`decide` looks at levels: asked again with what is known now, it gives what is still to be done. It acts on what sites
+told and on nothing else: a site that is silent is neither good nor bad.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from ecotone.fleet.counting import SiteView, Tally, count, members, view
+from ecotone.fleet.evidence import Doubt, in_all, worst
+from ecotone.fleet.release import Gate, Plan, Wave
+from ecotone.fleet.standing import Event, Standing, moved
+from ecotone.fleet.wish import Wish
+from ecotone.values.fleet import AssetReport, Report
+
+__all__ = [
+    "BAD", "GATES", "Decision", "Gate", "Plan", "SiteView", "Standing", "Tally", "Wave", "abort", "attempt", "decide",
+    "former", "pause", "resume", "start", "supersede", "view",
+]  # fmt: skip
+
+W = TypeVar("W", bound=Wish)
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be done now.
+
+    Attributes:
+        standing: Where the release stands. Stored before or after the wishes are signed: a second look gives the rest.
+        wish_new: Sites for which the new version is to be signed.
+        wish_back: Sites for which the version before is to be signed, or none where there was none.
+    """
+
+    standing: Standing
+    wish_new: tuple[str, ...] = ()
+    wish_back: tuple[str, ...] = ()
+    tally: Tally = Tally()
+
+    @property
+    def why(self) -> str:
+        """Code of what the release waits for, or of what ended it."""
+        return self.standing.why
+
+
+def start(plan: Plan, sites: Sequence[SiteView], now_s: float) -> Standing:
+    """The release begins. Which sites belong to which wave is settled by their rank, for those that join later too."""
+    ranks, limits = sorted(site.rank for site in sites), [0.0]
+    for wave in plan.waves:
+        limits.append(max(limits[-1], _limit(wave, ranks)))
+    draft = Standing(limits=tuple(limits[1:]), opened_s=(now_s,), since_s=now_s)
+    return moved(draft, Event.START, "wave", now_s)
+
+
+def pause(standing: Standing, now_s: float) -> Standing:
+    """Nothing more is wished until it is resumed.
+
+    Raises:
+        ConfigError: `release.state`, here and below.
+    """
+    return moved(standing, Event.PAUSE, "asked", now_s)
+
+
+def resume(standing: Standing, now_s: float) -> Standing:
+    """It goes on; the time of its gate counts from now."""
+    return msgspec.structs.replace(moved(standing, Event.RESUME, "wave", now_s), since_s=now_s)
+
+
+def abort(standing: Standing, now_s: float, *, is_back: bool = True) -> Standing:
+    """It ends. `is_back`: the version before is signed for all that have a wish for this one; else they keep theirs."""
+    if not is_back or standing.state == "draft":
+        return moved(standing, Event.ABORT, "asked", now_s)
+    return msgspec.structs.replace(moved(standing, Event.WITHDRAW, "asked", now_s), ends=Event.WITHDRAWN)
+
+
+def supersede(standing: Standing, now_s: float) -> Standing:
+    """A newer release of the same asset takes its place. Where it is, it stays until that one comes by."""
+    return moved(standing, Event.SUPERSEDED, "superseded", now_s)
+
+
+def attempt(digests: Sequence[str], told: Iterable[AssetReport]) -> int:
+    """The attempt at which a release of these manifests is not refused for what failed before.
+
+    Args:
+        told: What the release's sites tell of all their assets.
+    """
+    failed = (one.attempt + 1 for one in told if one.sha256 in digests and one.state in ("failed", "refused"))
+    return max(failed, default=0)
+
+
+def former(wished: Sequence[W], report: Report | None, kept: Sequence[W]) -> Sequence[W]:
+    """What a site goes back to if what is about to be wished is bad: what is wished now, unless that is not good yet.
+
+    Args:
+        wished: What the director wants there now, of this asset.
+        report: The site's newest.
+        kept: What was remembered when that was signed.
+    """
+    told = {} if report is None else {(one.sha256, one.attempt): one.state for one in report.assets}
+    states = {told.get((wish.sha256, wish.attempt)) for wish in wished} - {None}
+    return wished if not states or "good" in states else kept
+
+
+def decide(plan: Plan, standing: Standing, sites: Iterable[SiteView], now_s: float) -> Decision:
+    """What is to be done now.
+
+    Args:
+        sites: Those of the release, each as `view` gives it.
+        now_s: Unix seconds by the hub's clock; it may jump.
+    """
+    sites = list(sites)
+    silent_before_s = now_s - plan.gate.silent_hours * 3600
+    inside = members(plan, standing, sites)
+    tally = count(inside, silent_before_s)
+    if standing.state in ("rolling", "waiting"):
+        bad = _bad(plan.gate, tally)
+        if bad:
+            standing = moved(standing, Event.BAD, bad, now_s)
+    if standing.state == "rolling_back":
+        return _rolling_back(standing, inside, tally, now_s)
+    if standing.state not in ("rolling", "waiting"):
+        return Decision(standing=standing, tally=tally)
+    return _rolling(plan, standing, sites, now_s)
+
+
+def _rolling(plan: Plan, standing: Standing, sites: Sequence[SiteView], now_s: float) -> Decision:
+    """Signs what is open; if that is all signed, looks at the gate, and opens the next wave where it is passed."""
+    silent_before_s = now_s - plan.gate.silent_hours * 3600
+    inside = members(plan, standing, sites)
+    tally = count(inside, silent_before_s)
+    new = _unsigned(inside)
+    if not new:
+        standing = moved(standing, Event.SIGNED, standing.why, now_s) if standing.state == "rolling" else standing
+        standing = _through(plan, standing, tally, now_s)
+        if standing.state != "rolling":
+            return Decision(standing=standing, tally=tally)
+        inside = members(plan, standing, sites)
+        tally, new = count(inside, silent_before_s), _unsigned(inside)
+    elif standing.state == "waiting":
+        standing = moved(standing, Event.OPENED, standing.why, now_s)
+    return Decision(standing=standing, wish_new=new, tally=tally)
+
+
+def _through(plan: Plan, standing: Standing, tally: Tally, now_s: float) -> Standing:
+    """The standing after a look at the gate of the last open wave."""
+    is_last = standing.wave + 1 >= len(standing.limits)
+    open_s = max(0.0, now_s - standing.since_s)
+    is_over = open_s >= plan.gate.hours_max * 3600
+    lacks = [code for code, is_soft, holds in GATES if not ((is_soft and is_over) or holds(plan.gate, tally, is_last))]
+    if open_s < plan.gate.hours_min * 3600:
+        lacks.append("gate.hours")
+    if lacks and is_over:
+        return moved(standing, Event.STUCK, lacks[0], now_s)
+    if lacks:
+        return msgspec.structs.replace(standing, why=lacks[0])
+    if is_last:
+        return moved(standing, Event.PASSED, "gate.passed", now_s)
+    return msgspec.structs.replace(
+        moved(standing, Event.OPENED, "wave", now_s),
+        wave=standing.wave + 1,
+        opened_s=(*standing.opened_s, now_s),
+        since_s=now_s,
+    )
+
+
+def _rolling_back(standing: Standing, inside: Sequence[SiteView], tally: Tally, now_s: float) -> Decision:
+    back = tuple(site.site for site in inside if site.is_wished and not site.is_pinned)
+    if not back:
+        standing = moved(standing, standing.ends, standing.why, now_s)
+    return Decision(standing=standing, wish_back=back, tally=tally)
+
+
+def _unsigned(inside: Sequence[SiteView]) -> tuple[str, ...]:
+    """Sites of the open waves that have no wish for it yet: not where another version is held, nor where it failed."""
+    return tuple(site.site for site in inside if not site.is_wished and not site.is_pinned and site.state != "failed")
+
+
+def _limit(wave: Wave, ranks: Sequence[float]) -> float:
+    """The rank below which sites belong to the wave: so that it holds as many of those that there are as it says."""
+    if wave.group is not None:
+        return 0.0
+    if wave.share == 1.0:
+        return 1.0
+    n = wave.count if wave.count is not None else math.ceil((wave.share or 0.0) * len(ranks))
+    if not ranks:
+        return wave.share or 1.0
+    return math.nextafter(ranks[min(n, len(ranks)) - 1], 2.0)
+
+
+def _bad(gate: Gate, tally: Tally) -> str:
+    """Code of what ends a release, or `''`."""
+    if tally.failed >= gate.bad_max and tally.failed >= gate.bad_share * tally.used:
+        return "bad.sites"
+    if any(failed >= gate.bad_max and failed >= gate.class_share * used for _, used, failed in tally.classes):
+        return "bad.class"
+    code, doubt = worst(in_all(tally.sums))
+    return f"bad.{code}" if doubt is Doubt.CLEAR else ""
+
+
+def _enough(gate: Gate, tally: Tally) -> int:
+    """Sites at which the trial must be over: fewer where there are not so many that can use it."""
+    return max(1, min(gate.reports_min, tally.wished - tally.pinned - tally.refused))
+
+
+def _is_decided(gate: Gate, tally: Tally, is_last: bool) -> bool:
+    waited_for = tally.coming + tally.trying
+    if is_last:
+        return waited_for == 0
+    return tally.decided >= gate.decided_share * (tally.decided + waited_for)
+
+
+def _is_usable(gate: Gate, tally: Tally, is_last: bool) -> bool:
+    return tally.refused <= gate.refused_share * (tally.used + tally.refused)
+
+
+GATES: Final[tuple[tuple[str, bool, Callable[[Gate, Tally, bool], bool]], ...]] = (
+    ("gate.refused", False, _is_usable),
+    ("gate.reports", False, lambda gate, tally, _: tally.decided >= _enough(gate, tally)),
+    ("gate.good", False, lambda gate, tally, _: tally.good >= gate.good_share * tally.decided),
+    ("gate.doubt", False, lambda gate, tally, _: worst(in_all(tally.sums))[1] < Doubt.LIKELY),
+    ("gate.decided", True, _is_decided),
+    ("gate.requests", True, lambda gate, tally, _: tally.sums.requests >= gate.requests_min),
+)
+"""(Code of what a wave lacks, whether time makes up for it in the end, what holds where it lacks nothing). A wave must
+also be open for `hours_min`: `gate.hours`."""
+
+BAD: Final = {
+    "bad.sites": "`bad_max` sites failed, and `bad_share` of those that used it",
+    "bad.class": "`bad_max` sites of one kind of machine failed, and `class_share` of those of that kind",
+    "bad.crashes": "all sites together: engines crashed too often",
+    "bad.errors": "all sites together: too many requests failed",
+    "bad.latency": "all sites together: the first token came too late",
+    "bad.parity": "all sites together: the quality is too low",
+}
+"""What ends a release and rolls it back."""
