@@ -1,0 +1,282 @@
+"""The fleet in one look, for a person: its sites, what runs there, how stale it is, and what it brings.
+
+The database counts; only the sites of one page are looked at one by one. What a site's health is, `fleet.silence` says:
+a site that is silent is unknown since then, which is no trouble.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select
+from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.sql import FromClause
+
+from ecotone.fleet.silence import SILENT_S, health
+from ecotone.hub.database import Database
+from ecotone.hub.tables import wishes
+from ecotone.hub.tables_access import sites
+from ecotone.hub.tables_releases import report_assets, reports
+from ecotone.values.fleet import AssetReport, Report
+
+__all__ = ["Ask", "AssetRow", "Counts", "Fleet", "SiteRow", "Totals", "VersionRow", "fleet"]
+
+VERSIONS_MAX: Final = 200
+_TOLD: Final = (
+    "requests", "at_edge", "at_cloud", "deferred", "refused", "failed", "egress_bytes", "cloud_usd", "saved_usd",
+    "bytes_left", "dropped",
+)  # fmt: skip
+
+Health = Literal["fine", "trouble", "unknown", "revoked"]
+
+
+class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which sites to show.
+
+    Attributes:
+        find: Part of a site's name, or the whole name of a group or region.
+        health: Only those.
+        asset: `NAME` or `NAME@VERSION`: only sites that tell of it.
+        offset, limit: Which of those found.
+    """
+
+    find: Annotated[str, Meta(max_length=100)] = ""
+    health: Literal["", "fine", "trouble", "unknown", "revoked"] = ""
+    asset: Annotated[str, Meta(max_length=140)] = ""
+    offset: Annotated[int, Meta(ge=0, le=1 << 31)] = 0
+    limit: Annotated[int, Meta(ge=0, le=1000)] = 100
+
+
+class AssetRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One version at one site; see `values.fleet.AssetReport`."""
+
+    name: str
+    version: str
+    kind: str
+    state: str
+    why: str
+    attempt: int
+    since_s: float
+    bytes_left: int
+
+
+class SiteRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One site.
+
+    Attributes:
+        health: `unknown` says nothing of the site: it was not heard for an hour.
+        heard_s: When its newest report came, Unix seconds by the hub's clock; 0: never.
+        why: Codes of its trouble, or of what it told last.
+        wanted: Generation that the hub wants there. generation: The newest that the site has verified.
+        stale_s: So old is what it has verified, seconds, as it said when it was heard; None: nothing yet.
+        bytes_left: Still to be fetched there.
+    """
+
+    site: str
+    health: Health
+    heard_s: float
+    why: tuple[str, ...]
+    groups: tuple[str, ...]
+    region: str
+    software: str
+    link: str
+    wanted: int
+    generation: int
+    stale_s: float | None
+    bytes_left: int
+    requests: int
+    at_edge: int
+    at_cloud: int
+    saved_usd: float
+    assets: tuple[AssetRow, ...]
+    pinned: tuple[str, ...]
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many sites are how; those whose enrolment was revoked are counted apart."""
+
+    fine: int = 0
+    trouble: int = 0
+    unknown: int = 0
+    revoked: int = 0
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """What the newest reports of all enrolled sites say together; see `values.fleet.Traffic`.
+
+    Attributes:
+        behind: Sites that have not verified yet what the hub wants there.
+    """
+
+    requests: int = 0
+    at_edge: int = 0
+    at_cloud: int = 0
+    deferred: int = 0
+    refused: int = 0
+    failed: int = 0
+    egress_bytes: int = 0
+    cloud_usd: float = 0.0
+    saved_usd: float = 0.0
+    bytes_left: int = 0
+    dropped: int = 0
+    behind: int = 0
+
+
+class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A version, and at how many sites it stands how."""
+
+    name: str
+    version: str
+    kind: str
+    sites: dict[str, int]
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True):
+    """What `fleet` found.
+
+    Attributes:
+        now_s: By the hub's clock, Unix seconds.
+        found: How many sites match; `sites` are those of the page, trouble first.
+        silent_s: A site that was not heard for so long is unknown.
+    """
+
+    now_s: float
+    counts: Counts
+    totals: Totals
+    versions: tuple[VersionRow, ...]
+    found: int
+    offset: int
+    sites: tuple[SiteRow, ...]
+    silent_s: float = SILENT_S
+
+
+def fleet(database: Database, now_s: float, ask: Ask | None = None) -> Fleet:
+    """The fleet as the hub knows it.
+
+    Args:
+        database: The hub's.
+        now_s: By the hub's clock, Unix seconds.
+        ask: Which sites to show; by default the first hundred. Counts and totals are of all.
+
+    Raises:
+        StoreError: `hub.database`.
+    """
+    ask = ask or Ask()
+    with database.read() as c:
+        how = _health(now_s)
+        rows = c.execute(select(how.label("how"), func.count()).select_from(_JOINED).group_by(how)).all()
+        counts = Counts(**{str(state): int(count) for state, count in rows})
+        wanted = _matching(ask, how)
+        found = c.execute(select(func.count()).select_from(_JOINED).where(*wanted)).scalar_one()
+        return Fleet(
+            now_s=now_s,
+            counts=counts,
+            totals=_totals(c),
+            versions=_versions(c),
+            found=int(found),
+            offset=ask.offset,
+            sites=_page(c, ask, wanted, how, now_s),
+        )
+
+
+_BAD: Final = (
+    select(report_assets.c.site).where(report_assets.c.state.in_(["failed", "refused"])).distinct().subquery("bad")
+)
+_JOINED: Final[FromClause] = (
+    sites.outerjoin(reports, reports.c.site == sites.c.name)
+    .outerjoin(wishes, wishes.c.site == sites.c.name)
+    .outerjoin(_BAD, _BAD.c.site == sites.c.name)
+)
+_IS_ENROLLED: Final = sites.c.state == "enrolled"
+
+
+def _health(now_s: float) -> ColumnElement[Any]:
+    """`fleet.silence.health` in the database's words."""
+    return case(
+        (~_IS_ENROLLED, literal("revoked")),
+        (reports.c.came_s.is_(None), literal("unknown")),
+        (now_s - reports.c.came_s > SILENT_S, literal("unknown")),
+        (or_(reports.c.trouble > 0, _BAD.c.site.is_not(None)), literal("trouble")),
+        else_=literal("fine"),
+    )
+
+
+def _matching(ask: Ask, how: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = []
+    if ask.find:
+        group = sites.c.groups.contains(msgspec.json.encode(ask.find).decode(), autoescape=True)
+        wanted.append(or_(sites.c.name.contains(ask.find, autoescape=True), group, sites.c.region == ask.find))
+    if ask.health:
+        wanted.append(how == ask.health)
+    if ask.asset:
+        name, _, version = ask.asset.partition("@")
+        of = [report_assets.c.name == name, *([report_assets.c.version == version] if version else [])]
+        wanted.append(sites.c.name.in_(select(report_assets.c.site).where(*of)))
+    return wanted
+
+
+def _totals(c: Connection) -> Totals:
+    columns = [func.coalesce(func.sum(reports.c[name]), 0).label(name) for name in _TOLD]
+    is_behind = and_(wishes.c.generation.is_not(None), wishes.c.generation > func.coalesce(reports.c.generation, 0))
+    columns.append(func.coalesce(func.sum(case((is_behind, 1), else_=0)), 0).label("behind"))
+    row = c.execute(select(*columns).select_from(_JOINED).where(_IS_ENROLLED)).mappings().one()
+    kinds = {field.name: field.type for field in msgspec.structs.fields(Totals)}
+    return Totals(**{name: kinds[name](value) for name, value in row.items()})
+
+
+def _versions(c: Connection) -> tuple[VersionRow, ...]:
+    of = (report_assets.c.name, report_assets.c.version, report_assets.c.kind)
+    joined = report_assets.join(sites, and_(sites.c.name == report_assets.c.site, _IS_ENROLLED))
+    said = select(*of, report_assets.c.state, func.count().label("n")).select_from(joined)
+    rows = c.execute(said.group_by(*of, report_assets.c.state).order_by(*of).limit(VERSIONS_MAX * 7)).all()
+    found: dict[tuple[str, str, str], dict[str, int]] = defaultdict(dict)
+    for name, version, kind, state, count in rows:
+        found[name, version, kind][state] = int(count)
+    made = [VersionRow(name=key[0], version=key[1], kind=key[2], sites=value) for key, value in found.items()]
+    return tuple(made[:VERSIONS_MAX])
+
+
+def _page(
+    c: Connection, ask: Ask, wanted: list[ColumnElement[bool]], how: ColumnElement[Any], now_s: float
+) -> tuple[SiteRow, ...]:
+    rank = case((how == "trouble", 0), (how == "unknown", 1), (how == "fine", 2), else_=3)
+    found = select(sites.c.name).select_from(_JOINED).where(*wanted)
+    names = c.execute(found.order_by(rank, sites.c.name).limit(ask.limit).offset(ask.offset)).scalars().all()
+    columns = (sites.c.name, sites.c.state, sites.c.groups, sites.c.region, reports.c.came_s, reports.c.raw)
+    said = select(*columns, wishes.c.generation.label("wanted")).select_from(_JOINED).where(sites.c.name.in_(names))
+    rows = {row["name"]: row for row in c.execute(said).mappings()}
+    return tuple(_site(rows[name], now_s) for name in names)
+
+
+def _site(row: RowMapping, now_s: float) -> SiteRow:
+    report = None if row["raw"] is None else msgspec.json.decode(row["raw"], type=Report)
+    heard_s = float(row["came_s"] or 0.0)
+    found = health(report, heard_s, now_s)
+    said = report or Report(site="none", seq=1, made_s=0.0)
+    return SiteRow(
+        site=row["name"],
+        health=found.state if row["state"] == "enrolled" else "revoked",
+        heard_s=heard_s,
+        why=found.why,
+        groups=tuple(msgspec.json.decode(row["groups"] or "[]", type=list[str])),
+        region=row["region"] or "",
+        software=said.software,
+        link=said.link,
+        wanted=int(row["wanted"] or 0),
+        generation=said.generation,
+        stale_s=max(said.made_s - said.fresh_s, 0.0) if said.fresh_s else None,
+        bytes_left=sum(asset.bytes_left for asset in said.assets),
+        requests=said.traffic.requests,
+        at_edge=said.traffic.at_edge,
+        at_cloud=said.traffic.at_cloud,
+        saved_usd=said.traffic.saved_usd,
+        assets=tuple(_asset(asset) for asset in said.assets),
+        pinned=said.pinned,
+    )
+
+
+def _asset(asset: AssetReport) -> AssetRow:
+    return AssetRow(**{name: getattr(asset, name) for name in AssetRow.__struct_fields__})

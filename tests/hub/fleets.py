@@ -1,0 +1,93 @@
+"""Made fleets: rows of sites, reports and wishes, put straight into a hub's database."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import insert
+
+from ecotone.hub.database import Database
+from ecotone.hub.reports import Reports
+from ecotone.hub.tables import wishes
+from ecotone.hub.tables_access import sites
+from ecotone.values.fleet import AssetReport, AssetState, MachineReport, Report, Traffic
+
+NOW_S = 1_800_000_000.0
+STATES: tuple[AssetState, ...] = ("wanted", "fetching", "ready", "trying", "good", "failed", "refused")
+
+
+class NoFloors:
+    """Wishes that know of no generation above a report's."""
+
+    def generation(self, site: str) -> int:
+        return 1 << 50
+
+    def raise_floor(self, site: str, generation: int) -> bool:
+        raise AssertionError("no site is above")
+
+
+def enrolled(database: Database, *names: str, **fields: Any) -> None:
+    empty = {column.name: column.type.python_type() for column in sites.columns}
+    said = {**empty, "state": "enrolled", "groups": "[]", "labels": "{}", **fields}
+    with database.begin() as c:
+        c.execute(insert(sites), [{**said, "name": name} for name in names])
+
+
+def wished(database: Database, site: str, generation: int) -> None:
+    with database.begin() as c:
+        row = {"site": site, "generation": generation, "sha256": "0" * 64, "why": "", "at_s": NOW_S, "change": 1}
+        c.execute(insert(wishes), [row])
+
+
+def asset(name: str = "smol", version: str = "1", state: AssetState = "good", **fields: Any) -> AssetReport:
+    return AssetReport(name=name, version=version, kind="model", sha256="a" * 64, state=state, **fields)
+
+
+def report(site: str, assets: Sequence[AssetReport] = (), **fields: Any) -> Report:
+    said: dict[str, Any] = {"seq": 1, "made_s": NOW_S, "generation": 3, "fresh_s": NOW_S - 60, "link": "up"}
+    return Report(site=site, assets=tuple(assets), **{**said, **fields})
+
+
+def told(database: Database, heard_s: float, *reports: Report) -> None:
+    for one in reports:
+        Reports(database, NoFloors(), lambda: heard_s).take(one.site, [one])
+
+
+def crowd(database: Database, count: int, seed: int = 1) -> None:
+    """`count` sites such as there are: most are fine, some are silent, few are in trouble."""
+    dice = random.Random(seed)
+    names = [f"site-{number:05}" for number in range(count)]
+    enrolled(database, *names, groups='["clinics"]', region="eu")
+    reported = []
+    for name in names[: count * 95 // 100]:
+        state = "failed" if dice.random() < 0.02 else "good"
+        assets = [asset("smol", "2", state, why="latency" if state == "failed" else ""), asset("words", "7")]
+        traffic = Traffic(requests=1000, at_edge=900, at_cloud=100, egress_bytes=50_000, saved_usd=1.5)
+        machine = MachineReport(cores=4, memory_bytes=8 << 30, arch="x86_64")
+        reported.append(report(name, assets, traffic=traffic, machine=machine, software="0.9.0"))
+    _bulk(database, reported, dice)
+
+
+def _bulk(database: Database, reported: Sequence[Report], dice: random.Random) -> None:
+    from ecotone.hub import reports as room
+    from ecotone.hub.tables_releases import report_assets
+    from ecotone.hub.tables_releases import reports as table
+
+    heard = {one.site: NOW_S - (7200 if dice.random() < 0.03 else 30) for one in reported}
+    rows = [room._row(one, heard[one.site]) for one in reported]
+    of = [room._asset_row(one.site, each, NOW_S) for one in reported for each in one.assets]
+    with database.begin() as c:
+        c.execute(insert(table), rows)
+        c.execute(insert(report_assets), of)
+        wanted = [
+            {"site": one.site, "generation": 3, "sha256": "0" * 64, "why": "", "at_s": NOW_S, "change": 1}
+            for one in reported
+        ]
+        c.execute(insert(wishes), wanted)
+
+
+def plain(value: msgspec.Struct) -> Any:
+    return msgspec.to_builtins(value)
