@@ -151,6 +151,11 @@ class Database:
         with held as one:
             yield one
 
+    def hold(self, connection: Connection, name: str) -> None:
+        """A lock as `lock`, for a transaction that writes and until its end: nobody else holds this name meanwhile."""
+        if self.dialect == "postgresql":  # SQLite has one writer at a time anyway
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _number(f"in:{name}")})
+
     def upsert(
         self,
         table: Table,
@@ -194,18 +199,22 @@ class Database:
     @contextlib.contextmanager
     def _server_lock(self, name: str, wait_s: float) -> Iterator[Held]:
         assert self._locks is not None
-        number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
         with _told(self.url), self._locks.connect() as connection, connection.begin():
             # Held by a transaction, so that it also works through a pool of connections between here and the server.
             connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             connection.execute(text(f"SET LOCAL lock_timeout = {max(1, int(wait_s * 1000))}"))
             try:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _number(name)})
             except OperationalError as error:
                 if getattr(error.orig, "sqlstate", "") == "55P03":
                     raise _busy(name, wait_s) from error
                 raise
             yield Held(connection)
+
+
+def _number(name: str) -> int:
+    """By which PostgreSQL knows a lock."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
 
 
 def _parsed(url: str) -> URL:
