@@ -28,6 +28,7 @@ COMMANDS: Final = MappingProxyType(
         "models": ("ecotone.cli.models", "models", "List, pull and remove local models."),
         "trust": ("ecotone.cli.trusting", "trust", "Pin the hub that this site takes models from."),
         "bundle": ("ecotone.cli.bundle", "bundle", "Carry models to a site on a stick."),
+        "neighbour": ("ecotone.cli.neighbour", "neighbour", "Give segments of delivered assets to sites nearby."),
         "hub": ("ecotone.cli.hub", "hub", "Publish models signed, and say which site shall have which."),
         "keys": ("ecotone.cli.keys", "keys", "Make API keys for callers."),
         "import": ("ecotone.cli.importing", "importing", "Make an ecotone.yaml from another gateway's file."),
