@@ -97,7 +97,7 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     opened_s: tuple[float, ...] = ()
     changed_s: float = 0.0
     since_s: float = 0.0
-    ends: Literal[Event.BACK, Event.WITHDRAWN] = Event.BACK
+    ends: Literal["back", "withdrawn"] = "back"
     why: str = ""
 
 

@@ -74,7 +74,7 @@ def abort(standing: Standing, now_s: float, *, is_back: bool = True) -> Standing
     """It ends. `is_back`: the version before is signed for all that have a wish for this one; else they keep theirs."""
     if not is_back or standing.state == "draft":
         return moved(standing, Event.ABORT, "asked", now_s)
-    return msgspec.structs.replace(moved(standing, Event.WITHDRAW, "asked", now_s), ends=Event.WITHDRAWN)
+    return msgspec.structs.replace(moved(standing, Event.WITHDRAW, "asked", now_s), ends="withdrawn")
 
 
 def supersede(standing: Standing, now_s: float) -> Standing:
@@ -170,7 +170,7 @@ def _through(plan: Plan, standing: Standing, tally: Tally, now_s: float) -> Stan
 def _rolling_back(standing: Standing, inside: Sequence[SiteView], tally: Tally, now_s: float) -> Decision:
     back = tuple(site.site for site in inside if site.is_wished and not site.is_pinned)
     if not back:
-        standing = moved(standing, standing.ends, standing.why, now_s)
+        standing = moved(standing, Event(standing.ends), standing.why, now_s)
     return Decision(standing=standing, wish_back=back, tally=tally)
 
 
