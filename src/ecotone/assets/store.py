@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -201,6 +201,23 @@ class AssetStore:
             lambda records: records.update({ref: Record(sha256=asset.digest) for ref, asset in assets.items()})
         )
         return tuple(assets.values())
+
+    def lead(self, refs: Mapping[str, str], prefix: str) -> None:
+        """References lead to files that are in the store, all from one moment to the next. No file is read.
+
+        Args:
+            refs: SHA-256 by reference.
+            prefix: Other references that begin so are forgotten in the same moment.
+
+        Raises:
+            StoreError: `asset.disk_full`, `asset.io`, `asset.busy`, `asset.index`: then nothing has changed.
+        """
+
+        def edit(records: dict[str, Record]) -> None:
+            _dropped(records, *[ref for ref in records if ref.startswith(prefix)])
+            records.update({ref: Record(sha256=sha256) for ref, sha256 in refs.items()})
+
+        self._index.change(edit)
 
     def release(self, refs: Collection[str], digests: Collection[str]) -> int:
         """Forgets the references, then removes those of the files that no other reference names; bytes freed.

@@ -19,14 +19,12 @@ from ecotone.engines.machine import Machine, machine
 from ecotone.engines.needs import Channel, Connect, Held, Hold
 from ecotone.engines.settings import Limits, Model, Tuned
 from ecotone.engines.supervisor import EngineStatus, Settings, Status, Supervisor
-from ecotone.engines.tally import Count
 from ecotone.engines.target import EngineTarget
 from ecotone.engines.tuning import Measured, Sample
 
 __all__ = [
     "Channel",
     "Connect",
-    "Count",
     "Engine",
     "EngineStatus",
     "EngineTarget",

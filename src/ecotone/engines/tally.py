@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from ecotone.estimate.histogram import Histogram
+from ecotone.estimate.counts import Count
 
-__all__ = ["Count", "Tally"]
+__all__ = ["Tally"]
 
 ITS_FAULT: Final = frozenset({"engine_crashed", "engine_start", "http_500", "bad_answer"})
 """Codes of failures that a model, and not its callers or the load, has caused."""
@@ -22,26 +22,6 @@ _ACCOUNT: Final = re.compile(
 
 TOKENS_MIN: Final = 8
 """A shorter answer does not tell how fast the engine writes."""
-
-
-class Count(msgspec.Struct, frozen=True, kw_only=True):
-    """All counts at one moment.
-
-    Attributes:
-        requests: That ended, well or not; callers that left are none.
-        errors: Of these, those that failed by the engine's fault.
-        ttft_ms: To the first token, from a free slot on: how long others were waited for is not the model's affair.
-        decode_tok_s: Tokens a second, of answers of eight tokens and more.
-        crashes: Deaths of a worker that was ready.
-        memory_bytes: Most that a worker took.
-    """
-
-    requests: int = 0
-    errors: int = 0
-    ttft_ms: Histogram = Histogram()
-    decode_tok_s: Histogram = Histogram()
-    crashes: int = 0
-    memory_bytes: int = 0
 
 
 class Tally:
