@@ -12,7 +12,7 @@ from tests.hub.fleets import NOW_S, asset, enrolled, report, told, wished
 
 from ecotone.fleet.silence import SILENT_S, health
 from ecotone.hub.database import Database
-from ecotone.hub.status import Ask, fleet
+from ecotone.hub.status import Ask, fleet, scope_of
 from ecotone.values.fleet import Traffic
 
 
@@ -137,3 +137,17 @@ def test_the_database_counts_as_the_room_says_of_each_site(database: Database, s
     for state in ("fine", "trouble", "unknown"):
         assert getattr(found.counts, state) == sum(one == state for one in said.values())
         assert sorted(shown(database, health=state)) == sorted(name for name, one in said.items() if one == state)
+
+
+def test_who_may_see_only_some_sites_is_told_of_these_alone(database: Database) -> None:
+    enrolled(database, "a", groups='["clinics"]', region="eu")
+    enrolled(database, "b", groups='["ships"]', region="eu")
+    enrolled(database, "c", groups="[]", region="")
+    for name in ("a", "b", "c"):
+        told(database, NOW_S, report(name, [asset(version=f"of-{name}")], traffic=Traffic(requests=1)))
+    scope = scope_of(database, lambda groups, region: "clinics" in groups and region == "eu")
+    found = fleet(database, NOW_S, scope=scope)
+    assert ([row.site for row in found.sites], found.counts.fine, found.totals.requests) == (["a"], 1, 1)
+    assert [one.version for one in found.versions] == ["of-a"]
+    nothing = fleet(database, NOW_S, scope=scope_of(database, lambda groups, region: False))
+    assert (nothing.sites, nothing.counts.fine, nothing.totals.requests, nothing.versions) == ((), 0, 0, ())

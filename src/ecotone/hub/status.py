@@ -7,11 +7,12 @@ a site that is silent is unknown since then, which is no trouble.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select, tuple_
 from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.sql import FromClause
 
@@ -22,7 +23,7 @@ from ecotone.hub.tables_access import sites
 from ecotone.hub.tables_releases import report_assets, reports
 from ecotone.values.fleet import AssetReport, Report
 
-__all__ = ["Ask", "AssetRow", "Counts", "Fleet", "SiteRow", "Totals", "VersionRow", "fleet"]
+__all__ = ["Ask", "AssetRow", "Counts", "Fleet", "Scope", "SiteRow", "Totals", "VersionRow", "fleet", "scope_of"]
 
 VERSIONS_MAX: Final = 200
 _TOLD: Final = (
@@ -31,6 +32,8 @@ _TOLD: Final = (
 )  # fmt: skip
 
 Health = Literal["fine", "trouble", "unknown", "revoked"]
+Scope = frozenset[tuple[str, str]]
+"""The sites that somebody may see, by what their rows say of (groups, region)."""
 
 
 class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -96,7 +99,7 @@ class SiteRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many sites are how; those whose enrolment was revoked are counted apart."""
+    """How many sites are how; those that were revoked are counted apart."""
 
     fine: int = 0
     trouble: int = 0
@@ -153,33 +156,44 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     silent_s: float = SILENT_S
 
 
-def fleet(database: Database, now_s: float, ask: Ask | None = None) -> Fleet:
+def fleet(database: Database, now_s: float, ask: Ask | None = None, scope: Scope | None = None) -> Fleet:
     """The fleet as the hub knows it.
 
     Args:
         database: The hub's.
         now_s: By the hub's clock, Unix seconds.
-        ask: Which sites to show; by default the first hundred. Counts and totals are of all.
+        ask: Which sites to show; by default the first hundred. Counts and totals are of all in the scope.
+        scope: As `scope_of` gives it; None: all sites.
 
     Raises:
         StoreError: `hub.database`.
     """
     ask = ask or Ask()
+    how, inside = _health(now_s), _inside(scope)
     with database.read() as c:
-        how = _health(now_s)
-        rows = c.execute(select(how.label("how"), func.count()).select_from(_JOINED).group_by(how)).all()
-        counts = Counts(**{str(state): int(count) for state, count in rows})
-        wanted = _matching(ask, how)
+        rows = c.execute(select(how.label("how"), func.count()).select_from(_JOINED).where(*inside).group_by(how)).all()
+        wanted = [*inside, *_matching(ask, how)]
         found = c.execute(select(func.count()).select_from(_JOINED).where(*wanted)).scalar_one()
         return Fleet(
             now_s=now_s,
-            counts=counts,
-            totals=_totals(c),
-            versions=_versions(c),
+            counts=Counts(**{str(state): int(count) for state, count in rows}),
+            totals=_totals(c, inside),
+            versions=_versions(c, inside),
             found=int(found),
             offset=ask.offset,
             sites=_page(c, ask, wanted, how, now_s),
         )
+
+
+def scope_of(database: Database, may_see: Callable[[tuple[str, ...], str], bool]) -> Scope:
+    """The sites of which `may_see` says so of their groups and region.
+
+    Raises:
+        StoreError: `hub.database`.
+    """
+    with database.read() as c:
+        kinds = c.execute(select(sites.c.groups, sites.c.region).distinct()).all()
+    return frozenset((groups, region) for groups, region in kinds if may_see(_groups(groups), region))
 
 
 _BAD: Final = (
@@ -204,6 +218,10 @@ def _health(now_s: float) -> ColumnElement[Any]:
     )
 
 
+def _inside(scope: Scope | None) -> list[ColumnElement[bool]]:
+    return [] if scope is None else [tuple_(sites.c.groups, sites.c.region).in_(sorted(scope))]
+
+
 def _matching(ask: Ask, how: ColumnElement[Any]) -> list[ColumnElement[bool]]:
     wanted: list[ColumnElement[bool]] = []
     if ask.find:
@@ -218,19 +236,19 @@ def _matching(ask: Ask, how: ColumnElement[Any]) -> list[ColumnElement[bool]]:
     return wanted
 
 
-def _totals(c: Connection) -> Totals:
+def _totals(c: Connection, inside: list[ColumnElement[bool]]) -> Totals:
     columns = [func.coalesce(func.sum(reports.c[name]), 0).label(name) for name in _TOLD]
     is_behind = and_(wishes.c.generation.is_not(None), wishes.c.generation > func.coalesce(reports.c.generation, 0))
     columns.append(func.coalesce(func.sum(case((is_behind, 1), else_=0)), 0).label("behind"))
-    row = c.execute(select(*columns).select_from(_JOINED).where(_IS_ENROLLED)).mappings().one()
+    row = c.execute(select(*columns).select_from(_JOINED).where(_IS_ENROLLED, *inside)).mappings().one()
     kinds = {field.name: field.type for field in msgspec.structs.fields(Totals)}
     return Totals(**{name: kinds[name](value) for name, value in row.items()})
 
 
-def _versions(c: Connection) -> tuple[VersionRow, ...]:
+def _versions(c: Connection, inside: list[ColumnElement[bool]]) -> tuple[VersionRow, ...]:
     of = (report_assets.c.name, report_assets.c.version, report_assets.c.kind)
     joined = report_assets.join(sites, and_(sites.c.name == report_assets.c.site, _IS_ENROLLED))
-    said = select(*of, report_assets.c.state, func.count().label("n")).select_from(joined)
+    said = select(*of, report_assets.c.state, func.count().label("n")).select_from(joined).where(*inside)
     rows = c.execute(said.group_by(*of, report_assets.c.state).order_by(*of).limit(VERSIONS_MAX * 7)).all()
     found: dict[tuple[str, str, str], dict[str, int]] = defaultdict(dict)
     for name, version, kind, state, count in rows:
@@ -261,7 +279,7 @@ def _site(row: RowMapping, now_s: float) -> SiteRow:
         health=found.state if row["state"] == "enrolled" else "revoked",
         heard_s=heard_s,
         why=found.why,
-        groups=tuple(msgspec.json.decode(row["groups"] or "[]", type=list[str])),
+        groups=_groups(row["groups"]),
         region=row["region"] or "",
         software=said.software,
         link=said.link,
@@ -276,6 +294,10 @@ def _site(row: RowMapping, now_s: float) -> SiteRow:
         assets=tuple(_asset(asset) for asset in said.assets),
         pinned=said.pinned,
     )
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    return tuple(msgspec.json.decode(text, type=list[str]))
 
 
 def _asset(asset: AssetReport) -> AssetRow:
