@@ -90,11 +90,11 @@ class Talk:
         state, why: How it stands with the hub, and the code of what is wrong.
     """
 
-    def __init__(self, line: Line, outbox: Outbox, make: Make, times: Times, dice: Random) -> None:
+    def __init__(self, line: Line, outbox: Outbox, look: Callable[[], Make], times: Times, dice: Random) -> None:
         """Says nothing yet.
 
         Args:
-            make: Writes a report with this number; told how many were dropped.
+            look: Takes in how the site is now, on the loop; what it gives then writes the report, in a thread.
             dice: For the pauses.
         """
         self.generation = 0
@@ -102,7 +102,7 @@ class Talk:
         self.why = ""
         self.on_news: Callable[[int], None] = lambda _: None
         self.habits: Callable[[], Habits] = Habits
-        self._line, self._outbox, self._make, self._times, self._dice = line, outbox, make, times, dice
+        self._line, self._outbox, self._look, self._times, self._dice = line, outbox, look, times, dice
         self._heard_s = times.now_s()
         self._heard_wall_s: float | None = None
         self._acked_wall_s: float | None = None
@@ -124,6 +124,11 @@ class Talk:
     def changed(self) -> None:
         """Something of which the hub should know soon."""
         self._changed.set()
+
+    @property
+    def waiting(self) -> int:
+        """Reports that have not gone."""
+        return self._counts.waiting
 
     def status(self) -> dict[str, Any]:
         """For `ecotone status`."""
@@ -197,7 +202,7 @@ class Talk:
     async def _write(self, kind: Literal["state", "level"]) -> None:
         """A report waits; where the disk refuses, the next one is tried."""
         try:
-            await asyncio.to_thread(self._outbox.put, self._make, kind, self._times.wall_s())
+            await asyncio.to_thread(self._outbox.put, self._look(), kind, self._times.wall_s())
             self._counts = await asyncio.to_thread(self._outbox.counts)
             self._outbox_failure = ""
         except EcotoneError as error:

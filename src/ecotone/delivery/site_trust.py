@@ -26,7 +26,7 @@ from ecotone.trust import Agreed, Assigned, Known, Memory, Refresh, Roots, Wante
 from ecotone.trust.reading import Reader
 from ecotone.values import ConfigError, TrustError
 
-__all__ = ["Delivered", "deliver", "desired", "memory", "pin"]
+__all__ = ["Delivered", "deliver", "desired", "manifest_of", "memory", "pin"]
 
 LOCK_WAIT_S: Final = 600.0
 TRIES: Final = 4
@@ -146,16 +146,21 @@ def deliver(
     progress = progress or NoProgress()
     agreed = desired(metadata, store, is_import=is_import, progress=progress)
     chosen = agreed.assets if not names else tuple(_named(agreed, name) for name in names)
-    manifests = [_manifest(assigned) for assigned in chosen]
+    manifests = [manifest_of(assigned) for assigned in chosen]
     done: list[Asset] = []
     for assigned, manifest in zip(chosen, manifests, strict=True):
         done += install(manifest, packs, store, progress=progress)
-        with _locked(store, progress):
-            known = memory(store)
-            asset = assigned.asset
-            installed = {**known.installed, asset.name: f"{asset.version} {asset.sha256}"}
-            _keep(store, msgspec.structs.replace(known, installed=installed))
+        _remember(store, assigned, progress)
     return Delivered(agreed.site, agreed.generation, tuple(done))
+
+
+def _remember(store: Path, assigned: Assigned, progress: Progress) -> None:
+    """The version is in force: `ecotone trust` says so."""
+    with _locked(store, progress):
+        known = memory(store)
+        asset = assigned.asset
+        installed = {**known.installed, asset.name: f"{asset.version} {asset.sha256}"}
+        _keep(store, msgspec.structs.replace(known, installed=installed))
 
 
 def _named(agreed: Agreed, name: str) -> Assigned:
@@ -169,8 +174,12 @@ def _named(agreed: Agreed, name: str) -> Assigned:
     )
 
 
-def _manifest(assigned: Assigned) -> Manifest:
-    """The manifest, which says of itself what was signed of it."""
+def manifest_of(assigned: Assigned) -> Manifest:
+    """The manifest, which says of itself what was signed of it.
+
+    Raises:
+        TrustError: `delivery.manifest`.
+    """
     manifest, asset = decode(assigned.manifest), assigned.asset
     if (manifest.name, manifest.version, manifest.kind) != (asset.name, asset.version, asset.kind):
         raise TrustError(

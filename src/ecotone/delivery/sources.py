@@ -20,7 +20,7 @@ from ecotone.assets import FetchError
 from ecotone.assets.web import Cut, Link, Refused, Web, shown
 from ecotone.values import ConfigError
 
-__all__ = ["FolderSource", "HttpSource", "Rate", "Source", "SourceMissing"]
+__all__ = ["FolderSource", "HttpSource", "Rate", "Session", "Source", "SourceMissing"]
 
 CHUNK_BYTES: Final = 64 << 10
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,12})-(\d{1,12})/(?:\d{1,12}|\*)")
@@ -77,6 +77,17 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
     slow_bytes_per_s: float = 100.0
     sleep: Callable[[float], None] = time.sleep
     now_s: Callable[[], float] = time.monotonic
+
+
+class Session(Protocol):
+    """A site's session at its hub."""
+
+    @property
+    def token(self) -> str:
+        """What is sent there, and nowhere else."""
+
+    def renew(self) -> bool:
+        """Gets another token, as this one holds no longer; False where there is none to be had."""
 
 
 class FolderSource:
@@ -144,8 +155,16 @@ class FolderSource:
 class HttpSource:
     """A hub's folder behind any web server that knows Range."""
 
-    def __init__(self, url: str, rate: Rate | None = None) -> None:
+    def __init__(
+        self, url: str, rate: Rate | None = None, *, session: Session | None = None, ca_file: str | None = None
+    ) -> None:
         """Connects to nothing yet.
+
+        Args:
+            url: The hub's address.
+            rate: How its link may be used.
+            session: A site's session there, where it has joined.
+            ca_file: PEM file of the only authorities to trust; None = the system's.
 
         Raises:
             ConfigError: `asset.insecure`, if it is no http(s) address; `asset.cert`.
@@ -156,7 +175,11 @@ class HttpSource:
         self._url, self._rate = url.rstrip("/"), rate or Rate()
         # Without TLS others can read along and can withhold, and that is all: everything is signed.
         trusted = (parts.netloc.rpartition("@")[2],) if parts.scheme == "http" else ()
-        self._web = Web(Link(trusted_hosts=trusted, timeout_s=self._rate.stall_s))
+        origin = f"{parts.scheme}://{parts.netloc}"
+        self._tokens: dict[str, str] = {}
+        link = Link(trusted_hosts=trusted, timeout_s=self._rate.stall_s, tokens=self._tokens, cert=ca_file)
+        self._web = Web(link)
+        self._session, self._origin = session, origin
 
     @property
     def name(self) -> str:
@@ -212,9 +235,14 @@ class HttpSource:
             )
 
     def _opened(self, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+        session = self._session
+        if session is not None:
+            self._tokens[self._origin] = f"Bearer {session.token}"
         try:
             return self._web.open(url, headers, stays=True)
         except Refused as refused:
+            if refused.status == 401 and session is not None and session.renew():
+                raise Cut(str(refused), 0.0) from refused  # another try, with the new token
             if refused.status in (404, 410, 416):
                 raise SourceMissing("asset.refused", str(refused)) from refused
             raise FetchError("asset.refused", str(refused)) from refused

@@ -11,6 +11,7 @@ from ecotone.upstreams.door import Call
 from ecotone.upstreams.egress import EgressDoor
 from ecotone.upstreams.exchange import Head
 from ecotone.upstreams.origin import locate
+from ecotone.upstreams.vitals import LinkFigures
 from ecotone.values import Permit, Place, Receipt, TargetSpec
 
 __all__ = ["HubWire"]
@@ -46,6 +47,10 @@ class HubWire:
         is_first = message.kind == "hub.session"  # what is idle may lead nowhere: a session is begun after a failure
         call = Call(self.spec.name, self._upstream, head, message.body, ANSWER_BYTES_MAX, _nothing, is_fresh=is_first)
         return self._door.send(call, sink, permit, receipt)
+
+    def link(self) -> LinkFigures:
+        """How the link to the hub is, by recent traffic."""
+        return self._door.link(self._upstream)
 
 
 def _nothing() -> None:
