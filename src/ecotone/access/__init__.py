@@ -8,7 +8,21 @@ rest is a question of its own, which no role can overrule (`resting`). `proofs`,
 """
 
 from ecotone.access.bearing import Borne, api_key, borne, digest, enrolment_token, is_one_of
-from ecotone.access.deciding import ALL, Actor, Grant, No, Person, PersonName, Subject, Yes, demand, may, owner
+from ecotone.access.deciding import (
+    ALL,
+    Actor,
+    Grant,
+    No,
+    Person,
+    PersonName,
+    Subject,
+    Yes,
+    demand,
+    demand_somewhere,
+    may,
+    may_somewhere,
+    owner,
+)
 from ecotone.access.patterns import ANYTHING, matches, matches_one
 from ecotone.access.proofs import (
     CHALLENGE_S,
@@ -58,6 +72,7 @@ __all__ = [
     "demand",
     "demand_hold",
     "demand_rest",
+    "demand_somewhere",
     "digest",
     "enrolment_token",
     "is_one_of",
@@ -67,6 +82,7 @@ __all__ = [
     "may",
     "may_hold",
     "may_rest",
+    "may_somewhere",
     "may_take",
     "owner",
     "raw_key",

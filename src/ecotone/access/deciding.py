@@ -11,7 +11,20 @@ from ecotone.access.patterns import ANY, ANYTHING, matches_one
 from ecotone.access.roles import ACTS, ROLES, Act, Role
 from ecotone.values import RefusalError
 
-__all__ = ["ALL", "Actor", "Grant", "No", "Person", "Subject", "Yes", "demand", "may", "owner"]
+__all__ = [
+    "ALL",
+    "Actor",
+    "Grant",
+    "No",
+    "Person",
+    "Subject",
+    "Yes",
+    "demand",
+    "demand_somewhere",
+    "may",
+    "may_somewhere",
+    "owner",
+]
 
 Pattern = Annotated[str, Meta(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._/@*-]{0,127}\Z")]
 Patterns = Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=64)]
@@ -64,8 +77,8 @@ class Actor(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """As the ledger names them."""
-        return self.person.name
+        """As the ledger names them: `person:ann`."""
+        return f"person:{self.person.name}"
 
 
 class Yes(msgspec.Struct, frozen=True):
@@ -126,6 +139,25 @@ def demand(actor: Actor, act: Act, *subjects: Subject) -> None:
         answer = may(actor.person, act, subject)
         if not answer:
             raise RefusalError("hub.may", answer.why)
+
+
+def may_somewhere(person: Person, act: Act) -> Yes | No:
+    """Whether a person may do this to anything at all, by their grants; a denial may still take it from any one."""
+    for grant in person.grants:
+        if act in ROLES[grant.role] and not grant.is_deny:
+            return Yes(grant)
+    return may(person, act)
+
+
+def demand_somewhere(actor: Actor, act: Act) -> None:
+    """Goes on only if the actor may do this to something: for lists, which then hold what they may see.
+
+    Raises:
+        RefusalError: `hub.may`.
+    """
+    answer = may_somewhere(actor.person, act)
+    if not answer:
+        raise RefusalError("hub.may", answer.why)
 
 
 def _covers(grant: Grant, act: Act, subject: Subject) -> bool:

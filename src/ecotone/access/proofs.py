@@ -16,7 +16,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from ecotone.values import TrustError
+from ecotone.values import RequestError
 from ecotone.values.fleet import SiteName
 
 __all__ = [
@@ -148,11 +148,13 @@ def raw_key(text: str) -> bytes:
     """The 32 bytes of a site's public key.
 
     Raises:
-        TrustError: `hub.site_key`: it is none, or one under which anybody can sign.
+        RequestError: `hub.site_key`: it is none, or one under which anybody can sign.
     """
     raw = _decoded(text)
     if not is_key(raw):
-        raise TrustError("hub.site_key", "this is no public key of a site: give the base64 of an Ed25519 key, 32 bytes")
+        raise RequestError(
+            "hub.site_key", "this is no public key of a site: give the base64 of an Ed25519 key, 32 bytes"
+        )
     return raw
 
 
