@@ -12,10 +12,11 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ecotone import config as settings
 from ecotone import engines, flow, gateway
+from ecotone.agent import joined_file
 from ecotone.runtime import allocator
 from ecotone.runtime.clock import LoopClock
 from ecotone.runtime.inputs import Inputs
@@ -34,6 +35,9 @@ from ecotone.telemetry import Metrics, drain_logs, say, set_up_logs
 from ecotone.upstreams import Guard
 from ecotone.values import ConfigError, EcotoneError
 
+if TYPE_CHECKING:
+    from ecotone.runtime.joined import Begun
+
 LOOK_AT_FILE_EVERY_S: Final = 1.0
 SAVE_EVERY_S: Final = 30.0
 GIVE_BACK_EVERY_S: Final = 300.0
@@ -45,10 +49,11 @@ REFUSALS_TOLD_MAX: Final = 100
 COMMANDS: Final = (
     (sys.executable, "-P", engines.worker.__file__),
     (sys.executable, "-P", "-m", "ecotone.detectors.worker"),
+    (sys.executable, "-P", "-m", "ecotone.delivery.worker"),
     (sys.executable, "-S", "-E", "-c"),
 )
-"""Beginnings of the command lines that a site starts: engines, detectors, and the neighbour that an engine is measured
-beside."""
+"""Beginnings of the command lines that a site starts: engines, detectors, deliveries from its hub, and the neighbour
+that an engine is measured beside."""
 
 log = logging.getLogger("ecotone.runtime")
 
@@ -114,7 +119,9 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
         secret = hmac.digest(digest_key(store, Disk()), b"surrogates", "sha256")
         working = Working.open(inputs, config, store, state)
         teaching = Teaching(Documents(store, working.key), Examples(store, working.key), state, ledger, secret)
-        parts = Parts(clock, ledger, metrics, memory, local, inspecting, guard, secret, working, teaching)
+        begun = _begun(config, store, state)
+        ears = metrics if begun is None else begun.ears(metrics)
+        parts = Parts(clock, ledger, metrics, memory, local, inspecting, guard, secret, working, teaching, ears)
         try:
             running = Running(inputs, config, parts)
             working.begin(lambda: running.site, lambda: running.config, running.resolver)
@@ -130,11 +137,27 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
             await local.close()
         with contextlib.suppress(EcotoneError):
             memory.save()
+        if begun is not None:
+            begun.save()
     finally:
         lost = ledger.close()
     if lost:
         log.error("the ledger could not be written: %d entries are lost", lost)
     return 0
+
+
+def _begun(config: settings.Config, store: Path, state: State) -> Begun | None:
+    """What a site counts for the hub that it has joined; None: it has joined none, or its configuration names none.
+
+    Raises:
+        ConfigError: `hub.joined`: what it remembers of that is damaged.
+    """
+    joined = joined_file.read(store) if config.hub is not None else None
+    if joined is None:
+        return None
+    from ecotone.runtime.joined import Begun
+
+    return Begun(joined.site, store, state)
 
 
 async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:

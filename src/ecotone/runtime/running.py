@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -13,9 +13,9 @@ from ecotone import __version__, flow
 from ecotone import config as settings
 from ecotone.flow.admission import Load
 from ecotone.flow.hedging import Hedges
-from ecotone.flow.link import Links, sight
+from ecotone.flow.link import Links, State, sight
 from ecotone.policy import Mint
-from ecotone.ports import Caller, Target
+from ecotone.ports import Caller, Target, Telemetry
 from ecotone.runtime import build
 from ecotone.runtime.clock import Calendar, LoopClock
 from ecotone.runtime.inputs import Inputs
@@ -29,7 +29,13 @@ from ecotone.telemetry import BREAKER, Metrics
 from ecotone.upstreams import EgressDoor, Guard, PremisesDoor, Resolver, UrlTarget
 from ecotone.values import ConfigError, Place, Request
 
+if TYPE_CHECKING:
+    # Only a site that has joined a hub loads this.
+    from ecotone.runtime.joined import Joined
+
+LinkState = Literal["up", "degraded", "down", "unknown"]
 OWNER: Final = "ecotone"
+_LINK_STATES: Final[dict[State, LinkState]] = {State.UP: "up", State.DEGRADED: "degraded", State.DOWN: "down"}
 FIXED: Final = ("site", "listen", "store", "ledger", "limits", "fast_lane", "log")
 FIXED_JOBS: Final = ("disk_mb_max", "free_mb_min", "file_mb_max", "key", "webhook_secret")
 """Sections that a running site does not change; a reload says so."""
@@ -48,6 +54,7 @@ class Parts(msgspec.Struct, frozen=True):
     surrogate_secret: bytes
     working: Working
     teaching: Teaching
+    telemetry: Telemetry
 
 
 class Running:
@@ -55,6 +62,7 @@ class Running:
 
     Attributes:
         site: The view that new requests work with; those under way keep the one that they began with.
+        joined: The site's side of its hub; None where it has joined none.
     """
 
     def __init__(self, inputs: Inputs, config: settings.Config, parts: Parts) -> None:
@@ -75,6 +83,7 @@ class Running:
         self._began_s = time.time()
         self._reloads = 0
         self._last_reload = ""
+        self.joined: Joined | None = None
         self.config = config
         self.keys = inputs.key_ring(config)
         self.site = self._build(config)
@@ -101,6 +110,7 @@ class Running:
         if config == self.config:
             # Secrets may have changed behind the same references.
             self.keys, self.site = keys, site
+            await self._parts.local.settle(config)
             await self._parts.inspecting.settle()
             return {"reloaded": False, "message": "nothing changed"}
         fixed = [name for name in FIXED if getattr(config, name) != getattr(self.config, name)]
@@ -120,6 +130,11 @@ class Running:
     def resolver(self) -> Resolver:
         """Names to addresses, with the guard's leave."""
         return self._resolver
+
+    @property
+    def egress(self) -> EgressDoor:
+        """The one way out."""
+        return self._doors[0]
 
     def models(self) -> list[dict[str, Any]]:
         """`GET /v1/models`: the names that applications may ask for."""
@@ -160,7 +175,22 @@ class Running:
         found += [f"detector {missing}: what it should look at stays" for missing in self.site.look.missing]
         found += self._parts.working.troubles()
         found += self._parts.teaching.troubles()
+        found += [] if self.joined is None else self.joined.troubles()
         return [*found, *self._parts.inspecting.troubles(), *self._parts.local.troubles()]
+
+    def trouble_codes(self) -> list[str]:
+        """The same as far as a hub may know of it: stable codes, and no name or word of the site's."""
+        status, parts = self._parts.ledger.status(), self._parts
+        found = {
+            "ledger": status.failure,
+            "ledger.signing": status.signing,
+            "target.unreachable": any(breaker.state != "closed" for breaker in self.site.breakers.values()),
+            "detector": self.site.look.missing or parts.inspecting.troubles(),
+            "queue": parts.working.troubles(),
+            "learning": parts.teaching.troubles(),
+            "engine": parts.local.troubles(),
+        }
+        return [code for code, is_wrong in found.items() if is_wrong]
 
     def status(self) -> dict[str, Any]:
         """`GET /admin/status`: site, link, engines, queue and budgets in one screen."""
@@ -196,6 +226,7 @@ class Running:
             },
             "jobs": self._parts.working.status(),
             **self._learning_status(),
+            **({} if self.joined is None else {"hub": self.joined.status()}),
             "ledger": self._ledger_status(),
             "troubles": self.troubles(),
         }
@@ -224,6 +255,11 @@ class Running:
         """For the metric: 0 up, 1 degraded, 2 down, by target."""
         return self._links.weights()
 
+    def link_state(self) -> LinkState:
+        """How the site reaches the world, by its cloud targets; `unknown` where it has none."""
+        site = self._links.site
+        return "unknown" if site is None else _LINK_STATES[site.state]
+
     def site_link_state(self) -> float:
         """For the metric: the same for the site."""
         return self._links.site_weight()
@@ -249,7 +285,7 @@ class Running:
         return flow.Site(
             clock=self._parts.clock,
             journal=self._parts.ledger,
-            telemetry=self._parts.metrics,
+            telemetry=self._parts.telemetry,
             mint=self._mint,
             targets=targets,
             names=build.names(config),
