@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import click
 
 from ecotone.cli import extra
-from ecotone.cli.options import without_site
+from ecotone.cli.options import as_json, without_site
 
 FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 KEYS = click.option(
@@ -35,12 +39,50 @@ KEY = click.option(
 )
 
 
-@click.group()
-def hub() -> None:
-    """Publish models signed, and say which site shall have which.
+FURTHER: Final = ("ecotone.cli.hub_people", "ecotone.cli.hub_release", "ecotone.cli.hub_status")
+"""Modules with a table `COMMANDS` of further commands of this group. They are light: what they do, they import."""
 
-    A hub is a folder of plain files, DIR. Any web server, share or stick may carry it: a site believes nothing but its
-    signatures. It needs `pip install 'ecotone[hub]'`.
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def at_hub(command: _Command) -> _Command:
+    """`DIR`, which may be left out, as `folder`; `-c hub.yaml` as `config_path`; `--json` as `is_json`."""
+    config = click.option(
+        "-c", "--config", "config_path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+        help="The hub's configuration, hub.yaml. Without it DIR holds or names all there is.",
+    )  # fmt: skip
+    folder = click.argument(
+        "folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path, file_okay=False)
+    )  # fmt: skip
+    return as_json(config(folder(command)))
+
+
+class _Group(click.Group):
+    """The commands below, and those of `FURTHER`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return [*self.commands, *self._further()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        return self.commands.get(cmd_name) or self._further().get(cmd_name)
+
+    def _further(self) -> dict[str, click.Command]:
+        found: dict[str, click.Command] = {}
+        for module in FURTHER:
+            if find_spec(module) is not None:
+                found.update(importlib.import_module(module).COMMANDS)
+        return found
+
+
+@click.group(cls=_Group)
+def hub() -> None:
+    """Publish models signed, say which site shall have which, and serve them to a fleet.
+
+    A hub begins as a folder of plain files, DIR. Any web server, share or stick may carry it: a site believes nothing
+    but its signatures. It needs `pip install 'ecotone[hub]'`; `ecotone hub up` and what goes with it
+    `pip install 'ecotone[server]'`.
     """
 
 
@@ -213,20 +255,56 @@ def show(folder: Path, is_json: bool) -> None:
 
 
 @hub.command()
-@FOLDER
-@without_site
-@click.option("--listen", metavar="ADDRESS:PORT", default="127.0.0.1:3269", show_default=True, help="Where to listen.")
-def up(folder: Path, is_json: bool, listen: str) -> None:
-    """Serve DIR over HTTP until stopped: its files and ranges of them, to read only.
+@at_hub
+@click.option("--listen", metavar="ADDRESS:PORT", help="Where to listen. Default: 127.0.0.1:3269.")
+@click.option("--processes", type=click.IntRange(1, 64), help="Processes on this address. Default: 1.")
+@click.option("--open", "is_open", is_flag=True, help="Serve signed documents and packs to anybody, without a session.")
+@click.option("--insecure-http", is_flag=True, help="Listen beyond this machine without TLS and without a proxy.")
+@click.option("--log-format", type=click.Choice(["auto", "json", "text"]), default="auto", help="Form of the log.")
+def up(folder: Path | None, config_path: Path | None, is_json: bool, **flags: Any) -> None:
+    """Serve a hub until stopped: to sites what is granted to them, to people what they may.
 
-    There is no TLS: put a proxy before it where others may read along. Nothing else needs it: what is served is signed,
-    and without it any web server will do.
+    With DIR alone it keeps what it knows in DIR.state (SQLite), beside DIR, and listens on this machine only. With
+    `-c hub.yaml` it may have PostgreSQL, an S3-compatible store, TLS, OIDC and several processes.
 
     \b
     Examples:
-      ecotone hub up /srv/hub --listen 0.0.0.0:3269
+      ecotone hub up /srv/hub
+      ecotone hub up -c /etc/ecotone/hub.yaml --processes 2
     """
-    extra.signed_delivery()
-    from ecotone.cli import hubs
+    extra.server()
+    from ecotone.cli import hub_serving
 
-    hubs.up(folder, listen, is_json=is_json)
+    hub_serving.up(folder, config_path, flags, is_json=is_json)
+
+
+@hub.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@without_site
+def validate(file: Path, is_json: bool) -> None:
+    """Check a hub's configuration, and print everything that is wrong with it.
+
+    \b
+    Examples:
+      ecotone hub validate hub.yaml
+    """
+    from ecotone.cli import hub_serving
+
+    hub_serving.validate(file, is_json=is_json)
+
+
+@hub.command()
+@without_site
+def schema(is_json: bool) -> None:
+    """Print the JSON Schema of hub.yaml, for editors.
+
+    \b
+    Examples:
+      ecotone hub schema > hub.schema.json
+      # and as the first line of hub.yaml:
+      # yaml-language-server: $schema=./hub.schema.json
+    """
+    from ecotone.cli.output import show_json
+    from ecotone.hub import settings
+
+    show_json(settings.json_schema())

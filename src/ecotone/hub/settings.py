@@ -30,9 +30,11 @@ __all__ = [
     "Oidc",
     "Settings",
     "Tls",
+    "check_exposure",
     "json_schema",
     "load",
     "parse",
+    "read_file",
 ]
 
 Role = Literal["owner", "publisher", "releaser", "operator", "auditor", "reader"]
@@ -256,13 +258,39 @@ def load(folder: Path | None, file: Path | None) -> Settings:
     Raises:
         ConfigError: with every problem.
     """
-    given = HubFile() if file is None else parse(_text_of(file), str(file))
+    given = HubFile() if file is None else read_file(file)
     here = folder or (None if given.folder is None else Path(given.folder).expanduser())
     if here is None:
         raise ConfigError(
             "hub.folder", "no hub is named: give its folder, DIR, or a file with `folder:` in it (-c hub.yaml)"
         )
     return filled(given, here)
+
+
+def read_file(file: Path) -> HubFile:
+    """What a file says; as `parse`.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    return parse(_text_of(file), str(file))
+
+
+def check_exposure(chosen: Settings, *, is_insecure_meant: bool) -> None:
+    """Whether it may listen where it shall: beyond this machine only with TLS, or where that is said to be meant.
+
+    Raises:
+        ConfigError: `hub.exposed`.
+    """
+    address = chosen.listen.address
+    is_local = address == "localhost" or ipaddress.ip_address(address).is_loopback
+    if not (is_local or chosen.tls is not None or chosen.behind_proxy or is_insecure_meant):
+        raise ConfigError(
+            "hub.exposed",
+            f"{address} can be reached from other machines and there is no TLS: tokens and keys could be read on the "
+            "way. Give `tls: {cert: FILE, key: FILE}`, or `behind_proxy: true` where a proxy with TLS stands before "
+            "it, or say `--insecure-http`",
+        )
 
 
 def parse(text: str, name: str) -> HubFile:
@@ -319,7 +347,7 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema of the file, with descriptions; the same on every call and machine."""
     _, parts = msgspec.json.schema_components([HubFile], ref_template="#/$defs/{name}")
     root = parts.pop("HubFile")
-    plain: dict[str, Any] = msgspec.to_builtins({**root, "$defs": parts})
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode({**root, "$defs": parts}))
     return {"$schema": DIALECT, **plain, "title": "Ecotone hub"}
 
 
