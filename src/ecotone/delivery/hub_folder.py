@@ -1,4 +1,4 @@
-"""A hub's folder: what publishers have signed, what each site shall have, and the keys that say so.
+"""A hub's files: what publishers have signed, what each site shall have, and the keys that say so.
 
     HUB/catalogue, HUB/director     two signed repositories
     HUB/packs                       the weights
@@ -11,9 +11,10 @@ Everything in HUB is public and may be copied, served and mirrored by anything: 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,8 @@ from tuf.api.metadata import TargetFile, Targets
 
 from ecotone.assets import files
 from ecotone.delivery import hub_keys
+from ecotone.delivery.assigning import Assigning
+from ecotone.delivery.objects import Folder, Objects, placed
 from ecotone.delivery.repository import Repository
 from ecotone.transfer import Manifest, decode, encode
 from ecotone.trust import terms, writing
@@ -43,46 +46,71 @@ class Named(msgspec.Struct, frozen=True):
 
 
 class Hub:
-    """Everything that an operator does with a hub's folder. One process at a time writes (`locked`)."""
+    """Everything that an operator does with a hub's files. One process at a time writes (`locked`)."""
 
-    def __init__(self, folder: Path, now_s: float) -> None:
+    def __init__(
+        self,
+        where: Path | Objects,
+        now_s: float | Callable[[], float],
+        lock: Callable[[], AbstractContextManager[object]] | None = None,
+    ) -> None:
         """Looks at nothing yet.
 
         Args:
-            folder: The hub's folder.
-            now_s: Unix seconds; what is signed says so.
+            where: The hub's folder, or what else its files lie in.
+            now_s: Unix seconds, or what gives them; what is signed says so.
+            lock: What else is held by who writes; a bucket needs one, a folder has its own.
         """
-        self.folder: Final = folder
-        self.catalogue: Final = Repository(folder, terms.CATALOGUE)
-        self.director: Final = Repository(folder, terms.DIRECTOR)
-        self._now_s: Final = now_s
+        self.objects: Final = placed(where)
+        self.catalogue: Final = Repository(self.objects, terms.CATALOGUE)
+        self.director: Final = Repository(self.objects, terms.DIRECTOR)
+        self._assigning: Final = Assigning(self.director)
+        self._clock: Final = now_s
+        self._lock: Final = lock
+
+    @property
+    def folder(self) -> Path:
+        """The hub's folder.
+
+        Raises:
+            ConfigError: `hub.folder`: it lies in none.
+        """
+        if isinstance(self.objects, Folder):
+            return self.objects.path
+        raise ConfigError("hub.folder", f"this hub lies in {self.objects.where}, and not in a folder of this machine")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Nobody else writes meanwhile.
 
         Raises:
-            StoreError: `asset.busy`.
+            StoreError: `asset.busy`, `hub.busy`.
         """
-        with files.durably(f"locking {self.folder}"):
-            keys = files.folder(hub_keys.beside(self.folder))
-        with files.locked(keys / ".lock", LOCK_WAIT_S):
+        with ExitStack() as held:
+            if self._lock is not None:
+                held.enter_context(self._lock())
+            if isinstance(self.objects, Folder):
+                with files.durably(f"locking {self.folder}"):
+                    keys = files.folder(hub_keys.beside(self.folder))
+                held.enter_context(files.locked(keys / ".lock", LOCK_WAIT_S))
+            assert self._lock is not None or isinstance(self.objects, Folder), "a bucket has no lock of its own"
             yield
 
-    def create(self, publishers: Sequence[str], root_keys: int = 3) -> list[Path]:
-        """Makes the folder and its keys; gives the files of the keys.
+    def create(self, publishers: Sequence[str], root_keys: int = 3, keys: Path | None = None) -> list[Path]:
+        """Makes the first files, and the keys in a folder (beside a hub's own); gives the files of the keys.
 
         Raises:
             ConfigError: `hub.folder`, if there is something; `hub.name`.
         """
-        if self.folder.exists() and any(self.folder.iterdir()):
-            raise ConfigError("hub.folder", f"{self.folder} is not empty: a new hub takes a new folder")
+        is_local = isinstance(self.objects, Folder) and self.folder.exists() and any(self.folder.iterdir())
+        if is_local or next(iter(self.objects.list("")), None) is not None:
+            raise ConfigError("hub.folder", f"{self.objects.where} is not empty: a new hub takes a new folder")
         for publisher in publishers:
             _named(publisher, "publisher")
         roots = [hub_keys.made() for _ in range(root_keys)]
         online, director = hub_keys.made(), hub_keys.made()
         people = {publisher: hub_keys.made() for publisher in publishers}
-        keys = hub_keys.beside(self.folder)
+        keys = keys or hub_keys.beside(self.folder)
         named = [(f"root-{n}", signer) for n, signer in enumerate(roots, 1)]
         named += [("online", online), ("director", director)]
         named += [(f"publisher-{publisher}", signer) for publisher, signer in people.items()]
@@ -94,7 +122,7 @@ class Hub:
         offline = [signer.public_key for signer in roots]
         self._first(self.catalogue, roots, {"timestamp": online, "snapshot": online}, offline, catalogue)
         for publisher, signer in people.items():
-            self.catalogue.write(publisher, Targets(version=1), [signer], self._now_s, self.catalogue.targets)
+            self.catalogue.write(publisher, Targets(version=1), [signer], self._now(), self.catalogue.targets)
         wants = {"timestamp": director, "snapshot": director, "targets": director}
         self._first(self.director, [*roots, director], wants, offline, Targets(version=1))
         self._pin()
@@ -118,9 +146,9 @@ class Hub:
                 f"{manifest.name} {manifest.version} is published already, and is another: a version is "
                 "never changed. Give it a new one",
             )
-        targets.targets[path] = self.catalogue.add_document(path, raw, self._now_s)
-        targets.version = self.catalogue.version(role) + 1
-        self.catalogue.write(role, targets, [signer], self._now_s, self.catalogue.targets)
+        targets.targets[path] = self.catalogue.add_document(path, raw, self._now())
+        targets.version = self._next(self.catalogue.version(role))
+        self.catalogue.write(role, targets, [signer], self._now(), self.catalogue.targets)
         return role
 
     def withdraw(self, name: str, version: str, signer: CryptoSigner) -> None:
@@ -135,8 +163,8 @@ class Hub:
         targets = self.catalogue.publisher(role)
         if targets.targets.pop(path, None) is None:
             raise ConfigError("hub.keys", f"{name} {version} was published by {named.publisher}: its key is needed")
-        targets.version = self.catalogue.version(role) + 1
-        self.catalogue.write(role, targets, [signer], self._now_s, self.catalogue.targets)
+        targets.version = self._next(self.catalogue.version(role))
+        self.catalogue.write(role, targets, [signer], self._now(), self.catalogue.targets)
 
     def assign(self, site: str, wanted: Iterable[Asset], signer: CryptoSigner) -> SiteState:
         """What the site shall have from now on: these and nothing else. It counts after `refresh`.
@@ -144,16 +172,35 @@ class Hub:
         Raises:
             ConfigError: `hub.name`, `hub.keys`.
         """
-        _named(site, "site")
-        targets = self.director.targets
-        path = terms.site_path(site)
-        before = targets.targets.get(path)
-        generation = self.state(site).generation + 1 if before else 1
-        state = SiteState(site=site, generation=generation, assets=tuple(wanted))
-        targets.targets[path] = self.director.add_document(path, msgspec.json.encode(state), self._now_s)
-        targets.version = self.director.version("targets") + 1
-        self.director.write("targets", targets, [signer], self._now_s, self.director.root)
-        return state
+        return self.assign_many({site: tuple(wanted)}, signer)[site]
+
+    def assign_many(
+        self,
+        wanted: Mapping[str, Sequence[Asset]],
+        signer: CryptoSigner,
+        floors: Mapping[str, int] = MappingProxyType({}),
+    ) -> dict[str, SiteState]:
+        """What each of these sites shall have from now on, in one new version. It counts after `refresh`.
+
+        Args:
+            wanted: Site -> all that it shall have.
+            signer: The director's key.
+            floors: Site -> a generation that it knows: the new one is above it.
+
+        Raises:
+            ConfigError: `hub.name`, `hub.keys`.
+        """
+        for site in wanted:
+            _named(site, "site")
+        return self._assigning.set(wanted, signer, floors, self._now())
+
+    def renew(self, signer: CryptoSigner) -> list[str]:
+        """Signs anew what the director has to say and what ends soon; gives those roles. It counts after `refresh`.
+
+        Raises:
+            ConfigError: `hub.keys`.
+        """
+        return self._assigning.renew(signer, self._now())
 
     def refresh(self, signers: Iterable[CryptoSigner]) -> list[str]:
         """Announces what is newest, in each repository whose online key is given; gives their names.
@@ -166,7 +213,7 @@ class Hub:
             ids = repository.root.roles["timestamp"].keyids
             for signer in signers:
                 if signer.public_key.keyid in ids:
-                    repository.refresh(signer, self._now_s)
+                    repository.refresh(signer, self._now())
                     done.append(repository.name)
                     break
         if not done:
@@ -209,11 +256,28 @@ class Hub:
             ConfigError: `hub.unknown`.
             TrustError: `trust.digest`, `trust.missing`.
         """
-        path = terms.site_path(site)
-        target = self.director.targets.targets.get(path)
+        return msgspec.json.decode(
+            self.director.document(terms.site_path(site), self.site_target(site)), type=SiteState
+        )
+
+    def site_target(self, site: str) -> TargetFile:
+        """What is signed of the document of a site.
+
+        Raises:
+            ConfigError: `hub.unknown`.
+        """
+        target = self._assigning.target(site)
         if target is None:
             raise ConfigError("hub.unknown", f"nothing is assigned to a site '{site}': `ecotone hub assign` does")
-        return msgspec.json.decode(self.director.document(path, target), type=SiteState)
+        return target
+
+    def director_roles(self, site: str) -> list[str]:
+        """Whose metadata a site must read to find its own document, in order."""
+        return self._assigning.roles(site)
+
+    def generations(self) -> dict[str, int]:
+        """Of every site, without a look into its document."""
+        return self._assigning.generations()
 
     def earlier_state(self, site: str, generation: int) -> SiteState:
         """What a site had to have in an earlier generation.
@@ -221,21 +285,25 @@ class Hub:
         Raises:
             ConfigError: `hub.unknown`.
         """
-        folder = self.folder / terms.DIRECTOR / "targets" / "sites"
-        for path in folder.glob(f"*.{site}.json"):
-            state = msgspec.json.decode(path.read_bytes(), type=SiteState)
-            if state.generation == generation and state.site == site:
-                return state
+        for one in self.objects.list(f"{terms.DIRECTOR}/targets/sites/"):
+            if one.name.endswith(f".{site}.json"):
+                state = msgspec.json.decode(self.objects.get(one.name), type=SiteState)
+                if state.generation == generation and state.site == site:
+                    return state
         raise ConfigError("hub.unknown", f"the hub knows no generation {generation} of '{site}'")
 
     def sites(self) -> list[SiteState]:
         """What every site shall have."""
-        paths = sorted(self.director.targets.targets)
-        return [self.state(path.removeprefix("sites/").removesuffix(".json")) for path in paths]
+        return [self.state(site) for site in sorted(self.generations())]
 
     def pins(self) -> bytes:
         """The file to be pinned at sites."""
-        return (self.folder / "trust.json").read_bytes()
+        try:
+            return self.objects.get("trust.json")
+        except FileNotFoundError as error:
+            raise ConfigError(
+                "hub.folder", f"{self.objects.where} is no hub's folder (trust.json): `ecotone hub init` makes one"
+            ) from error
 
     def rotate_root(self, old: Sequence[CryptoSigner], new: Sequence[CryptoSigner]) -> None:
         """New keys for both roots and the list of publishers. It counts after `refresh`.
@@ -253,13 +321,13 @@ class Hub:
             if repository is self.catalogue:
                 roles["targets"] = offline
             after = writing.root(before.version + 1, offline, roles)
-            data = repository.signed("root", after, [*old, *new], self._now_s, before, after)
+            data = repository.signed("root", after, [*old, *new], self._now(), before, after)
             signed.append((repository, after, data))
         for repository, after, data in signed:
             repository.put(f"{after.version}.root.json", data)
         targets = self.catalogue.targets
-        targets.version += 1
-        self.catalogue.write("targets", targets, new, self._now_s, self.catalogue.root)
+        targets.version = self._next(targets.version)
+        self.catalogue.write("targets", targets, new, self._now(), self.catalogue.root)
         self._pin()
 
     def rotate_online(self, role: str, roots: Sequence[CryptoSigner], new: CryptoSigner) -> None:
@@ -275,11 +343,9 @@ class Hub:
         targets = offline if role == "online" else public
         wants = {"timestamp": public, "snapshot": public, "targets": targets}
         after = writing.root(before.version + 1, offline, wants)
-        repository.write("root", after, roots, self._now_s, before, after)
+        repository.write("root", after, roots, self._now(), before, after)
         if role == "director":
-            content = repository.targets
-            content.version += 1
-            repository.write("targets", content, [new], self._now_s, after)
+            self._assigning.rekeyed(new, self._now(), after)
         self._pin()
 
     def trust_publisher(self, publisher: str, roots: Sequence[CryptoSigner], new: CryptoSigner) -> None:
@@ -293,12 +359,12 @@ class Hub:
         _named(publisher, "publisher")
         number = self.catalogue.version(publisher)
         content = self.catalogue.publisher(publisher) if number else Targets(version=1)
-        content.version = number + 1
+        content.version = self._next(number)
         targets = self.catalogue.targets
         writing.delegated(targets, publisher, new.public_key, terms.FOLDERS)
-        targets.version += 1
-        data = self.catalogue.signed("targets", targets, roots, self._now_s, self.catalogue.root)
-        self.catalogue.write(publisher, content, [new], self._now_s, targets)
+        targets.version = self._next(targets.version)
+        data = self.catalogue.signed("targets", targets, roots, self._now(), self.catalogue.root)
+        self.catalogue.write(publisher, content, [new], self._now(), targets)
         self.catalogue.put(f"{targets.version}.targets.json", data)
 
     def revoke_publisher(self, publisher: str, roots: Sequence[CryptoSigner]) -> None:
@@ -311,8 +377,14 @@ class Hub:
             raise ConfigError("hub.unknown", f"there is no publisher '{publisher}'")
         targets = self.catalogue.targets
         writing.undelegated(targets, publisher)
-        targets.version += 1
-        self.catalogue.write("targets", targets, roots, self._now_s, self.catalogue.root)
+        targets.version = self._next(targets.version)
+        self.catalogue.write("targets", targets, roots, self._now(), self.catalogue.root)
+
+    def _now(self) -> float:
+        return self._clock() if callable(self._clock) else self._clock
+
+    def _next(self, newest: int) -> int:
+        return writing.next_version(newest, self._now())
 
     def _first(
         self,
@@ -324,16 +396,14 @@ class Hub:
     ) -> None:
         roles = {role: [signer.public_key] for role, signer in wants.items()}
         root = writing.root(1, offline, {"targets": offline, **roles})
-        at.write("root", root, signers, self._now_s, root)
-        at.write("targets", top, signers, self._now_s, root)
+        at.write("root", root, signers, self._now(), root)
+        at.write("targets", top, signers, self._now(), root)
 
     def _pin(self) -> None:
         roots = Roots(
             Roots.TYPE, msgspec.Raw(self.catalogue.content("root")), msgspec.Raw(self.director.content("root"))
         )
-        with files.durably(f"writing {self.folder}"):
-            files.written(self.folder / "trust.json", roots.encode())
-            (self.folder / "trust.json").chmod(0o644)
+        self.objects.put("trust.json", roots.encode())
 
     def _holder(self, signer: CryptoSigner, path: str) -> str:
         delegations = self.catalogue.targets.delegations

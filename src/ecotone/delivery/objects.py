@@ -20,7 +20,7 @@ import msgspec
 
 from ecotone.assets import StoreError, files
 
-__all__ = ["CONTENT_BYTES_MAX", "PIECE_BYTES", "Folder", "Objects", "Stored", "fresh_name", "named"]
+__all__ = ["CONTENT_BYTES_MAX", "PIECE_BYTES", "Folder", "Objects", "Stored", "fresh_name", "named", "placed"]
 
 CONTENT_BYTES_MAX: Final = 16 << 20
 """Most that is read or written as one piece of memory: a manifest. Packs go by `take` and `stream`."""
@@ -44,6 +44,11 @@ class Objects(Protocol):
     What is not there raises FileNotFoundError, what must not be there and is FileExistsError; all else that goes wrong
     is a StoreError (`hub.objects`, `asset.io`, `asset.disk_full`).
     """
+
+    @property
+    def where(self) -> str:
+        """The place, as errors name it."""
+        ...
 
     def get(self, name: str, bytes_max: int = CONTENT_BYTES_MAX) -> bytes:
         """All of a small object; a longer one is a StoreError `hub.objects`."""
@@ -93,6 +98,11 @@ def named(name: str) -> str:
     return name
 
 
+def placed(where: Path | Objects) -> Objects:
+    """The objects of a place: a path is a folder's."""
+    return Folder(where) if isinstance(where, Path) else where
+
+
 def fresh_name(folder: Path) -> Path:
     """A new name in a folder, for a file that is being made. It begins with a dot: nothing takes it for an object."""
     return folder / f".{os.getpid()}-{uuid.uuid4().hex[:12]}.new"
@@ -104,6 +114,11 @@ class Folder:
     def __init__(self, path: Path) -> None:
         """Looks at nothing yet."""
         self.path: Final = path
+
+    @property
+    def where(self) -> str:
+        """See `Objects.where`."""
+        return str(self.path)
 
     def get(self, name: str, bytes_max: int = CONTENT_BYTES_MAX) -> bytes:
         """See `Objects.get`."""

@@ -15,24 +15,24 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Signed, Snapshot, TargetFile, Targets, Timestamp
 
-from ecotone.assets import files
+from ecotone.delivery.objects import Objects, placed
 from ecotone.trust import terms, writing
 from ecotone.values import ConfigError, TrustError
 
 __all__ = ["Repository"]
 
 _Signed = TypeVar("_Signed", bound=Signed)
-_VERSIONED: Final = re.compile(r"([1-9][0-9]{0,8})\.([a-z0-9-]{1,40})\.json")
+_VERSIONED: Final = re.compile(r"([1-9][0-9]{0,11})\.([a-z0-9-]{1,40})\.json")
 
 
 class Repository:
     """Reads and writes the newest of every role."""
 
-    def __init__(self, hub: Path, name: str) -> None:
+    def __init__(self, hub: Path | Objects, name: str) -> None:
         """Looks at nothing yet."""
         self.name: Final = name
-        self._hub: Final = hub
-        self._folder: Final = hub / name / "metadata"
+        self._objects: Final = placed(hub)
+        self._folder: Final = f"{name}/metadata/"
 
     @property
     def root(self) -> Root:
@@ -47,28 +47,39 @@ class Repository:
     @property
     def publishers(self) -> list[str]:
         """Who is trusted with something."""
-        delegations = self.targets.delegations
-        return list(delegations.roles or ()) if delegations else []
+        return writing.delegates(self.targets)
 
-    def publisher(self, role: str) -> Targets:
-        """The newest targets of a role."""
-        return self._signed(role, Targets)
+    def publisher(self, role: str, version: int = 0) -> Targets:
+        """The newest targets of a role, or of the version that is known to be."""
+        return self._signed(role, Targets, version)
 
     def timestamp(self) -> Timestamp:
         """The one for links."""
         return _parsed(self._read("timestamp.json"), Timestamp, "timestamp")
 
+    def snapshot(self) -> Snapshot:
+        """The one that the timestamp for links announces."""
+        return self._signed("snapshot", Snapshot, self.timestamp().snapshot_meta.version)
+
+    def versions(self) -> dict[str, int]:
+        """The newest version of every role: one look at all files, for who asks for many."""
+        found: dict[str, int] = {}
+        for one in self._objects.list(self._folder):
+            if name := _VERSIONED.fullmatch(one.name.removeprefix(self._folder)):
+                found[name[2]] = max(found.get(name[2], 0), int(name[1]))
+        return found
+
     def version(self, role: str) -> int:
         """The newest version of a role; 0: none."""
-        return max(self._versions().get(role, [0]))
+        return self.versions().get(role, 0)
 
-    def content(self, role: str) -> bytes:
-        """The newest file of a role."""
-        return self._read(f"{self.version(role)}.{role}.json")
+    def content(self, role: str, version: int = 0) -> bytes:
+        """The newest file of a role, or the one of a version."""
+        return self._read(f"{version or self.version(role)}.{role}.json")
 
     def files(self) -> list[str]:
         """Names of what a site may ask for of the roots."""
-        return [f"{version}.root.json" for version in sorted(self._versions().get("root", []))]
+        return [f"{version}.root.json" for version in range(1, self.version("root") + 1)]
 
     def write(self, role: str, content: Signed, signers: Sequence[CryptoSigner], now_s: float, *by: Any) -> bytes:
         """Signs the next version of a role and writes it.
@@ -95,19 +106,12 @@ class Repository:
 
     def put(self, name: str, data: bytes) -> None:
         """Writes a file of metadata."""
-        with files.durably(f"writing {self._folder / name}"):
-            files.folder(self._folder)
-            files.written(self._folder / name, data)
-            (self._folder / name).chmod(0o644)
+        self._objects.put(f"{self._folder}{name}", data)
 
-    def add_document(self, path: str, content: bytes, now_s: float) -> TargetFile:
+    def add_document(self, path: str, content: bytes, now_s: float, generation: int = 0) -> TargetFile:
         """Writes a document under its digest, and gives what is to be signed of it."""
-        target = writing.target(path, content, now_s)
-        where = self._hub / terms.target(self.name, path, target.hashes["sha256"])
-        with files.durably(f"writing {where}"):
-            files.folder(where.parent)
-            files.written(where, content)
-            where.chmod(0o644)
+        target = writing.target(path, content, now_s, generation)
+        self._objects.put(terms.target(self.name, path, target.hashes["sha256"]), content)
         return target
 
     def document(self, path: str, target: TargetFile) -> bytes:
@@ -116,14 +120,14 @@ class Repository:
         Raises:
             TrustError: `trust.digest`, `trust.missing`.
         """
-        where = self._hub / terms.target(self.name, path, target.hashes["sha256"])
+        where = terms.target(self.name, path, target.hashes["sha256"])
         try:
-            content = where.read_bytes()
+            content = self._objects.get(where)
             target.verify_length_and_hashes(content)
-        except OSError as error:
-            raise TrustError("trust.missing", f"{where} cannot be read: {error.strerror}") from error
+        except FileNotFoundError as error:
+            raise TrustError("trust.missing", f"{self._objects.where}/{where} is not there") from error
         except RepositoryError as error:
-            raise TrustError("trust.digest", f"{where} is not what was signed") from error
+            raise TrustError("trust.digest", f"{self._objects.where}/{where} is not what was signed") from error
         return content
 
     def refresh(self, signer: CryptoSigner, now_s: float) -> None:
@@ -132,47 +136,46 @@ class Repository:
         Raises:
             ConfigError: `hub.keys`, if it is not the key for that, or a role's newest file is not signed as it must be.
         """
-        root, top = self.root, self.targets
+        newest = self.versions()
+        root = self._signed("root", Root, newest.get("root", 0))
+        top = self.publisher("targets", newest.get("targets", 0))
+        old = self._signed("snapshot", Snapshot, newest["snapshot"]) if "snapshot" in newest else None
         contents: dict[str, bytes] = {}
         versions: dict[str, int] = {}
-        for role in ("targets", *self.publishers):
-            metadata: Metadata[Any] = Metadata.from_bytes(self.content(role))
+        for role in ("targets", *writing.delegates(top)):
+            version = newest.get(role, 0)
+            known = old.meta.get(f"{role}.json") if old else None
+            if known is not None and known.version == version and writing.is_bin(top, role):
+                continue  # a bin that has not changed: what the last snapshot says of it holds
+            contents[role] = self.content(role, version)
+            metadata: Metadata[Any] = Metadata.from_bytes(contents[role])
             writing.dumped(metadata, role, root if role == "targets" else top)
-            contents[role], versions[role] = self.content(role), metadata.signed.version
-        number = self.version("snapshot")
-        old = self._signed("snapshot", Snapshot) if number else None
-        made = writing.snapshot(number + 1, contents, versions, old)
+            versions[role] = metadata.signed.version
+        number = writing.next_version(newest.get("snapshot", 0), now_s)
+        made = writing.snapshot(number, contents, versions, old)
         metadata = writing.signed(made, [signer], now_s, terms.LIFETIME_S["snapshot"])
         snapshot = writing.dumped(metadata, "snapshot", root)
-        stamped = self.timestamp().version if (self._folder / "timestamp.json").exists() else 0
+        stamped = 0 if self._objects.size(f"{self._folder}timestamp.json") is None else self.timestamp().version
         stamps = {}
         for grade, name in ((terms.BUNDLE, "bundle.json"), (terms.ONLINE, "timestamp.json")):
-            stamp = writing.timestamp(stamped + 1, number + 1, snapshot, grade)
+            stamp = writing.timestamp(writing.next_version(stamped, now_s), number, snapshot, grade)
             metadata = writing.signed(stamp, [signer], now_s, terms.LIFETIME_S[grade])
             stamps[name] = writing.dumped(metadata, "timestamp", root)
-        self.put(f"{number + 1}.snapshot.json", snapshot)
+        self.put(f"{number}.snapshot.json", snapshot)
         for name, data in stamps.items():
             self.put(name, data)
 
-    def _signed(self, role: str, kind: type[_Signed]) -> _Signed:
-        return _parsed(self.content(role), kind, role)
+    def _signed(self, role: str, kind: type[_Signed], version: int = 0) -> _Signed:
+        return _parsed(self.content(role, version), kind, role)
 
     def _read(self, name: str) -> bytes:
         try:
-            return (self._folder / name).read_bytes()
-        except OSError as error:
+            return self._objects.get(f"{self._folder}{name}")
+        except FileNotFoundError as error:
             raise ConfigError(
                 "hub.folder",
-                f"{self._hub} is no hub's folder ({self.name}/metadata/{name}): `ecotone hub init` makes one",
+                f"{self._objects.where} is no hub's folder ({self._folder}{name}): `ecotone hub init` makes one",
             ) from error
-
-    def _versions(self) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
-        if self._folder.is_dir():
-            for path in self._folder.iterdir():
-                if name := _VERSIONED.fullmatch(path.name):
-                    found.setdefault(name[2], []).append(int(name[1]))
-        return found
 
 
 def _needed(role: str, signers: Sequence[CryptoSigner], delegators: Sequence[Any]) -> list[CryptoSigner]:

@@ -72,7 +72,7 @@ def secret(reference: str) -> str:
 def _given(name: str, value: str) -> str:
     if value.startswith(("env:", "file:")):
         return secret(value)
-    if _SECRET.search(name):
+    if _SECRET.search(name) and not name.endswith("_id"):
         raise ConfigError(
             "hub.secret", f"objects.{name}: a secret must not stand in the file: `env:NAME` or `file:PATH`"
         )
@@ -104,6 +104,11 @@ class Bucket:
             raise ConfigError(
                 "hub.objects", f"the store {url} cannot be used: {_said(error)}. Look at `objects` in the hub's file"
             ) from error
+
+    @property
+    def where(self) -> str:
+        """See `Objects.where`."""
+        return self.url
 
     def get(self, name: str, bytes_max: int = CONTENT_BYTES_MAX) -> bytes:
         """See `Objects.get`."""

@@ -107,7 +107,8 @@ class Refresh:
         """What the site shall have.
 
         Raises:
-            TrustError: As `Reader` does; `trust.not_assigned`, `trust.other_site`, `trust.not_in_both`.
+            TrustError: As `Reader` does; `trust.not_assigned`, `trust.other_site`, `trust.rollback`,
+                `trust.not_in_both`.
         """
         yield from self._catalogue.refreshed()
         yield from self._director.refreshed()
@@ -134,6 +135,12 @@ class Refresh:
             raise TrustError("trust.malformed", f"{path}: this version cannot read what the director wants") from error
         if state.site != site:
             raise TrustError("trust.other_site", f"{path} is signed for another site: nothing of it is used")
+        if state.generation < self._memory.generation:
+            raise TrustError(
+                "trust.rollback",
+                f"the hub wants generation {state.generation} here, and this site knows {self._memory.generation}: it "
+                "was restored from an older copy. What is installed goes on; the hub's next wish stands above it",
+            )
         return state
 
     def _assigned(self, asset: Asset) -> Wants[Assigned]:

@@ -17,6 +17,7 @@ from tuf.api.metadata import (
     Root,
     Signed,
     Snapshot,
+    SuccinctRoles,
     TargetFile,
     Targets,
     Timestamp,
@@ -26,7 +27,21 @@ from tuf.api.serialization.json import JSONSerializer
 from ecotone.trust import terms
 from ecotone.values import ConfigError
 
-__all__ = ["delegated", "dumped", "root", "signed", "snapshot", "target", "timestamp", "undelegated"]
+__all__ = [
+    "binned",
+    "bits",
+    "delegated",
+    "delegates",
+    "dumped",
+    "is_bin",
+    "next_version",
+    "root",
+    "signed",
+    "snapshot",
+    "target",
+    "timestamp",
+    "undelegated",
+]
 
 ROOT_THRESHOLD: Final = 2
 
@@ -106,10 +121,52 @@ def undelegated(targets: Targets, publisher: str) -> None:
     del delegations.roles[publisher]
 
 
-def target(path: str, content: bytes, now_s: float) -> TargetFile:
-    """What is signed of a document."""
+def binned(targets: Targets, bit_length: int, key: Key) -> None:
+    """All that the targets name themselves is named by bins instead, by the first bits of a path's SHA-256.
+
+    Source: TAP 15 (succinct hash bin delegations).
+    """
+    # The prefix tells layouts apart: a bin of one never stands for a bin of another.
+    succinct = SuccinctRoles([key.keyid], 1, bit_length, f"b{bit_length}")
+    targets.targets.clear()
+    targets.delegations = Delegations({key.keyid: key}, succinct_roles=succinct)
+
+
+def bits(targets: Targets) -> int:
+    """By how many bits of a path's digest its bin is found; 0: there are no bins."""
+    found = targets.delegations.succinct_roles if targets.delegations else None
+    return found.bit_length if found else 0
+
+
+def is_bin(targets: Targets, role: str) -> bool:
+    """Whether a role is one of the bins."""
+    found = targets.delegations.succinct_roles if targets.delegations else None
+    return found is not None and found.is_delegated_role(role)
+
+
+def delegates(targets: Targets) -> list[str]:
+    """Who is trusted with something: publishers, or bins."""
+    delegations = targets.delegations
+    if delegations is None:
+        return []
+    return list(delegations.roles or ()) + list(
+        delegations.succinct_roles.get_roles() if delegations.succinct_roles else ()
+    )
+
+
+def next_version(newest: int, now_s: float) -> int:
+    """The version after the newest: never below the seconds since this program was made.
+
+    So a hub that was restored from an old copy goes on above all that its sites have seen, and needs no report for it.
+    """
+    return max(newest + 1, int(now_s - terms.RELEASED_S))
+
+
+def target(path: str, content: bytes, now_s: float, generation: int = 0) -> TargetFile:
+    """What is signed of a document; of a site's also its generation, so that nobody need open it for that."""
     made = TargetFile.from_data(path, content, ["sha256"])
-    made.unrecognized_fields["custom"] = {"published_s": int(now_s)}
+    said = {"generation": generation} if generation else {}
+    made.unrecognized_fields["custom"] = {"published_s": int(now_s), **said}
     return made
 
 

@@ -159,4 +159,5 @@ def test_every_byte_of_a_bundle_may_be_wrong(site: Site) -> None:
             seen.add("taken")
             assert site.installed() == SECOND
         shutil.rmtree(site.store)
-    assert {"bundle.malformed", "delivery.segment", "trust.malformed"} <= seen, seen
+    assert {"bundle.malformed", "delivery.segment"} <= seen, seen
+    assert len([code for code in seen if code.startswith("trust.")]) >= 2, seen

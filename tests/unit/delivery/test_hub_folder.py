@@ -156,10 +156,10 @@ def test_a_folder_that_is_no_hub(world: World, tmp_path: Path, raw: bytes) -> No
     with pytest.raises(ConfigError, match=r"hub\.folder"):
         Hub(tmp_path / "none", NOW_S).assets()
     metadata = world.folder / "director" / "metadata"
-    (metadata / "99.targets.json").write_bytes(raw)
+    (metadata / "999999999.targets.json").write_bytes(raw)
     with pytest.raises(ConfigError, match=r"hub\.folder"):
         _ = Repository(world.folder, "director").targets
-    shutil.copy(metadata / "1.root.json", metadata / "99.targets.json")
+    shutil.copy(metadata / "1.root.json", metadata / "999999999.targets.json")
     with pytest.raises(ConfigError, match="another kind"):
         _ = Repository(world.folder, "director").targets
 

@@ -95,7 +95,8 @@ def test_an_old_snapshot_under_a_new_name_is_mixed(world: World) -> None:
 
 def test_targets_of_another_time_are_mixed(world: World) -> None:
     files = world.files()
-    files[stamped(files, "catalogue", "3.models")] = files[stamped(files, "catalogue", "2.models")]
+    newest = world.hub.catalogue.version("models")
+    files[stamped(files, "catalogue", f"{newest}.models")] = files[stamped(files, "catalogue", f"{newest - 1}.models")]
     assert refused(world.memory(), files)[0] == "trust.mixed"
 
 
@@ -169,7 +170,7 @@ def test_versions_that_a_thief_has_run_up_end_with_the_key(world: World, tmp_pat
     thief = world.copied(tmp_path / "thief")
     repository = thief.hub.director
     key = [thief.key("director")]
-    number = 1_000_000
+    number = 900_000_000
     snapshot = resigned(repository.content("snapshot"), key, version=number)
     stamp = writing.timestamp(number, number, snapshot, terms.ONLINE)
     files = thief.files()
