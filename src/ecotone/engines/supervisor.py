@@ -183,6 +183,14 @@ class Supervisor:
                 engine.close()
             raise
 
+    async def prove(self, model: Model) -> float:
+        """The model's engine is ready and has answered; tokens a second that it wrote, 0 where that is not known.
+
+        Raises:
+            TargetError: it does not start or does not answer.
+        """
+        return await switching.prove(self._engines[model])
+
     def fits_beside(self, engine: Engine) -> bool:
         """See `switching.House`."""
         loaded = [found for other in self._others(engine).values() if (found := other.loaded()) is not None]

@@ -18,7 +18,7 @@ from ecotone.engines.lifecycle import Event, State
 from ecotone.engines.measuring import rate, trial
 from ecotone.values import TargetError
 
-__all__ = ["House", "replace"]
+__all__ = ["House", "prove", "replace"]
 
 READY_S: Final = 120.0
 """Beyond what a start may take by itself: for other models that must make room."""
@@ -51,8 +51,7 @@ async def replace(house: House, old: Engine, new: Engine) -> float:
     try:
         if was_loaded and not house.fits_beside(new):
             await _make_way(house, old, new)
-        await _ready(new)
-        tok_s = await _answering(new)
+        tok_s = await prove(new)
     except BaseException:
         old.is_kept = False
         old.resume()
@@ -64,6 +63,12 @@ async def replace(house: House, old: Engine, new: Engine) -> float:
     old.hand_over(new)
     old.resume()
     return tok_s
+
+
+async def prove(engine: Engine) -> float:
+    """See `Supervisor.prove`."""
+    await _ready(engine)
+    return await _answering(engine)
 
 
 async def _make_way(house: House, old: Engine, new: Engine) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,12 +15,18 @@ import msgspec
 from ecotone import assets, engines, shaping
 from ecotone import config as settings
 from ecotone.estimate import Prior, Speeds
-from ecotone.ports import Prepared, Sink, Stream, Target
+from ecotone.estimate.counts import Count
+from ecotone.ports import Target
+from ecotone.runtime.switching import AbsentTarget, Switched, Wanted
 from ecotone.upstreams import WorkerChannel
-from ecotone.values import EcotoneError, Permit, Place, Receipt, Request, TargetError, TargetSpec
+from ecotone.values import EcotoneError
 
 LOOK_EVERY_S: Final = 1.0
 CLOSE_S: Final = 2.0
+AGAIN_S: Final = 30.0
+AGAIN_S_MAX: Final = 3600.0
+"""A switch that failed, and that nobody judges, is tried again after so long, then after twice as long, and so on."""
+
 _TROUBLED: Final = frozenset({"crashed", "backing_off", "refused"})
 
 log = logging.getLogger("ecotone.engines")
@@ -48,58 +56,99 @@ class Local:
             ),
             progress=lambda line: log.info("%s", line),
         )
-        self._targets: dict[str, engines.EngineTarget] = {}
-        self._absent: dict[str, str] = {}
+        self._targets: dict[str, Switched] = {}
+        self._given: dict[str, settings.LocalTarget] = {}
+        self._proposed: dict[str, settings.LocalTarget] = {}
+        self._pending: dict[str, Wanted] = {}
+        self._coming: set[engines.Model] = set()
+        self._again: dict[str, tuple[float, float]] = {}
+        self._refused: dict[str, str] = {}
+        self._switching = asyncio.Lock()
         self._told: set[tuple[str, str]] = set()
 
     def target(self, name: str, target: settings.LocalTarget) -> Target:
         """The target of a local model. One whose file is not on this machine fails at each request and says why.
 
+        One that is there already stays the same object; what is new about it is taken in by `settle`.
+
         Raises:
             ConfigError: the model's name or digest cannot be understood.
         """
-        self._absent.pop(name, None)
-        asset = self._assets.resolve(target.model, target.sha256)
-        if asset is None:
-            self._targets.pop(name, None)
-            self._absent[name] = f"{target.model} is not on this machine: ecotone models pull {target.model}"
-            return AbsentTarget(name, target.model, self._absent[name])
-        model = self._model(asset, target)
-        engine = self._supervisor.engine(model, lambda: self._assets.hold(asset))
-        profile = shaping.profile_for(
-            asset.name,
-            context_tokens=model.context_tokens,
-            has_template=asset.has_chat_template is not False,
-            slots=model.slots,
-            has_embeddings=model.embeddings,
-        )
-        if target.tools != "auto":
-            profile = msgspec.structs.replace(profile, tools=target.tools)
-        made = self._targets[name] = engines.EngineTarget(name, profile, engine)
-        return made
+        wanted = self._wanted(target)
+        self._proposed[name] = target
+        known = self._targets.get(name)
+        if known is None:
+            known = self._targets[name] = Switched(name, self._made(name, target, wanted))
+            self._given[name] = target
+        return known
 
     async def live(self) -> None:
-        """Starts the models before anybody asks, then hands what was measured to the estimates."""
-        for target in list(self._targets.values()):
-            self._supervisor.warm(target.engine.model)
+        """Starts the models before anybody asks, hands what was measured to the estimates, and switches engines."""
+        for model in self._models():
+            self._supervisor.warm(model)
         while True:
             for name, target in self._targets.items():
-                measured, mark = target.engine.measured, (name, target.engine.model.digest)
-                if measured is not None and mark not in self._told:
-                    self._told.add(mark)
-                    best = measured.best
-                    self._speeds.give_prior(name, Prior(best.prefill_tok_s, best.decode_tok_s))
+                self._tell(name, target)
+            now_s = asyncio.get_running_loop().time()
+            if due := [name for name in self._pending if self._again.get(name, (0.0, 0.0))[0] <= now_s]:
+                await self._go_over_by_itself(due)
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def settle(self, config: settings.Config) -> None:
-        """After a reload: engines that no target uses any more finish and go."""
+        """After a reload: targets lead to where they should now, as soon as the engines for it answer."""
         names = {name for name, target in config.targets.items() if isinstance(target, settings.LocalTarget)}
+        self._given = {name: self._proposed.get(name, given) for name, given in self._given.items() if name in names}
+        self._proposed = {}
         self._targets = {name: target for name, target in self._targets.items() if name in names}
-        self._supervisor.keep([target.engine.model for target in self._targets.values()])
+        for mind in (self._pending, self._refused, self._again):
+            mind.clear()
+        for name in self._targets:
+            if self._arrange(name):
+                self._supervisor.warm(self._model_of(name))
+        self._supervisor.keep(self._models())
+
+    async def follow(self, name: str) -> float:
+        """See `agent.trying.Engines`."""
+        users = self._users(name)
+        fresh = [user for user in users if self._arrange(user)]
+        try:
+            rates = [await self._supervisor.prove(self._model_of(user)) for user in fresh]
+            return min([*rates, *await self._go_over([user for user in users if user in self._pending])], default=0.0)
+        finally:
+            for user in users:
+                self._pending.pop(user, None)
+
+    def seen(self, name: str) -> Count | None:
+        """See `agent.trying.Engines`."""
+        for user in self._users(name):
+            engine = self._targets[user].engine
+            if engine is not None:
+                engine.rss_bytes()
+                return engine.tally.now
+        return None
+
+    def trouble(self, name: str) -> str:
+        """See `agent.trying.Engines`."""
+        for user in self._users(name):
+            engine = self._targets[user].engine
+            if engine is not None and engine.state in _TROUBLED:
+                return engine.why
+        return ""
+
+    def read_bytes_s(self) -> float:
+        """See `agent.trying.Engines`."""
+        engines_ = [target.engine for target in self._targets.values()]
+        rates = [
+            engine.measured.best.decode_tok_s * engine.model.file_bytes
+            for engine in engines_
+            if engine is not None and engine.measured is not None
+        ]
+        return max(rates, default=0.0)
 
     def troubles(self) -> list[str]:
         """What an operator should look at."""
-        found = [f"{name}: {why}" for name, why in self._absent.items()]
+        found = [f"{name}: {target.why}" for name, target in self._targets.items() if target.why]
+        found += [f"{name}: {why}" for name, why in self._refused.items()]
         for engine in self._supervisor.status().engines:
             if engine.state in _TROUBLED:
                 found.append(f"{engine.model}: {engine.state.replace('_', ' ')}: {engine.why}")
@@ -138,6 +187,116 @@ class Local:
         """Stops all workers; none is left behind."""
         await self._supervisor.close()
 
+    # Within.
+
+    def _wanted(self, target: settings.LocalTarget) -> Wanted | None:
+        """What the target leads to; None where that is not on this machine."""
+        asset = self._assets.resolve(target.model, target.sha256)
+        if asset is None:
+            return None
+        model = self._model(asset, target)
+        profile = shaping.profile_for(
+            asset.name,
+            context_tokens=model.context_tokens,
+            has_template=asset.has_chat_template is not False,
+            slots=model.slots,
+            has_embeddings=model.embeddings,
+        )
+        if target.tools != "auto":
+            profile = msgspec.structs.replace(profile, tools=target.tools)
+        return Wanted(asset, model, profile)
+
+    def _made(
+        self, name: str, target: settings.LocalTarget, wanted: Wanted | None
+    ) -> engines.EngineTarget | AbsentTarget:
+        if wanted is None:
+            why = f"{target.model} is not on this machine: ecotone models pull {target.model}"
+            return AbsentTarget(name, target.model, why)
+        engine = self._supervisor.engine(wanted.model, lambda: self._assets.hold(wanted.asset))
+        return engines.EngineTarget(name, wanted.profile, engine)
+
+    def _arrange(self, name: str) -> bool:
+        """Finds out what the target should lead to. Whether it leads to another engine at once, as it had none.
+
+        Where it has one, that goes on, and the change is pending.
+        """
+        target, given = self._targets[name], self._given[name]
+        wanted, engine = self._wanted(given), target.engine
+        self._pending.pop(name, None)
+        if wanted is not None and engine is not None and engine.model != wanted.model:
+            self._pending[name] = wanted
+            return False
+        target.inner = self._made(name, given, wanted)
+        return engine is None and wanted is not None
+
+    async def _go_over(self, names: Sequence[str]) -> list[float]:
+        """The targets lead to what is pending; tokens a second of each.
+
+        Raises:
+            EcotoneError: one of them could not, and those that come after it did not either; they go on as before.
+        """
+        rates = []
+        async with self._switching:
+            for name in names:
+                wanted, engine = self._pending.get(name), self._targets[name].engine
+                if wanted is None or engine is None:
+                    continue
+                self._coming = {wanted.model}
+                try:
+                    hold = functools.partial(self._assets.hold, wanted.asset)
+                    rates.append(await self._supervisor.replace(engine.model, wanted.model, hold))
+                finally:
+                    self._coming = set()
+                if name in self._targets:  # and was not taken out of the configuration meanwhile
+                    self._targets[name].inner = self._made(name, self._given[name], wanted)
+                self._pending.pop(name, None)
+                log.info("%s: %s is another file now, %s", name, wanted.model.name, wanted.model.digest[:12])
+            self._supervisor.keep(self._models())
+        return rates
+
+    async def _go_over_by_itself(self, names: Sequence[str]) -> None:
+        """As `_go_over`, where nobody waits for it: what fails is told, and tried again later and later."""
+        try:
+            await self._go_over(names)
+        except EcotoneError as error:
+            for name in [name for name in names if name in self._pending]:
+                pause_s = min(2 * self._again.get(name, (0.0, AGAIN_S / 2))[1], AGAIN_S_MAX)
+                self._again[name] = (asyncio.get_running_loop().time() + pause_s, pause_s)
+                self._refused[name] = f"kept the model that runs, as the new one does not: {error.message}"
+                log.error("%s: %s", name, self._refused[name])  # noqa: TRY400 - the trace says nothing to an operator
+        else:
+            for name in names:
+                self._refused.pop(name, None)
+                self._again.pop(name, None)
+
+    def _models(self) -> set[engines.Model]:
+        """What is to be run: what the targets lead to, and what is about to be."""
+        running = {target.engine.model for target in self._targets.values() if target.engine is not None}
+        return running | self._coming
+
+    def _model_of(self, name: str) -> engines.Model:
+        engine = self._targets[name].engine
+        assert engine is not None
+        return engine.model
+
+    def _users(self, name: str) -> list[str]:
+        """The targets that lead to whatever version of an asset is in force."""
+        refs = (f"hub:{name}", f"hub:{name}/")
+        return [
+            user
+            for user, given in self._given.items()
+            if user in self._targets and (given.model == refs[0] or given.model.startswith(refs[1]))
+        ]
+
+    def _tell(self, name: str, target: Switched) -> None:
+        """Hands the estimates what was measured of the engine, once."""
+        engine = target.engine
+        if engine is None or engine.measured is None or (name, engine.model.digest) in self._told:
+            return
+        self._told.add((name, engine.model.digest))
+        best = engine.measured.best
+        self._speeds.give_prior(name, Prior(best.prefill_tok_s, best.decode_tok_s))
+
     def _model(self, asset: assets.Asset, target: settings.LocalTarget) -> engines.Model:
         context_tokens = target.context_tokens or engines.Model(name="", digest="", file_bytes=0).context_tokens
         if asset.context_tokens is not None:
@@ -155,54 +314,6 @@ class Local:
             idle_unload_s=idle_unload_s,
             **{key: value for key, value in given.items() if value is not None},
         )
-
-
-class AbsentTarget:
-    """A local model whose file is not here: every attempt fails at once, and the next target may try."""
-
-    def __init__(self, name: str, model: str, why: str) -> None:
-        self._spec = TargetSpec(name=name, at=Place.EDGE, model=model)
-        self._why = why
-
-    @property
-    def spec(self) -> TargetSpec:
-        """See `ports.Target`."""
-        return self._spec
-
-    @property
-    def origin(self) -> str:
-        """See `ports.Target`."""
-        return f"unix:{self._spec.name}"
-
-    def prepare(self, request: Request) -> Prepared:
-        """See `ports.Target`."""
-        raise TargetError("engine_start", self._why)
-
-    def open(self, prepared: Prepared, sink: Sink, permit: Permit | None, receipt: Receipt | None) -> Stream:
-        """See `ports.Target`; not reached, since `prepare` fails."""
-        raise TargetError("engine_start", self._why)
-
-    def probe(self, sink: Sink, permit: Permit | None, receipt: Receipt | None) -> Stream:
-        """See `ports.Target`: it is still not here (a reload looks again)."""
-        asyncio.get_running_loop().call_soon(sink.failed, TargetError("engine_start", self._why))
-        return _Nothing()
-
-    def load(self) -> tuple[int, int]:
-        """See `ports.Target`."""
-        return 0, 0
-
-
-class _Nothing:
-    """An attempt that is over."""
-
-    def pause(self) -> None:
-        """Nothing to pause."""
-
-    def resume(self) -> None:
-        """Nothing to resume."""
-
-    def abort(self) -> None:
-        """Nothing to stop."""
 
 
 def missing(config: settings.Config, store: Path) -> list[tuple[str, str | None]]:
