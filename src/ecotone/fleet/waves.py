@@ -124,29 +124,22 @@ def decide(plan: Plan, standing: Standing, sites: Iterable[SiteView], now_s: flo
         return _rolling_back(standing, inside, tally, now_s)
     if standing.state not in ("rolling", "waiting"):
         return Decision(standing=standing, tally=tally)
-    return _rolling(plan, standing, sites, now_s)
-
-
-def _rolling(plan: Plan, standing: Standing, sites: Sequence[SiteView], now_s: float) -> Decision:
-    """Signs what is open; if that is all signed, looks at the gate, and opens the next wave where it is passed."""
-    silent_before_s = now_s - plan.gate.silent_hours * 3600
-    inside = members(plan, standing, sites)
-    tally = count(inside, silent_before_s)
     new = _unsigned(inside)
-    if not new:
-        standing = moved(standing, Event.SIGNED, standing.why, now_s) if standing.state == "rolling" else standing
-        standing = _through(plan, standing, tally, now_s)
-        if standing.state != "rolling":
-            return Decision(standing=standing, tally=tally)
+    if new:
+        if standing.state == "waiting":
+            standing = moved(standing, Event.OPENED, standing.why, now_s)
+        return Decision(standing=standing, wish_new=new, tally=tally)
+    standing = _through(plan, standing, tally, now_s)
+    if standing.state == "rolling":
         inside = members(plan, standing, sites)
         tally, new = count(inside, silent_before_s), _unsigned(inside)
-    elif standing.state == "waiting":
-        standing = moved(standing, Event.OPENED, standing.why, now_s)
     return Decision(standing=standing, wish_new=new, tally=tally)
 
 
 def _through(plan: Plan, standing: Standing, tally: Tally, now_s: float) -> Standing:
-    """The standing after a look at the gate of the last open wave."""
+    """The standing once all of the open waves is signed: after a look at the gate of the last of them."""
+    if standing.state == "rolling":
+        standing = moved(standing, Event.SIGNED, standing.why, now_s)
     is_last = standing.wave + 1 >= len(standing.limits)
     open_s = max(0.0, now_s - standing.since_s)
     is_over = open_s >= plan.gate.hours_max * 3600
