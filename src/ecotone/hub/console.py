@@ -17,7 +17,7 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         # Nothing but its own script, style and answers; no markup can be made out of a text (trusted types).
         "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         "require-trusted-types-for 'script'; trusted-types 'none'",
         "x-content-type-options": "nosniff",
         "referrer-policy": "no-referrer",

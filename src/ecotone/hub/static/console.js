@@ -2,7 +2,7 @@
 // The console of a hub. All that comes from the hub is put on the page as text, never as markup.
 
 const EVERY_MS = 5000;
-const LIMIT = 100;
+const LIMIT = 50;
 const PENDING_MS = 20000;
 const $ = (id) => document.getElementById(id);
 const state = { key: sessionStorage.getItem("ecotone-key") || "", me: null, offset: 0, found: 0, timer: 0, asked: 0 };
@@ -129,6 +129,7 @@ const SURE = {
 };
 
 function showReleases(fleet) {
+  if (!fleet.is_all) return fill($("releases"), [h("p", { class: "note" }, "Releases are shown to who may see all sites.")]);
   const made = fleet.releases.map((one) => release(one, fleet.now_s));
   fill($("releases"), made.length ? made : [h("p", { class: "note" }, "No release was started yet: `ecotone hub release start`.")]);
 }
@@ -174,7 +175,7 @@ function confirmed(act, one) {
     $("confirm-yes").disabled = true;
     try {
       const path = `/admin/releases/${encodeURIComponent(one.id)}/${act === "withdraw" ? "abort" : act}`;
-      await ask("POST", path, act === "withdraw" ? { is_back: true } : {});
+      await ask("POST", path, act === "abort" || act === "withdraw" ? { is_back: act === "withdraw" } : {});
       $("confirm").close();
       look();
     } catch (error) {
@@ -253,12 +254,12 @@ async function look() {
   clearTimeout(state.timer);
   const number = ++state.asked;
   try {
-    if (!state.me) state.me = (await ask("GET", "/admin/me")).value;
     const query = new URLSearchParams({
       find: $("find").value.trim(), health: $("health").value, asset: $("asset").value.trim(), offset: state.offset, limit: LIMIT,
     });
     const { value } = await ask("GET", `/admin/status?${query}`);
     if (number !== state.asked) return;
+    state.me = value.me;
     opened();
     showFleet(value);
     showReleases(value);
