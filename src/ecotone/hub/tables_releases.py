@@ -87,33 +87,37 @@ releases: Final = Table(
     Column("id", String(20), primary_key=True),
     Column("name", String(64), nullable=False),
     Column("version", String(64), nullable=False),
+    # Of `standing`, so that it can be asked for.
     Column("state", String(20), nullable=False),
     Column("why", String(64), nullable=False),
     Column("by", String(80), nullable=False),
     Column("created_s", Float, nullable=False),
-    Column("begun_s", Float, nullable=False),
     Column("looked_s", Float, nullable=False),
     Column("ended_s", Float, nullable=False),
-    Column("deadline_s", Float, nullable=False),
-    Column("wave", Integer, nullable=False),
-    # What was asked for, and the machine of `fleet.waves` as it stands; JSON.
+    # Counts looks at which wishes were noted: a look that was killed does not note them twice.
+    Column("looks", BigInteger, nullable=False),
+    # JSON: `releases_values.Scope`, regions, `fleet.waves.Plan`, the assets to wish (best first), `Standing`, `Tally`.
+    Column("scope", Text, nullable=False),
+    Column("residency", Text, nullable=False),
     Column("plan", Text, nullable=False),
-    Column("machine", Text, nullable=False),
-    Column("figures", Text, nullable=False),
+    Column("variants", Text, nullable=False),
+    Column("standing", Text, nullable=False),
+    Column("tally", Text, nullable=False),
     Index("releases_of", "name", "state"),
 )
 
 release_sites: Final = Table(
     "release_sites",
     metadata,
+    # A site for which a release was wished, noted before the wish is signed.
     Column("release", String(20), primary_key=True),
     Column("site", String(40), primary_key=True),
-    # JSON: the assets of that name that the site was wished before this release.
+    Column("name", String(64), nullable=False),
+    # JSON: the assets of that name to go back to.
     Column("before", Text, nullable=False),
-    Column("wave", Integer, nullable=False),
-    Column("generation", BigInteger, nullable=False),
     Column("wished_s", Float, nullable=False),
     Column("back_s", Float, nullable=False),
+    Index("release_sites_of", "name", "site"),
 )
 
 pins: Final = Table(

@@ -1,0 +1,147 @@
+"""The sites of a release as the hub knows them now: who belongs to it, what is wished there, and what they told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol
+
+import msgspec
+from sqlalchemy import select
+
+from ecotone.access import Confinement, Good, may_hold
+from ecotone.fleet import waves
+from ecotone.fleet.accepting import is_pinned_otherwise
+from ecotone.fleet.waves import SiteView
+from ecotone.hub.database import Database
+from ecotone.hub.releases_values import Release, Scope
+from ecotone.hub.sites import Sites
+from ecotone.hub.sites_shown import Site
+from ecotone.hub.tables_releases import pins, release_sites, reports
+from ecotone.trust import terms
+from ecotone.trust.agreeing import Asset, SiteState
+from ecotone.values import ConfigError
+from ecotone.values.fleet import Report
+
+__all__ = ["Fleet", "Signing", "folder"]
+
+
+class Signing(Protocol):
+    """What the director says of each site, as `hub.wishes.Wishes` does."""
+
+    def set(self, wanted: Mapping[str, Sequence[Asset]], why: str) -> Mapping[str, int]:
+        """One new version of the director, with these wishes; the generation of each site's."""
+        ...
+
+    def changed(self, since: int) -> Iterable[tuple[str, int]]:
+        """Sites whose wish is newer than when the counter stood there."""
+        ...
+
+    def counter(self) -> int:
+        """Goes up with each set."""
+        ...
+
+    def state(self, site: str) -> SiteState | None:
+        """The newest wish."""
+        ...
+
+
+def folder(kind: str, name: str) -> str:
+    """An asset as grants name it, such as `models/clinic-7b`."""
+    return f"{terms.FOLDERS[kind]}/{name}"
+
+
+class Fleet:
+    """Looks at all that is known of the sites. It keeps the wishes that it has read; several threads may ask."""
+
+    def __init__(self, database: Database, sites: Sites, wishes: Signing, clock: Callable[[], float]) -> None:
+        """Reads nothing yet."""
+        self._database: Final = database
+        self._sites: Final = sites
+        self._wishes: Final = wishes
+        self.clock: Final = clock
+        self._lock: Final = threading.Lock()
+        self._seen = -1
+        self._wished: Final[dict[str, tuple[Asset, ...]]] = {}
+
+    def wished(self, sites: Iterable[str]) -> dict[str, tuple[Asset, ...]]:
+        """All assets that the director wants at each of the sites now."""
+        with self._lock:
+            counter = self._wishes.counter()
+            if counter != self._seen:
+                for site, _ in self._wishes.changed(self._seen):
+                    state = self._wishes.state(site)
+                    self._wished[site] = () if state is None else state.assets
+                self._seen = counter
+            return {site: self._wished.get(site, ()) for site in sites}
+
+    def site(self, name: str) -> Site:
+        """One enrolled site.
+
+        Raises:
+            ConfigError: `hub.unknown`.
+        """
+        site = self._sites.named([name]).get(name)
+        if site is None:
+            raise ConfigError("hub.unknown", f"no site '{name}' is enrolled here: `ecotone hub sites list` shows them")
+        return site
+
+    def rules(self) -> Sequence[Confinement]:
+        """Which assets are confined to which sites."""
+        return self._sites.rules.all()
+
+    def within(self, scope: Scope, good: Good) -> tuple[dict[str, Site], list[str]]:
+        """Enrolled sites of a scope, and those of it where the asset may not be."""
+        rules = self.rules()
+        inside, outside = {}, []
+        for name, site in self._sites.named().items():
+            if scope.has(name, site.groups):
+                if may_hold(site.place, good, rules):
+                    inside[name] = site
+                else:
+                    outside.append(name)
+        return inside, outside
+
+    def told(self, sites: Iterable[str]) -> dict[str, tuple[Report, float]]:
+        """The newest report of each of the sites, and when it came (Unix seconds by the hub's clock)."""
+        wanted = frozenset(sites)
+        with self._database.read() as c:
+            rows = c.execute(select(reports.c.site, reports.c.raw, reports.c.came_s)).all()
+        decode = msgspec.json.Decoder(Report).decode
+        return {row.site: (decode(row.raw), float(row.came_s)) for row in rows if row.site in wanted}
+
+    def pinned(self, name: str, version: str) -> frozenset[str]:
+        """Sites where the hub holds another version of the asset fast."""
+        with self._database.read() as c:
+            rows = c.execute(select(pins.c.site, pins.c.version).where(pins.c.name == name)).all()
+        return frozenset(row.site for row in rows if is_pinned_otherwise(name, version, (f"{name}@{row.version}",)))
+
+    def views(self, release: Release) -> list[SiteView]:
+        """Every site of a release, as `fleet.waves` looks at it; also those that had belonged to it and have a wish."""
+        good = Good(folder(release.kind, release.name), release.residency)
+        sites, _ = self.within(release.scope, good)
+        former = self._sites.named(sorted(self._wished_for(release.id) - sites.keys()))
+        told, wished = self.told({*sites, *former}), self.wished({*sites, *former})
+        held = self.pinned(release.name, release.version)
+        views = []
+        for name, site in {**sites, **former}.items():
+            report, heard_s = told.get(name, (None, 0.0))
+            view = waves.view(
+                release.plan,
+                name,
+                wished[name],
+                report,
+                heard_s=heard_s,
+                groups=site.groups,
+                is_pinned=name in held,
+            )
+            # A wish with other variants or terms is another wish, though `fleet` would take it for this one.
+            mine = tuple(one for one in wished[name] if one.name == release.name)
+            view = msgspec.structs.replace(view, is_wished=mine == release.variants)
+            if name in sites or view.is_wished:
+                views.append(view)
+        return views
+
+    def _wished_for(self, release: str) -> set[str]:
+        with self._database.read() as c:
+            return set(c.execute(select(release_sites.c.site).where(release_sites.c.release == release)).scalars())
