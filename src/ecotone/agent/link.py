@@ -125,7 +125,7 @@ class Link:
         Raises:
             As `session`.
         """
-        path = f"/v1/sites/{self._site}/desired?after={after}&wait={wait_s:g}"
+        path = f"/v1/sites/{self._site}/desired?after={after}&wait={int(wait_s)}"
         answer = await self._within(Message(kind="hub.watch", method="GET", path=path, wait_s=wait_s + LATE_S))
         if answer.status == 304:
             return None

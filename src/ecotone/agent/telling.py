@@ -16,6 +16,7 @@ __all__ = ["arch", "codes", "merged", "written"]
 
 TROUBLES_MAX: Final = 32
 _NO_CODE: Final = re.compile(r"[^a-z0-9_.]+")
+_PIN: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}@[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}")
 _NO_ARCH: Final = re.compile(r"[^a-z0-9_]+")
 
 
@@ -27,7 +28,9 @@ def written(report: Report) -> Make:
     """
 
     def make(seq: int, dropped: int) -> bytes:
-        raw = msgspec.json.encode(msgspec.structs.replace(report, seq=seq, dropped=dropped))
+        # It is the one field whose type would let words pass.
+        pinned = tuple(pin for pin in report.pinned if _PIN.fullmatch(pin))
+        raw = msgspec.json.encode(msgspec.structs.replace(report, seq=seq, dropped=dropped, pinned=pinned))
         decode_report(raw, report.site)  # what no hub would take, and what could hold words, is not kept
         return raw
 

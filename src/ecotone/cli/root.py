@@ -26,6 +26,7 @@ COMMANDS: Final = MappingProxyType(
         "store": ("ecotone.cli.store", "store", "Back up, restore and check the queue of jobs."),
         "policy": ("ecotone.cli.policy", "policy", "Test what may leave, and show policies to start from."),
         "models": ("ecotone.cli.models", "models", "List, pull and remove local models."),
+        "enroll": ("ecotone.cli.enroll", "enroll", "Join a hub with a one-time token."),
         "trust": ("ecotone.cli.trusting", "trust", "Pin the hub that this site takes models from."),
         "bundle": ("ecotone.cli.bundle", "bundle", "Carry models to a site on a stick."),
         "neighbour": ("ecotone.cli.neighbour", "neighbour", "Give segments of delivered assets to sites nearby."),

@@ -17,6 +17,8 @@ __all__ = ["Answer", "Carried", "Question", "answered", "await_checkpoint"]
 
 PROBE: Final = "probe"
 """`request` of the entries of probes, whose body is empty."""
+HUB: Final = "hub."
+"""How `request` begins in the entries of what the site itself says to its hub; what has no body asks for news."""
 OTHERS: Final = "…"
 """Stands for all names beyond `_WORDS_MAX`: callers may make up labels."""
 _WORDS_MAX: Final = 1000
@@ -57,7 +59,7 @@ class Answer(msgspec.Struct):
     Attributes:
         count: Egresses that match: entries that were durable before a body was sent. Probes are not among them.
         body_bytes: Bytes of their bodies.
-        probes: Empty requests that asked whether a target is there.
+        probes: Empty requests that asked whether a target is there, or the hub for news.
         voided: Egresses that were asked for and did not go.
         first_at_ms, last_at_ms: Times of the first and the last match; 0 where there is none.
         by_target, by_region, by_transform, by_label: The matches, counted by what they say. Without a region: `-`.
@@ -170,7 +172,7 @@ class _Count:
             return
         if link.kind == "voided":
             answer.voided += 1
-        elif said.request == PROBE and said.body_bytes == 0:
+        elif said.body_bytes == 0 and (said.request == PROBE or said.request.startswith(HUB)):
             answer.probes += 1
         else:
             self._match(link.at_ms, said)

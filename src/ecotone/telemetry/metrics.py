@@ -101,6 +101,16 @@ METRICS: Final[dict[str, Metric]] = {
     "ecotone_site_link_state": Metric(
         "gauge", (), "The site's link, that of its cloud targets together: 0 up, 1 degraded, 2 down."
     ),
+    "ecotone_hub": Metric(
+        "gauge",
+        ("state",),
+        "1 for how a site that has joined stands with its hub: `starting`, `up`, `down`, `refused` (its key), `held` (by "
+        "policy, a window or a budget).",
+    ),
+    "ecotone_hub_generation": Metric(
+        "gauge", ("what",), "What the hub wants here: as it says (`wanted`), and as was verified (`verified`)."
+    ),
+    "ecotone_hub_reports_waiting": Metric("gauge", (), "Reports to the hub that have not gone."),
     "ecotone_jobs": Metric("gauge", ("state",), "Jobs by state; ended ones as long as they are kept."),
     "ecotone_in_flight": Metric("gauge", (), "Requests being served."),
     "ecotone_connections": Metric("gauge", (), "Open connections of callers."),
