@@ -56,6 +56,16 @@ class Assigning:
         """What is signed of a site's document; None: nothing is."""
         return self._director.publisher(self.roles(site)[-1]).targets.get(terms.site_path(site))
 
+    def has_unannounced(self) -> bool:
+        """Whether there are lists that no snapshot announces: whoever wrote them was cut off."""
+        newest, announced = self._director.versions(), self._director.snapshot().meta
+        top = self._director.publisher("targets", newest["targets"])
+        for role in ("targets", *writing.delegates(top)):
+            known = announced.get(f"{role}.json")
+            if known is None or known.version != newest.get(role, 0):
+                return True
+        return False
+
     def generations(self) -> dict[str, int]:
         """Of every site."""
         newest = self._director.versions()

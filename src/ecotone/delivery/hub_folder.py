@@ -279,6 +279,10 @@ class Hub:
         """Of every site, without a look into its document."""
         return self._assigning.generations()
 
+    def has_unannounced(self) -> bool:
+        """Whether the director has signed something that `refresh` has yet to announce."""
+        return self._assigning.has_unannounced()
+
     def earlier_state(self, site: str, generation: int) -> SiteState:
         """What a site had to have in an earlier generation.
 

@@ -33,8 +33,8 @@ wishes: Final = Table(
     metadata,
     Column("site", Text, primary_key=True),
     Column("generation", BigInteger, nullable=False),
-    # Of the site's document, as the director signed it.
-    Column("sha256", Text, nullable=False),
+    # The site's document, as the director signed it.
+    Column("document", LargeBinary, nullable=False),
     Column("why", Text, nullable=False),
     Column("at_s", Float, nullable=False),
     # The value of the counter `wishes` at the set that brought it.
