@@ -50,6 +50,7 @@ class Order(msgspec.Struct, frozen=True):
     listener: int
     ready: int
     log_format: str
+    is_replacement: bool = False
 
 
 def run(chosen: Settings, started: Callable[[str], None], log_format: str) -> None:
@@ -171,7 +172,8 @@ class _Crew:
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             log.warning("a serving process ended (%s) after %.0f s: another takes its place", how, lived_s)
         if len(self._children) < self._settings.processes and now_s >= self._next_s:
-            self._children.append(_Child(self._order, self._listener))
+            replacing = msgspec.structs.replace(self._order, is_replacement=True)
+            self._children.append(_Child(replacing, self._listener))
             self._next_s = now_s + self._wait_s
 
     def _end(self) -> None:
@@ -231,7 +233,7 @@ def main() -> int:
     with socket.socket(fileno=order.listener) as listener:
         listener.setblocking(False)
         try:
-            serve(order.settings, [listener], ready)
+            serve(order.settings, [listener], ready, is_replacement=order.is_replacement)
         except EcotoneError as error:
             sys.stderr.write(f"ecotone: {error.message}\n")
             return BAD_SETTINGS if isinstance(error, ConfigError) else 1

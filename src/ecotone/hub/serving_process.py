@@ -84,6 +84,11 @@ class _Process:
         )
         self._yard: Final = _Yard(_limits(settings), _Counting(self._refused))
 
+    @property
+    def metrics(self) -> Metrics:
+        """Its counters."""
+        return self._front.metrics
+
     async def live(self, listeners: list[socket.socket], stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serves until `stop`; then answers under way may end for `drain_s`."""
         self._config.load()
@@ -177,28 +182,39 @@ class _Process:
         self._front.metrics.refused.labels(code).inc()
 
 
-def run(chosen: hub_settings.Settings, listeners: list[socket.socket], ready: Callable[[str], None]) -> None:
+def run(
+    chosen: hub_settings.Settings,
+    listeners: list[socket.socket],
+    ready: Callable[[str], None],
+    *,
+    is_replacement: bool = False,
+) -> None:
     """Serves until SIGINT or SIGTERM.
 
     Args:
         chosen: The hub's settings.
         listeners: Sockets that listen already.
         ready: Told the address, as soon as it answers.
+        is_replacement: Whether it takes the place of one that ended; that is counted.
 
     Raises:
         EcotoneError: As the rooms do when they are opened.
     """
     with opened(chosen) as hub:
-        uvloop.run(_serve(hub, listeners, ready))
+        uvloop.run(_serve(hub, listeners, ready, is_replacement=is_replacement))
     drain_logs()
 
 
-async def _serve(hub: Hub, listeners: list[socket.socket], ready: Callable[[str], None]) -> None:
+async def _serve(
+    hub: Hub, listeners: list[socket.socket], ready: Callable[[str], None], *, is_replacement: bool
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     process = _Process(hub)
+    if is_replacement:
+        process.metrics.restarts.inc()
     await process.live(listeners, stop, lambda: ready(address(hub.settings, listeners[0])))
 
 
