@@ -12,8 +12,7 @@ import functools
 import logging
 import os
 import time
-import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final, Literal, Protocol
@@ -34,6 +33,7 @@ from ecotone.engines.machine import machine
 from ecotone.fleet.variants import Variant, choose
 from ecotone.flow.reporting import Answer, Message, leave, tell
 from ecotone.ports import Telemetry
+from ecotone.runtime.tending import tended
 from ecotone.store import State
 from ecotone.upstreams import EgressDoor
 from ecotone.upstreams.hub import HubWire
@@ -46,7 +46,6 @@ KNOWN: Final = "hub-known"
 """The document that says what was verified last."""
 TRAFFIC: Final = "hub-traffic"
 SAVE_EVERY_S: Final = 60.0
-AGAIN_S: Final = 5.0
 USED: Final = frozenset({"ready", "trying", "good"})
 """A version in one of these states is here: nothing is fetched for it."""
 
@@ -148,7 +147,7 @@ class Joined:
             self._boot = await asyncio.to_thread(self._outbox.began)
         async with asyncio.TaskGroup() as group:
             for worker in (self._talk.watch, self._talk.report, self._deliveries.live, self._save_forever):
-                group.create_task(_supervised(worker))
+                group.create_task(tended(worker, "the hub", log))
 
     def stir(self) -> None:
         """A target is back, so the link is: the hub is asked at once."""
@@ -373,17 +372,6 @@ class Joined:
         while True:
             await asyncio.sleep(SAVE_EVERY_S)
             await asyncio.to_thread(self._begun.save)
-
-
-async def _supervised(worker: Callable[[], Awaitable[None]]) -> None:
-    """A worker that a defect ended begins again: callers never pay for it."""
-    while True:
-        try:
-            await worker()
-        except Exception as error:  # noqa: BLE001 - a supervisor; what it does not know must not end the site
-            trace = "".join(traceback.format_tb(error.__traceback__))
-            log.error("a worker on the hub failed: %s\n%s", type(error).__name__, trace)  # noqa: TRY400 - words could hold content
-            await asyncio.sleep(AGAIN_S)
 
 
 def _wish(offer: Offer) -> Wish:

@@ -10,6 +10,7 @@ import logging
 import resource
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ecotone import config as settings
 from ecotone import engines, flow, gateway
 from ecotone.agent import joined_file
+from ecotone.agent.trying import Trying
 from ecotone.runtime import allocator
 from ecotone.runtime.clock import LoopClock
 from ecotone.runtime.inputs import Inputs
@@ -24,7 +26,9 @@ from ecotone.runtime.inspecting import Inspecting
 from ecotone.runtime.local import Local, fetch, missing
 from ecotone.runtime.memory import Memory
 from ecotone.runtime.running import Parts, Running
+from ecotone.runtime.switching import Shelf
 from ecotone.runtime.teaching import Teaching
+from ecotone.runtime.tending import tended
 from ecotone.runtime.working import Working
 from ecotone.store import Ledger, LedgerLimits, State
 from ecotone.store.disk import Disk
@@ -112,6 +116,7 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
         state = State(store)
         metrics = Metrics()
         memory = Memory(state, ledger)
+        trying = Trying.open(store, Shelf(store), time.time)  # a start on trial counts before any engine is loaded
         local = Local(config, store, memory.speeds)
         inspecting = Inspecting(store)
         guard = Guard(_told_once(), commands=COMMANDS)
@@ -121,15 +126,20 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
         teaching = Teaching(Documents(store, working.key), Examples(store, working.key), state, ledger, secret)
         begun = _begun(config, store, state)
         ears = metrics if begun is None else begun.ears(metrics)
-        parts = Parts(clock, ledger, metrics, memory, local, inspecting, guard, secret, working, teaching, ears)
+        parts = Parts(clock, ledger, metrics, memory, local, inspecting, guard, secret, working, teaching, ears, trying)
         try:
             running = Running(inputs, config, parts)
+            if begun is not None:
+                from ecotone.runtime.joined import Joined
+
+                running.joined = Joined(begun, running, trying)
             working.begin(lambda: running.site, lambda: running.config, running.resolver)
             working.note(ledger)
             teaching.begin(lambda: running.site, lambda: running.config)
             await inspecting.settle()
             await _serve(inputs, running, parts)
             running.close()
+            await asyncio.to_thread(trying.close)
         finally:
             await teaching.close()
             await working.close()
@@ -179,10 +189,15 @@ async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:
     parts.metrics.watch("ecotone_promise", parts.teaching.promises)
     parts.metrics.watch("ecotone_pairs", parts.teaching.pairs)
     parts.metrics.watch("ecotone_learning_usd", parts.teaching.usd)
+    joined = running.joined
+    if joined is not None:
+        parts.metrics.watch("ecotone_hub", joined.states)
+        parts.metrics.watch("ecotone_hub_generation", joined.generations)
+        parts.metrics.watch("ecotone_hub_reports_waiting", joined.waiting)
     async with asyncio.TaskGroup() as group:
         background = [
             group.create_task(
-                flow.probe_forever(lambda: running.site, is_back=parts.working.stir, look=running.look_at_links)
+                flow.probe_forever(lambda: running.site, is_back=running.is_back, look=running.look_at_links)
             ),
             group.create_task(reloading.watch_file()),
             group.create_task(_save_forever(parts.memory)),
@@ -191,6 +206,8 @@ async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:
             group.create_task(parts.inspecting.live()),
             group.create_task(parts.working.live()),
             group.create_task(parts.teaching.live()),
+            group.create_task(tended(lambda: parts.trying.live(parts.local), "versions", log)),
+            *([] if joined is None else [group.create_task(joined.live())]),
             group.create_task(_drain_logs_forever()),
         ]
         serving = group.create_task(server.serve_until(stop, now=now, drain_s=config.timeouts.drain_s, started=started))

@@ -11,6 +11,7 @@ import msgspec
 
 from ecotone import __version__, flow
 from ecotone import config as settings
+from ecotone.agent.trying import Trying
 from ecotone.flow.admission import Load
 from ecotone.flow.hedging import Hedges
 from ecotone.flow.link import Links, State, sight
@@ -55,6 +56,7 @@ class Parts(msgspec.Struct, frozen=True):
     working: Working
     teaching: Teaching
     telemetry: Telemetry
+    trying: Trying
 
 
 class Running:
@@ -136,6 +138,12 @@ class Running:
         """The one way out."""
         return self._doors[0]
 
+    def is_back(self) -> None:
+        """A target can be reached again: what waited for the link waits no longer."""
+        self._parts.working.stir()
+        if self.joined is not None:
+            self.joined.stir()
+
     def models(self) -> list[dict[str, Any]]:
         """`GET /v1/models`: the names that applications may ask for."""
         return [
@@ -175,6 +183,7 @@ class Running:
         found += [f"detector {missing}: what it should look at stays" for missing in self.site.look.missing]
         found += self._parts.working.troubles()
         found += self._parts.teaching.troubles()
+        found += self._parts.trying.troubles()
         found += [] if self.joined is None else self.joined.troubles()
         return [*found, *self._parts.inspecting.troubles(), *self._parts.local.troubles()]
 
@@ -189,6 +198,7 @@ class Running:
             "queue": parts.working.troubles(),
             "learning": parts.teaching.troubles(),
             "engine": parts.local.troubles(),
+            "versions": parts.trying.troubles(),
         }
         return [code for code, is_wrong in found.items() if is_wrong]
 
