@@ -7,6 +7,7 @@ needs no clock but a monotonic one: a challenge of the hub's stands in place of 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
@@ -15,7 +16,7 @@ import msgspec
 
 from ecotone.flow.reporting import Answer, Kind, Message, decoded
 from ecotone.flow.verdict import judge_status
-from ecotone.values import TargetError
+from ecotone.values import ConfigError, TargetError
 
 __all__ = ["Ask", "Identity", "Link", "Session"]
 
@@ -81,7 +82,7 @@ class _Acked(msgspec.Struct):
     ack_seq: int
 
 
-class _Said(msgspec.Struct):
+class _Said(msgspec.Struct, frozen=True):
     code: str = ""
     message: str = ""
 
@@ -170,7 +171,8 @@ class Link:
             began_s, answer = self._now_s(), await self._proved(identity.next_body)
             if answer.status != 401:
                 session = self._opened(answer, began_s)
-                await asyncio.to_thread(identity.promote)
+                with contextlib.suppress(ConfigError):  # the disk is full: it is tried again at the next session
+                    await asyncio.to_thread(identity.promote)
                 return session
         is_changing = self._rotate or identity.is_changing
         prove = functools.partial(identity.session_body, is_changing=is_changing)
@@ -185,7 +187,10 @@ class Link:
     async def _proved(self, prove: Callable[[str, str], dict[str, str]]) -> Answer:
         """The answer to a challenge; keys are read and written where it stops nobody."""
         challenge: _Challenge = decoded(_good(await self._said("challenge", b"")), _Challenge)
-        body = await asyncio.to_thread(prove, self._site, challenge.challenge)
+        try:
+            body = await asyncio.to_thread(prove, self._site, challenge.challenge)
+        except ConfigError:  # the next key cannot be kept: the one in force is good still
+            body = self._identity.session_body(self._site, challenge.challenge)
         return await self._said("session", msgspec.json.encode(body))
 
     async def _said(self, what: str, body: bytes) -> Answer:

@@ -66,7 +66,9 @@ def test_words_do_not_pass_as_codes(words: str) -> None:
         assert " " not in code
 
 
-@given(st.text(min_size=1).filter(lambda text: not text.isascii() or not text.replace("_", "").replace(".", "").isalnum()))
+@given(
+    st.text(min_size=1).filter(lambda text: not text.isascii() or not text.replace("_", "").replace(".", "").isalnum())
+)
 def test_words_in_any_other_field_keep_the_report_here(words: str) -> None:
     for made in (report(assets=(asset(why=words),)), report(software=words + " "), report(assets=(asset(name=words),))):
         with pytest.raises(ConfigError):
