@@ -58,7 +58,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """One asset at this site.
 
     Attributes:
-        used: What `hub:NAME` leads to, or is about to: where the two differ, the site was killed in between.
+        used: What `hub:NAME` leads to, or is about to; its version is `''` where nothing is used.
+        is_led: Whether `hub:NAME` leads there already. Where it does not, the site was killed in between.
         former: What it goes back to; None: there is nothing.
         trial: While one goes on.
         ready: A version that is here whole and waits to be used.
@@ -68,7 +69,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     kind: str
-    used: Used
+    used: Used = Used(version="")
+    is_led: bool = True
     former: Used | None = None
     trial: trial.Trial | None = None
     ready: Wish | None = None
@@ -136,7 +138,7 @@ def named(store: Path) -> set[str]:
     found = set()
     for name, standing in read(store).assets.items():
         some = (standing.used, standing.former, standing.ready)
-        found |= {f"{name}@{one.version}" for one in some if one is not None}
+        found |= {f"{name}@{one.version}" for one in some if one is not None and one.version}
     return found
 
 

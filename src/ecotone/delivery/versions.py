@@ -21,7 +21,7 @@ from ecotone.assets import StoreError, files, open_store
 from ecotone.delivery.running import is_open, site_running
 from ecotone.values import ConfigError
 
-__all__ = ["Installed", "collect", "in_force", "remove", "switch", "switch_back", "versions"]
+__all__ = ["Installed", "collect", "in_force", "remove", "switch", "switch_back", "versions", "withdraw"]
 
 INSTALL_WAIT_S = 3600.0
 VERSIONS_WAIT_S = 60.0
@@ -124,6 +124,20 @@ def switch_back(store: Path, name: str, version: str, *, is_followed: bool = Fal
         ConfigError, StoreError: As `switch`.
     """
     return _switched(store, name, version, is_followed=is_followed, left="left")
+
+
+def withdraw(store: Path, name: str) -> None:
+    """`hub:NAME` leads nowhere any more, as if it had never come.
+
+    Raises:
+        StoreError: As `switch`.
+    """
+    with locked(store):
+        before = in_force(store, name)
+        known = [msgspec.structs.replace(one, state="left") if one == before else one for one in versions(store)]
+        write(store, known)
+        refs = {ref for one in known if one.name == name for ref in one.refs}
+        open_store(store).release(refs, ())
 
 
 def _switched(store: Path, name: str, version: str, *, is_followed: bool, left: Literal["used", "left"]) -> Installed:

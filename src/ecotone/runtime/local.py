@@ -108,7 +108,7 @@ class Local:
         self._supervisor.keep(self._models())
 
     async def follow(self, name: str) -> float:
-        """See `agent.trying.Engines`."""
+        """See `agent.needs.Engines`."""
         users = self._users(name)
         fresh = [user for user in users if self._arrange(user)]
         try:
@@ -118,8 +118,13 @@ class Local:
             for user in users:
                 self._pending.pop(user, None)
 
+    async def prove(self, name: str) -> float:
+        """See `agent.needs.Engines`."""
+        users = [user for user in self._users(name) if self._targets[user].engine is not None]
+        return min([await self._supervisor.prove(self._model_of(user)) for user in users], default=0.0)
+
     def seen(self, name: str) -> Count | None:
-        """See `agent.trying.Engines`."""
+        """See `agent.needs.Engines`."""
         for user in self._users(name):
             engine = self._targets[user].engine
             if engine is not None:
@@ -128,7 +133,7 @@ class Local:
         return None
 
     def trouble(self, name: str) -> str:
-        """See `agent.trying.Engines`."""
+        """See `agent.needs.Engines`."""
         for user in self._users(name):
             engine = self._targets[user].engine
             if engine is not None and engine.state in _TROUBLED:
@@ -136,7 +141,7 @@ class Local:
         return ""
 
     def read_bytes_s(self) -> float:
-        """See `agent.trying.Engines`."""
+        """See `agent.needs.Engines`."""
         engines_ = [target.engine for target in self._targets.values()]
         rates = [
             engine.measured.best.decode_tok_s * engine.model.file_bytes

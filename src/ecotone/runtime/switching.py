@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from ecotone import assets, engines, shaping
+from ecotone.agent.trying import Trying
 from ecotone.delivery import versions
 from ecotone.ports import Prepared, Sink, Stream, Target
 from ecotone.values import Permit, Place, Receipt, Request, TargetError, TargetSpec
 
-__all__ = ["AbsentTarget", "Shelf", "Switched", "Wanted"]
+__all__ = ["AbsentTarget", "Shelf", "Switched", "Wanted", "opened"]
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -132,26 +134,43 @@ class _Nothing:
 
 
 class Shelf:
-    """See `agent.trying.Shelf`: the versions in the site's store. Its methods block for small files."""
+    """See `agent.needs.Shelf`: the versions in the site's store. Its methods block for small files."""
 
     def __init__(self, store: Path) -> None:
         """Nothing is read yet."""
         self._store = store
 
     def where(self, name: str) -> tuple[str, str]:
-        """See `agent.trying.Shelf`."""
+        """See `agent.needs.Shelf`."""
         found = versions.in_force(self._store, name)
         return ("", "") if found is None else (found.version, found.manifest)
 
-    def has(self, name: str, version: str) -> bool:
-        """See `agent.trying.Shelf`."""
-        here = versions.versions(self._store)
-        return any((one.name, one.version) == (name, version) and versions.is_whole(one, self._store) for one in here)
+    def before(self, name: str) -> tuple[str, str]:
+        """See `agent.needs.Shelf`."""
+        now = versions.in_force(self._store, name)
+        used = [one for one in versions.versions(self._store) if one.name == name and one.state == "used"]
+        others = [one for one in used if one != now and versions.is_whole(one, self._store)]
+        return (others[-1].version, others[-1].manifest) if others else ("", "")
+
+    def manifest(self, name: str, version: str) -> str:
+        """See `agent.needs.Shelf`."""
+        for one in versions.versions(self._store):
+            if (one.name, one.version) == (name, version) and versions.is_whole(one, self._store):
+                return one.manifest
+        return ""
 
     def lead(self, name: str, version: str) -> None:
-        """See `agent.trying.Shelf`."""
+        """See `agent.needs.Shelf`."""
         versions.switch(self._store, name, version, is_followed=True)
 
     def back(self, name: str, version: str) -> None:
-        """See `agent.trying.Shelf`."""
-        versions.switch_back(self._store, name, version, is_followed=True)
+        """See `agent.needs.Shelf`."""
+        if version:
+            versions.switch_back(self._store, name, version, is_followed=True)
+        else:
+            versions.withdraw(self._store, name)
+
+
+def opened(store: Path, now_s: Callable[[], float], *, is_start: bool = True) -> Trying:
+    """The site's trials, healed and with this start counted: before any engine is made. See `Trying.open`."""
+    return Trying.open(store, Shelf(store), now_s, is_start=is_start)
