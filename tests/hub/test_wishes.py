@@ -185,7 +185,7 @@ def test_a_hub_restored_from_an_old_copy_goes_on_above_its_sites(world: World) -
     assert world.wishes.raise_floor("harbour", 4)
     assert not world.wishes.raise_floor("harbour", 4)
     assert not world.wishes.raise_floor("harbour", 1)
-    assert not world.wishes.raise_floor("harbour", room.GENERATION_MAX + 1), "no site can know that"
+    assert not world.wishes.raise_floor("harbour", room.FLOOR_STEP_MAX + 2), "no site can know that"
     assert world.wishes.floor("harbour") == 4
     assert world.set(["harbour"], "2") == {"harbour": 5}
     assert walked(memory, world.files(), world.now_s)[0].generation == 5

@@ -13,14 +13,17 @@ from typing import BinaryIO, Final, Literal
 import msgspec
 
 from ecotone.assets import NoProgress, Progress, digest, files
+from ecotone.delivery.objects import Objects, fresh_name, placed
 from ecotone.transfer import Delta, Manifest, Part, Requires, Segment, decode, deltas, encode, formats, layout
 from ecotone.transfer.layout import Read, Tensor
 from ecotone.transfer.manifest import PACK_BYTES_MAX
 from ecotone.values import ConfigError, TrustError
 
-__all__ = ["About", "Packed", "publish"]
+__all__ = ["PACKS", "About", "Packed", "publish"]
 
 PACKS: Final = "packs"
+_AHEAD_BYTES: Final = 4 << 20
+"""A pack is read in runs of so much: what comes next is as a rule what is asked for next."""
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,18 +41,18 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 def publish(
     paths: Sequence[Path],
-    hub: Path,
+    hub: Path | Objects,
     about: About,
     *,
     earlier: Sequence[Manifest] = (),
     base: Manifest | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
-    """The files' manifest; what it needs of packs is in `hub/packs` and durable. No metadata is written.
+    """The files' manifest; what it needs of packs is in the hub's and durable. No metadata is written.
 
     Args:
         paths: The files; the first is the one that the bare name means.
-        hub: The hub's folder.
+        hub: The hub's folder, or what else its files lie in.
         about: What they are.
         earlier: What the hub has: segments of these are not written again.
         base: The version against which deltas are made.
@@ -57,20 +60,18 @@ def publish(
 
     Raises:
         ConfigError: `asset.file`; `delivery.name`, for a name, version or file name that no manifest can have.
-        StoreError: `asset.disk_full`, `asset.io`.
+        StoreError: `asset.disk_full`, `asset.io`, `hub.objects`.
         TrustError: `delivery.unsafe`, `delivery.malformed`; `asset.changed`, for a link, or a file that is being
             written; `delivery.segment`, if the hub's own packs are damaged.
     """
     progress = progress or NoProgress()
     _named(about, paths)
-    folder = hub / PACKS
-    with files.durably(f"writing {folder}"):
-        files.folder(folder)
-    with _Writing(folder, earlier) as writing:
+    objects = placed(hub)
+    with _Writing(objects, earlier) as writing:
         parts = []
         for path in paths:
             progress.step(f"cutting {path.name}")
-            parts.append(_part(path, writing, hub, base))
+            parts.append(_part(path, writing, objects, base))
         packs, parts = writing.closed(parts)
     fields = {field: getattr(about, field) for field in about.__struct_fields__}
     # Read back as a site reads it: what a site would refuse must not be signed.
@@ -88,7 +89,7 @@ def _named(about: About, paths: Sequence[Path]) -> None:
         raise ConfigError("delivery.name", f"this cannot be published under that name: {error.message}") from error
 
 
-def _part(path: Path, writing: _Writing, hub: Path, base: Manifest | None) -> Part:
+def _part(path: Path, writing: _Writing, hub: Objects, base: Manifest | None) -> Part:
     from blake3 import blake3
 
     with digest.held(path, is_link_allowed=False) as held:
@@ -127,7 +128,7 @@ class _Piece(msgspec.Struct, frozen=True):
         return self.packed.read(self.at, self.segment.length)
 
 
-def _pieces(hub: Path, base: Manifest | None, kind: str) -> dict[tuple[str, ...], _Piece]:
+def _pieces(hub: Objects, base: Manifest | None, kind: str) -> dict[tuple[str, ...], _Piece]:
     """Pieces of tensors of the base by what must be equal for a delta."""
     found: dict[tuple[str, ...], _Piece] = {}
     for part in base.parts if base else ():
@@ -152,9 +153,10 @@ def _after_header(read: Read, table: tuple[Tensor, ...]) -> Read:
 class Packed:
     """A file as it lies in a hub's packs, to be read from anywhere in it."""
 
-    def __init__(self, hub: Path, manifest: Manifest, part: Part) -> None:
+    def __init__(self, hub: Path | Objects, manifest: Manifest, part: Part) -> None:
         """Opens nothing yet."""
-        self._folder, self._packs, self._segments = hub / PACKS, manifest.packs, part.segments
+        self._objects, self._packs, self._segments = placed(hub), manifest.packs, part.segments
+        self._run, self._run_pack, self._run_at = b"", "", 0
         self.starts = [0, *accumulate(segment.length for segment in part.segments)][:-1]
 
     def read(self, at: int, n: int) -> bytes:
@@ -175,14 +177,24 @@ class Packed:
     def _segment(self, segment: Segment) -> bytes:
         from blake3 import blake3
 
-        path = self._folder / self._packs[segment.pack]
-        with files.durably(f"reading {path}"), path.open("rb") as pack:
-            content = os.pread(pack.fileno(), segment.length, segment.offset)
+        name = f"{PACKS}/{self._packs[segment.pack]}"
+        content = self._bytes(name, segment.offset, segment.length)
         if blake3(content).hexdigest() != segment.blake3:
+            where = f"{self._objects.where}/{name}"
             raise TrustError(
-                "delivery.segment", f"{path} is damaged: a segment of it has not the digest that its manifest says"
+                "delivery.segment", f"{where} is damaged: a segment of it has not the digest that its manifest says"
             )
         return content
+
+    def _bytes(self, name: str, offset: int, length: int) -> bytes:
+        at = offset - self._run_at
+        if name != self._run_pack or at < 0 or at + length > len(self._run):
+            try:
+                run = self._objects.range(name, offset, max(length, _AHEAD_BYTES))
+            except FileNotFoundError as error:
+                raise TrustError("delivery.segment", f"{self._objects.where}/{name} is not there any more") from error
+            self._run, self._run_pack, self._run_at, at = run, name, offset, 0
+        return self._run[at : at + length]
 
 
 class _Spot(msgspec.Struct, frozen=True):
@@ -196,12 +208,12 @@ class _Spot(msgspec.Struct, frozen=True):
 class _Writing:
     """Packs being filled: whole segments in one row of packs, deltas in another, so that each is read in one go."""
 
-    def __init__(self, folder: Path, earlier: Sequence[Manifest]) -> None:
-        self._wholes, self._patches = _Row(folder), _Row(folder)
+    def __init__(self, objects: Objects, earlier: Sequence[Manifest]) -> None:
+        self._wholes, self._patches = _Row(objects), _Row(objects)
         self._known: dict[str, _Spot] = {}
         self._deltas: dict[tuple[str, str], _Spot | None] = {}
         for manifest in earlier:
-            here = [(folder / pack).exists() for pack in manifest.packs]
+            here = [objects.size(f"{PACKS}/{pack}") is not None for pack in manifest.packs]
             for one in [one for part in manifest.parts for one in part.segments]:
                 if here[one.pack]:
                     self._known.setdefault(one.blake3, _Spot(manifest.packs[one.pack], one.offset, one.length))
@@ -261,9 +273,9 @@ class _Writing:
 class _Row:
     """Packs filled one after the other."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._fresh = folder / f".{os.getpid()}-{id(self):x}.new"
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._fresh = fresh_name(objects.scratch(f"{PACKS}/new"))
         self._names: list[str] = []
         self._size = 0
 
@@ -288,8 +300,7 @@ class _Row:
         from blake3 import blake3
 
         name = blake3(max_threads=1).update_mmap(self._fresh).hexdigest()
-        with files.durably(f"writing {self._folder}"):
-            files.moved(self._fresh, self._folder / name, 0o444)
+        self._objects.take(f"{PACKS}/{name}", self._fresh)
         self._names.append(name)
         self._size = 0
 

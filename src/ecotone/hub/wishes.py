@@ -20,10 +20,10 @@ from ecotone.hub.tables import counters, floors, wishes
 from ecotone.trust.agreeing import Asset, SiteState
 from ecotone.values import ConfigError
 
-__all__ = ["GENERATION_MAX", "Wishes"]
+__all__ = ["FLOOR_STEP_MAX", "Wishes"]
 
-GENERATION_MAX: Final = 1 << 40
-"""No site can rightly know a higher one: a floor above it is nobody's, and would leave no room above itself."""
+FLOOR_STEP_MAX: Final = 1 << 20
+"""So far above the last wish a site's floor may be. A stolen site that says more would leave no room above itself."""
 WHY_CHARS_MAX: Final = 200
 _ROWS: Final = 200
 _CHANGES: Final = "wishes"
@@ -139,7 +139,8 @@ class Wishes:
         Raises:
             StoreError: `hub.database`.
         """
-        if not self.generation(site) < generation <= GENERATION_MAX:
+        wished = self.generation(site)
+        if not wished < generation <= wished + FLOOR_STEP_MAX:
             return False
         return self._database.run(lambda connection: self._lifted(connection, site, generation))
 
@@ -158,7 +159,7 @@ class Wishes:
             StoreError: `hub.database`.
         """
         rows = [
-            {"site": site, "generation": min(generation + by, GENERATION_MAX), "at_s": self._wall_s()}
+            {"site": site, "generation": generation + by, "at_s": self._wall_s()}
             for site, generation in self.changed(-1)
         ]
         self._database.run(lambda connection: self._put(connection, floors, rows))
