@@ -30,6 +30,7 @@ from ecotone.access.proofs import (
     Claims,
     SessionKeys,
     is_signed,
+    plain_key,
     raw_key,
     session_message,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "may_somewhere",
     "may_take",
     "owner",
+    "plain_key",
     "raw_key",
     "session_message",
 ]

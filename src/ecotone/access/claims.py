@@ -68,11 +68,12 @@ def _times(claims: Mapping[str, Any], now_s: float) -> str:
     if not all(isinstance(time, int | float) and not isinstance(time, bool) for time in times):
         return "its times are no numbers"
     until_s, not_before_s, issued_s = times
-    if now_s >= until_s + SKEW_S:
+    # Each is asked as what must be true: a number that is none ('NaN') is never it.
+    if not now_s < until_s + SKEW_S:
         return "it has run out: sign in again"
-    if until_s > now_s + LIFE_S_MAX:
+    if not until_s <= now_s + LIFE_S_MAX:
         return "it holds for longer than a day, and could not be taken back"
-    if max(not_before_s, issued_s) > now_s + SKEW_S:
+    if not (not_before_s <= now_s + SKEW_S and issued_s <= now_s + SKEW_S):
         return "it is from the future: compare the clocks of hub and issuer"
     return ""
 

@@ -168,7 +168,15 @@ def _covers(grant: Grant, act: Act, subject: Subject) -> bool:
 
 
 def _touches(denial: Grant, act: Act, subject: Subject) -> bool:
-    """Whether any of the subject lies within the denial's scope. What is not named has a part in every scope."""
+    """Whether any of the subject lies within the denial's scope. What is not named has a part in every scope.
+
+    A denial that is narrowed to some sites says nothing of what is about assets alone, and the other way round.
+    """
+    about = ACTS[act].about
+    if about == "asset" and not (ANY in denial.groups and ANY in denial.regions):
+        return False
+    if about == "site" and ANY not in denial.assets:
+        return False
     return all(_lies(patterns, names, unnamed=True) for patterns, names in _sides(denial, act, subject))
 
 

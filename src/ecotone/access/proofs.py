@@ -21,7 +21,7 @@ from ecotone.values.fleet import SiteName
 
 __all__ = [
     "CHALLENGE_S", "KEY_BYTES", "SESSION_S", "SIGNATURE_BYTES", "Claims", "SessionKeys", "is_key", "is_signed",
-    "raw_key", "session_message",
+    "plain_key", "raw_key", "session_message",
 ]  # fmt: skip
 
 CHALLENGE_S: Final = 120.0
@@ -142,6 +142,11 @@ def session_message(site: str, challenge: str, next_key: str | None = None) -> b
     """
     message = _SESSION + site.encode() + b"\n" + challenge.encode("utf-8", "surrogatepass")
     return message if next_key is None else message + b"\n" + next_key.encode("utf-8", "surrogatepass")
+
+
+def plain_key(text: str) -> str:
+    """The one way in which this key is written in base64, so that two texts are two keys; raises as `raw_key`."""
+    return base64.b64encode(raw_key(text)).decode()
 
 
 def raw_key(text: str) -> bytes:

@@ -25,6 +25,7 @@ from ecotone.access import (
     is_one_of,
     is_signed,
     matches,
+    plain_key,
     raw_key,
     session_message,
 )
@@ -104,7 +105,7 @@ class Sites:
             RefusalError: `hub.site_taken`.
         """
         _checked_name(site)
-        raw_key(key)
+        key = plain_key(key)
         now_s = self._clock()
         shown = borne(token)
         if shown is None or shown.kind != "enrolment":
@@ -136,9 +137,8 @@ class Sites:
         until_s = self._secrets.sessions.challenge_until_s(challenge, site, now_s)
         if until_s is None:
             raise _no_session()
-        if next_key is not None:
-            raw_key(next_key)
-        asked = _Asked(site, challenge, signature, next_key, until_s)
+        following = None if next_key is None else plain_key(next_key)
+        asked = _Asked(site, challenge, until_s, following, (signature, session_message(site, challenge, next_key)))
         seen = self._signer(asked)
         self._purge(now_s)
         row = self._database.run(lambda c: self._session(c, asked, seen, now_s))
@@ -344,18 +344,13 @@ class Sites:
 
 
 class _Asked(msgspec.Struct, frozen=True):
-    """A session that is asked for."""
+    """A session that is asked for. `signed`: the signature (base64), and what it must be of."""
 
     site: str
     challenge: str
-    signature: str
-    next_key: str | None
     until_s: float
-
-    @property
-    def signed(self) -> tuple[str, bytes]:
-        """The signature, and what it must be of."""
-        return self.signature, session_message(self.site, self.challenge, self.next_key)
+    next_key: str | None
+    signed: tuple[str, bytes]
 
 
 def _row(connection: Connection, name: str) -> dict[str, Any] | None:
