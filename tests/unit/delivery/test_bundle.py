@@ -12,7 +12,7 @@ import pytest
 from tests.unit.delivery.made_site import FIRST, SECOND, Site
 
 from ecotone.assets import FetchError, StoreError
-from ecotone.delivery import bundle, site_trust
+from ecotone.delivery import bundle_file, site_trust
 from ecotone.delivery.bundle import BundleSource, Heading
 from ecotone.delivery.sources import SourceMissing
 from ecotone.values import ConfigError, TrustError
@@ -128,7 +128,7 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path, raw: bytes, code: str) -> 
 
 
 def test_a_bundle_has_so_many_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle, "ENTRIES_MAX", 1)
+    monkeypatch.setattr(bundle_file, "ENTRIES_MAX", 1)
     with pytest.raises(TrustError, match="more than 1 entries"):
         BundleSource(made(tmp_path, HEAD + end(1)))
 

@@ -150,7 +150,7 @@ function release(one, now) {
     piece.style.width = `${(100 * tally[part]) / inAll}%`;
     bar.append(piece);
   }
-  return h("article", { class: "release", "aria-label": `Release ${one.name} ${one.version}` },
+  return h("article", { class: `release ${one.state}`, "aria-label": `Release ${one.name} ${one.version}` },
     h("div", { class: "release-head" },
       h("h3", null, `${one.name} ${one.version}`), tag(one.state), one.why ? h("span", { class: "small" }, one.why) : null,
       h("span", { class: "small" }, `started ${ago(one.begun_s, now)} by ${one.by} · ${one.id}`),
@@ -160,7 +160,7 @@ function release(one, now) {
     bar,
     h("ul", { class: "legend" }, parts.map((part) => h("li", { title: MEANING[part] }, h("span", { class: `dot ${part}` }), `${part} ${count.format(tally[part])}`)),
       h("li", { class: "small" }, `of ${count.format(tally.sites || 0)} in the open waves`)),
-    h("p", { class: "gate" }, one.gate),
+    CAN[one.state] ? h("p", { class: "gate" }, one.gate) : null,
     tally.shared ? h("p", { class: "gate" }, `All that failed are of one kind of machine: ${tally.shared}`) : null,
   );
 }
