@@ -15,7 +15,7 @@ MINUTES ?= 60
 CORE := */ecotone/values/*,*/ecotone/wire/*,*/ecotone/transfer/*,*/ecotone/trust/*,*/ecotone/fleet/*,*/ecotone/access/*,*/ecotone/policy/*,*/ecotone/privacy/*,*/ecotone/pseudonyms/*,*/ecotone/jobs/*,*/ecotone/estimate/*,*/ecotone/learning/*,*/ecotone/checking/*,*/ecotone/weighing/*,*/ecotone/placement/*,*/ecotone/flow/*
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check sim faults test-egress bench-gateway bench-engine bench-privacy bench-overload bench-queue bench-routing bench-learning bench-transfer outage soak docs format clean
+.PHONY: help setup up test check sim faults test-egress bench-gateway bench-engine bench-privacy bench-overload bench-queue bench-routing bench-learning bench-transfer bench-hub bench-fleet outage soak docs format clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,12 @@ bench-queue: $(STAMP) ## the durable queue: puts, leases, start-up with 100,000 
 bench-transfer: $(STAMP) ## delivery of model versions: bytes and time beside other ways, with cuts and a kill (ARGS=--quick)
 	@$(BIN)/ecotone models pull smollm2-135m --store $(ECOTONE_TEST_STORE)
 	$(BIN)/python benchmarks/transfer/run.py $(ARGS)
+
+bench-hub: $(STAMP) ## a hub under 200 sites, on PostgreSQL and SQLite, with one process killed (ARGS=--quick)
+	$(BIN)/python benchmarks/hub/run.py $(ARGS)
+
+bench-fleet: $(STAMP) ## 10,000 simulated sites: a good release, a bad one, a hub that is away (ARGS=--quick)
+	$(BIN)/python benchmarks/fleet/run.py $(ARGS)
 
 outage: $(STAMP) ## one trace through Ecotone and LiteLLM while the link goes through twelve troubles (root)
 	$(BIN)/python benchmarks/outage/run.py $(ARGS)
