@@ -139,10 +139,14 @@ def machine_class(machine: MachineReport) -> str:
 
 
 def members(plan: Plan, standing: Standing, sites: Iterable[SiteView]) -> list[SiteView]:
-    """The sites of the waves that are open: by rank, by group, and all that have a wish already."""
+    """The sites of the waves that are open: by rank, as scouts, by group, and all that have a wish already."""
     limit = max((standing.limits[: standing.wave + 1]), default=0.0)
-    groups = {wave.group for wave in plan.waves[: standing.wave + 1]} - {None}
-    return [site for site in sites if site.rank < limit or site.is_wished or not groups.isdisjoint(site.groups)]
+    scouts, groups = frozenset(standing.scouts), {wave.group for wave in plan.waves[: standing.wave + 1]} - {None}
+    return [
+        site
+        for site in sites
+        if site.rank < limit or site.is_wished or site.site in scouts or not groups.isdisjoint(site.groups)
+    ]
 
 
 def count(inside: Sequence[SiteView], silent_before_s: float) -> Tally:

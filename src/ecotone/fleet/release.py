@@ -78,6 +78,9 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         id: Its own: it decides which sites come first, so that these are others in each release.
         digests: SHA-256 of the manifests of all variants of the version.
         attempt: Of its wishes: higher than any at which one of them failed, or the sites refuse it.
+        scouts_share: Of all sites, at most so many more belong to a first wave that is a share or a number, so that it
+            has `gate.bad_max` of each kind of machine.
+        sites_per_look: Most wishes that one look signs: those who fetch shall not come all at once.
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -93,6 +96,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     )
     gate: Gate = Gate()
     terms: Terms = Terms()
+    scouts_share: Share = 0.05
+    sites_per_look: Few = 500
 
 
 def rank(release: str, site: str) -> float:

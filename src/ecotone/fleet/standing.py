@@ -84,6 +84,7 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     Attributes:
         wave: The last one that is open, from 0.
         limits: Of each wave: sites whose rank is below it belong to it.
+        scouts: Sites that belong to the first wave besides.
         opened_s: When each wave that is open was opened, Unix seconds by the hub's clock.
         changed_s: When `state` changed last.
         since_s: From when on the gate of the last one counts its time.
@@ -94,6 +95,7 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     state: State = "draft"
     wave: int = 0
     limits: tuple[float, ...] = ()
+    scouts: tuple[str, ...] = ()
     opened_s: tuple[float, ...] = ()
     changed_s: float = 0.0
     since_s: float = 0.0

@@ -7,6 +7,7 @@ told and on nothing else: a site that is silent is neither good nor bad.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
@@ -52,7 +53,8 @@ def start(plan: Plan, sites: Sequence[SiteView], now_s: float) -> Standing:
     ranks, limits = sorted(site.rank for site in sites), [0.0]
     for wave in plan.waves:
         limits.append(max(limits[-1], _limit(wave, ranks)))
-    draft = Standing(limits=tuple(limits[1:]), opened_s=(now_s,), since_s=now_s)
+    scouts = _scouts(plan, [site for site in sites if site.rank >= limits[1]], sites, now_s)
+    draft = Standing(limits=tuple(limits[1:]), scouts=scouts, opened_s=(now_s,), since_s=now_s)
     return moved(draft, Event.START, "wave", now_s)
 
 
@@ -128,12 +130,12 @@ def decide(plan: Plan, standing: Standing, sites: Iterable[SiteView], now_s: flo
     if new:
         if standing.state == "waiting":
             standing = moved(standing, Event.OPENED, standing.why, now_s)
-        return Decision(standing=standing, wish_new=new, tally=tally)
+        return Decision(standing=standing, wish_new=new[: plan.sites_per_look], tally=tally)
     standing = _through(plan, standing, tally, now_s)
     if standing.state == "rolling":
         inside = members(plan, standing, sites)
         tally, new = count(inside, silent_before_s), _unsigned(inside)
-    return Decision(standing=standing, wish_new=new, tally=tally)
+    return Decision(standing=standing, wish_new=new[: plan.sites_per_look], tally=tally)
 
 
 def _through(plan: Plan, standing: Standing, tally: Tally, now_s: float) -> Standing:
@@ -182,6 +184,23 @@ def _limit(wave: Wave, ranks: Sequence[float]) -> float:
     if not ranks:
         return wave.share or 1.0
     return math.nextafter(ranks[min(n, len(ranks)) - 1], 2.0)
+
+
+def _scouts(plan: Plan, outside: Sequence[SiteView], sites: Sequence[SiteView], now_s: float) -> tuple[str, ...]:
+    """Sites of the kinds of machines that the first wave has too few of: the first in rank that are heard."""
+    left = int(plan.scouts_share * len(sites)) if plan.waves[0].group is None else 0
+    able: dict[str, list[str]] = {site.machine: [] for site in outside}
+    for site in sorted(outside, key=lambda site: site.rank):
+        if not site.is_pinned and site.heard_s >= now_s - plan.gate.silent_hours * 3600:
+            able[site.machine].append(site.site)
+    has, beyond = Counter(site.machine for site in sites), Counter(site.machine for site in outside)
+    scouts: list[str] = []
+    for turn in range(plan.gate.bad_max):
+        for kind in sorted(able):
+            nth = turn - (has[kind] - beyond[kind])
+            if 0 <= nth < len(able[kind]) and len(scouts) < left:
+                scouts.append(able[kind][nth])
+    return tuple(scouts)
 
 
 def _bad(gate: Gate, tally: Tally) -> str:

@@ -318,3 +318,32 @@ def test_a_release_needs_a_higher_attempt_than_what_failed() -> None:
     said = [told("failed", attempt=2), told("refused", sha256=OTHER, attempt=3), told("failed", sha256=OLD, attempt=9)]
     assert waves.attempt((NEW, OTHER), said) == 4
     assert waves.attempt((NEW,), [told("good", attempt=7)]) == 0
+
+
+def test_the_first_wave_has_some_of_each_kind_of_machine() -> None:
+    rare = {index: kind for kind, first in (("a/2g", 60), ("b/4g", 70)) for index in range(first, first + 5)}
+    sites = [
+        msgspec.structs.replace(one, machine=rare.get(index, one.machine), heard_s=T0)
+        for index, one in enumerate(fleet(200))
+    ]
+    sites[60] = msgspec.structs.replace(sites[60], is_pinned=True)
+    sites[61] = msgspec.structs.replace(sites[61], heard_s=0.0)
+    standing = start(plan(Wave(share=0.02), Wave(share=1.0)), sites, T0)
+    assert standing.scouts == tuple(sites[index].site for index in (62, 70, 63, 71, 64, 72))
+    inside = members(plan(Wave(share=0.02), Wave(share=1.0)), standing, sites)
+    assert len(inside) == 4 + 6
+    few = plan(Wave(share=0.02), Wave(share=1.0), scouts_share=0.01)
+    assert len(start(few, sites, T0).scouts) == 2
+    assert start(plan(Wave(group="brave"), Wave(share=1.0)), sites, T0).scouts == ()
+
+
+def test_a_look_signs_no_more_than_it_may() -> None:
+    given = plan(Wave(share=1.0), sites_per_look=8)
+    sites = fleet(20)
+    standing, looks = start(given, sites, T0), []
+    for _ in range(4):
+        found = decide(given, standing, sites, T0)
+        standing, sites = found.standing, signed(sites, found.wish_new)
+        looks.append(len(found.wish_new))
+    assert looks == [8, 8, 4, 0]
+    assert standing.state == "waiting"
