@@ -40,6 +40,8 @@ RETRY_S_MAX: Final = 3600.0
 LOOK_S: Final = 5.0
 """So often it is looked whether the child may go on."""
 STOP_S: Final = 5.0
+NOTHING: Final = "trust.not_assigned"
+"""The hub wants nothing here yet: that is no trouble."""
 CODE_CHARS_MAX: Final = 64
 
 log = logging.getLogger("ecotone.hub")
@@ -141,12 +143,13 @@ class Deliveries:
 
     def troubles(self) -> list[str]:
         """What an operator should look at."""
-        return [f"deliveries from the hub: {self._trouble[1]}"] if self._trouble[0] else []
+        code, message = self._trouble
+        return [f"deliveries from the hub: {message}"] if code not in ("", NOTHING) else []
 
     @property
     def trouble(self) -> str:
         """The code of what is wrong with what the hub says, or `''`."""
-        return self._trouble[0]
+        return "" if self._trouble[0] == NOTHING else self._trouble[0]
 
     def status(self) -> dict[str, Any]:
         """For `ecotone status`."""
@@ -212,9 +215,11 @@ class Deliveries:
         finally:
             watching.cancel()
             await _stopped(child)
-        if not errand.is_done and not self._news.is_set():
+        if errand.is_over:
+            return not self._is_passing and self._trouble[0] in ("", NOTHING)
+        if not self._news.is_set() and self._shop.is_open():
             self._fail("delivery.process", f"the child ended with {child.returncode} before it was done")
-        return errand.is_done and not self._is_passing
+        return False
 
     async def _watch(self, child: asyncio.subprocess.Process) -> None:
         """Ends the child when something newer is wanted, or the link may not be used any more."""
@@ -303,7 +308,8 @@ class Deliveries:
 
     def _fail(self, code: str, message: str) -> None:
         if self._trouble[0] != code:
-            log.warning("nothing is taken from the hub now: %s", message)
+            level = logging.INFO if code == NOTHING else logging.WARNING
+            log.log(level, "nothing is taken from the hub now: %s", message)
             self._trouble = (code[:CODE_CHARS_MAX], message)
             self.on_change()
 
@@ -312,7 +318,7 @@ class _Errand:
     """One child, and what it says."""
 
     def __init__(self, deliveries: Deliveries, child: asyncio.subprocess.Process) -> None:
-        self.is_done = False
+        self.is_over = False
         self._deliveries, self._child = deliveries, child
 
     def say(self, order: errands.Order) -> None:
@@ -335,8 +341,9 @@ class _Errand:
             elif isinstance(event, Renew):
                 self.say(Token(await self._deliveries.renewed()))
             elif isinstance(event, Done):
-                self.is_done = True
+                self.is_over = True
             else:
+                self.is_over = isinstance(event, Failed)
                 self._deliveries.heard(event)
 
 

@@ -58,6 +58,7 @@ def main() -> None:
     job = orders.get()
     if isinstance(job, Job):
         Child(job, orders, said_on(sys.stdout.buffer)).run()
+    os._exit(0)  # the listener waits on standard input, and an orderly end would wait for it
 
 
 def be_modest() -> None:

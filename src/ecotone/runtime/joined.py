@@ -340,13 +340,20 @@ class Joined:
                 assets=self._assets(),
                 machine=self._machine_report(),
                 traffic=self._begun.tally.traffic(wall_s),
-                link=view.link_state(),
+                link=self._link_state(),
                 rtt_ms=0.0 if rtt_s is None else round(rtt_s * 1e3, 1),
                 kbit_per_s=0.0 if bytes_per_s is None else round(bytes_per_s / 125, 1),
                 trouble=telling.codes(troubles),
                 pinned=self._trials.pinned(),
             )
         )
+
+    def _link_state(self) -> Literal["up", "degraded", "down", "unknown"]:
+        """Of the site's link; where it has no cloud target, of that to the hub."""
+        found = self._view.link_state()
+        if found != "unknown" or self._talk.state == "starting":
+            return found
+        return "up" if self._talk.state == "up" else "down"
 
     def _assets(self) -> tuple[AssetReport, ...]:
         return telling.merged(self._deliveries.reports(), self._trials.reports())

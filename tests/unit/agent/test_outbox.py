@@ -107,9 +107,13 @@ def test_a_disk_that_refuses_says_so(tmp_path: Path) -> None:
 def test_the_file_never_grows_beyond_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "outbox.sqlite"
     box = Outbox(path, bytes_max=1 << 60)
-    with pytest.raises(EcotoneError) as caught:
+
+    def fill() -> None:
         for _ in range(200):
             box.put(lambda seq, dropped: b"x" * 200_000, "state", 1.0)
+
+    with pytest.raises(EcotoneError) as caught:
+        fill()
     assert isinstance(caught.value.__cause__, sqlite3.Error)
     assert path.stat().st_size <= outbox.FILE_BYTES_MAX
     box.acked(1 << 30)
