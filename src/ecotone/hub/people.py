@@ -248,7 +248,7 @@ class People:
         raw, grant_id = msgspec.json.encode(grant), new_id()
 
         def work(connection: Connection) -> None:
-            if name.startswith(OF_ISSUER) and _is_name(name):
+            if name.startswith(OF_ISSUER) and _is_name(name.removeprefix(OF_ISSUER)):
                 self._made(connection, actor, name)
             self._known(connection, name)
             if len(connection.execute(select(_GRANTS.c.id).where(_GRANTS.c.person == name)).all()) >= GRANTS_MAX:
