@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ecotone.cli import extra
-from ecotone.cli.options import shared, store, without_site
+from ecotone.cli.options import shared, store
 
 
 @click.group()
@@ -16,33 +16,57 @@ def bundle() -> None:
 
 
 @bundle.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@without_site
-@click.option("--for", "site", metavar="SITE", required=True, help="For which site.")
+@click.argument("where", metavar="[WHERE]", required=False, type=click.Path(path_type=Path))
+@shared
+@store
+@click.option("--for", "site", metavar="SITE", help="At the hub: for which site.")
 @click.option("--since", metavar="GENERATION", type=click.IntRange(min=0), default=0, help="What the site has already.")
+@click.option("--reports", "is_reports", is_flag=True, help="At a site: its reports, which the hub does not have yet.")
+@click.option("--ledger", "has_ledger", is_flag=True, help="With --reports: the site's ledger too, as evidence.")
 @click.option(
     "-o",
+    "--to",
     "to",
     metavar="FILE",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
     help="The file to write; it must be new.",
 )
-def export(folder: Path, is_json: bool, site: str, since: int, to: Path) -> None:
-    """Write what SITE shall have, and has not since GENERATION, from the hub in DIR to a new FILE.
+def export(  # noqa: PLR0913 - one argument an option
+    where: Path | None,
+    config_path: Path | None,
+    is_json: bool,
+    store: str | None,
+    site: str | None,
+    since: int,
+    is_reports: bool,
+    has_ledger: bool,
+    to: Path,
+) -> None:
+    """Write what SITE shall have, and has not since GENERATION, from the hub in WHERE to a new FILE; or, at a site and
+    with --reports, what the hub shall know.
 
-    Without --since everything is in it. `ecotone trust` at the site says which generation it has. No key is needed;
-    what is in it holds for 180 days from `ecotone hub sign`.
+    WHERE is the hub's folder, or its hub.yaml. Without --since everything is in it. `ecotone trust` at the site says
+    which generation it has. No key is needed; what is in it holds for 180 days from `ecotone hub sign`. With --reports
+    neither WHERE nor --for is given: the file is signed by the key with which the site has joined its hub.
 
     \b
     Examples:
       ecotone bundle export /srv/hub --for harbour-1 -o /media/stick/harbour-1.bundle
       ecotone bundle export /srv/hub --for harbour-1 --since 4 -o /media/stick/harbour-1.bundle
+      ecotone bundle export --reports --to /media/stick/harbour-1.reports
     """
     extra.signed_delivery()
-    from ecotone.cli import delivering
+    from ecotone.cli import bundling
 
-    delivering.exported(folder, site, since, to, is_json=is_json)
+    if is_reports:
+        if where is not None or site is not None:
+            raise click.UsageError("--reports is for a site: it takes neither WHERE nor --for.")
+        bundling.carried(to, config_path, store, has_ledger=has_ledger, is_json=is_json)
+    elif where is None or site is None:
+        raise click.UsageError("At a hub: WHERE and --for SITE. At a site: --reports.")
+    else:
+        bundling.exported(where, site, since, to, is_json=is_json)
 
 
 @bundle.command(name="import")

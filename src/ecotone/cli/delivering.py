@@ -16,9 +16,8 @@ from ecotone.cli.output import show_json
 from ecotone.cli.settings import load
 from ecotone.cli.shelf import shown_progress
 from ecotone.config import Config, LocalTarget
-from ecotone.delivery import site_trust
-from ecotone.delivery.bundle import BundleSource, export
-from ecotone.delivery.hub_folder import Hub
+from ecotone.delivery import bundle_reports, site_trust
+from ecotone.delivery.bundle import BundleSource
 from ecotone.delivery.install import collect
 from ecotone.delivery.neighbour import mirror
 from ecotone.delivery.site_trust import Delivered
@@ -80,19 +79,6 @@ def show_trust(config_path: Path | None, store: str | None, *, is_json: bool) ->
         click.echo(f"installed    hub:{name} {installed}")
 
 
-def exported(folder: Path, site: str, since: int, to: Path, *, is_json: bool) -> None:
-    """Writes a bundle."""
-    now_s = time.time()
-    hub = Hub(folder, now_s)
-    with hub.locked():
-        made = export(hub, site, since, to, now_s)
-    if is_json:
-        show_json(made)
-        return
-    what = ", ".join(f"{asset.name} {asset.version}" for asset in made.assets) or "nothing"
-    click.echo(f"{to}: {what} for {site}, {made.bytes / 1e6:.1f} MB (generation {made.heading.generation})")
-
-
 def imported(file: Path, config_path: Path | None, store: str | None, *, is_json: bool) -> None:
     """Takes a bundle in."""
     tree = load(config_path, store)
@@ -105,6 +91,7 @@ def imported(file: Path, config_path: Path | None, store: str | None, *, is_json
                 f"{file} was made for '{source.heading.site}', and this is '{site}': nothing is used",
             )
         done = site_trust.deliver(source, [source], root, is_import=True, progress=progress)
+        bundle_reports.acknowledged(root, source.heading.acked_seq)
         _tidied(tree, root, progress)
     _say(done, is_json=is_json)
 

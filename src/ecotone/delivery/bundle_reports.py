@@ -32,13 +32,15 @@ from ecotone.store.segments import listed
 from ecotone.values import ConfigError, EcotoneError, TrustError
 from ecotone.values.fleet import Count, Report, SiteName, decode_report
 
-__all__ = ["Brought", "Carried", "ReportsHeading", "export"]
+__all__ = ["Brought", "Carried", "ReportsHeading", "acknowledged", "export"]
 
 HEADING: Final = "reports.json"
 SIGNATURE: Final = "reports.sig"
 REPORTS: Final = "reports.jsonl"
 SIGNED: Final = b"ecotone-reports-v1\n"
 REPORTS_MAX: Final = 10_000
+SKIP_MAX: Final = 1 << 20
+"""So far a hub may be ahead of a site that was restored from an old copy."""
 _LEDGER: Final = "ledger/"
 _REMOVED: Final = "pruned"
 _NAME: Final = re.compile(r"reports\.(?:json|sig|jsonl)|ledger/(?:[0-9]{16}\.jsonl|checkpoints|pruned|site\.pub)")
@@ -135,6 +137,21 @@ def export(store: Path, to: Path, *, has_ledger: bool = False, now_s: Callable[[
         path=str(to),
         bytes=to.stat().st_size,
     )
+
+
+def acknowledged(store: Path, seq: int) -> None:
+    """The hub has the site's reports up to this one, as a bundle from it says: they need not go again.
+
+    Nobody has signed the number. One that is too high makes the site forget reports that its next one replaces, and
+    skip some numbers: no more than `SKIP_MAX`.
+
+    Raises:
+        EcotoneError: `hub.outbox`.
+    """
+    path = store / "hub" / "outbox.sqlite"
+    if seq and path.exists():
+        outbox = Outbox(path)
+        outbox.acked(min(seq, outbox.counts().last_seq + SKIP_MAX))
 
 
 class Brought:

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from sqlalchemy import select
 
 from ecotone.delivery.bundle_reports import Brought
+from ecotone.hub.database import Database
+from ecotone.hub.tables_releases import reports as table
 
 if TYPE_CHECKING:
     from ecotone.hub.serving import Hub
 
-__all__ = ["Received", "receive"]
+__all__ = ["Received", "acked_seq", "receive"]
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +54,17 @@ def receive(hub: Hub, path: Path, ledger_to: Path | None = None) -> Received:
         brought.check(hub.settings.name, hub.sites.keys_of(site))
         reports = brought.reports()
         hub.acts.write(f"site:{site}", "report.carry", site, brought.digest, reports=len(reports))
-        acked_seq = hub.reports.take(site, reports)
+        known = hub.reports.take(site, reports)
         has_ledger = brought.has_ledger
         unpacked = str(brought.unpack(ledger_to)) if ledger_to is not None and has_ledger else ""
-    return Received(site=site, reports=len(reports), acked_seq=acked_seq, has_ledger=has_ledger, ledger=unpacked)
+    return Received(site=site, reports=len(reports), acked_seq=known, has_ledger=has_ledger, ledger=unpacked)
+
+
+def acked_seq(database: Database, site: str) -> int:
+    """The number up to which the hub has a site's reports; 0: none.
+
+    Raises:
+        StoreError: `hub.database`.
+    """
+    with database.read() as c:
+        return int(c.execute(select(table.c.seq).where(table.c.site == site)).scalar() or 0)
