@@ -279,6 +279,24 @@ def up(folder: Path | None, config_path: Path | None, is_json: bool, **flags: An
 
 
 @hub.command()
+@at_hub
+def restored(folder: Path | None, config_path: Path | None, is_json: bool) -> None:
+    """Tell a hub that it was brought back from a copy: its next wishes lie above all that sites can have seen.
+
+    It learns how far each was from the sites too, as they ask. Say this before `ecotone hub up` where something must be
+    signed for all of them at once.
+
+    \b
+    Examples:
+      ecotone hub restored /srv/hub
+    """
+    extra.server()
+    from ecotone.cli import hub_serving
+
+    hub_serving.restored(folder, config_path, is_json=is_json)
+
+
+@hub.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @without_site
 def validate(file: Path, is_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from ecotone.cli.hub_asking import known
 from ecotone.cli.output import show_json
 from ecotone.hub import settings
 from ecotone.values import ConfigError
@@ -34,6 +35,19 @@ def up(folder: Path | None, file: Path | None, flags: Mapping[str, Any], *, is_j
             click.echo(f"hub: {url}", err=True)
 
     processes.run(chosen, started, "json" if is_json else flags["log_format"])
+
+
+def restored(folder: Path | None, file: Path | None, *, is_json: bool) -> None:
+    """Every site's next wish lies above what it can have seen; that is an act."""
+    from ecotone.hub.serving import opened
+
+    with opened(settings.load(folder, file)) as hub:
+        hub.acts.write(f"local:{known()}", "hub.restored", "hub")
+        count = hub.wishes.ahead()
+    if is_json:
+        show_json({"sites": count})
+        return
+    click.echo(f"the next wishes of {count} sites will lie above all that they can have seen")
 
 
 def validate(file: Path, *, is_json: bool) -> None:

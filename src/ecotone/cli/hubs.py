@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import signal
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -191,31 +189,6 @@ def show(folder: Path, *, is_json: bool) -> None:
 
     click.echo(f"fingerprint of trust.json: {found['fingerprint']}\n")
     show_screen({key: found[key] for key in ("assets", "sites", "signed")})
-
-
-def up(folder: Path, listen: str, *, is_json: bool) -> None:
-    """Serves a hub until SIGINT or SIGTERM."""
-    from ecotone.delivery.hub_web import HubServer
-
-    hub = _hub(folder)
-    hub.pins()
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65_535:
-        raise ConfigError("hub.listen", f"'{listen[:80]}' is not ADDRESS:PORT")
-    server = HubServer(folder, host.strip("[]"), int(port))
-    done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: done.set())
-    thread = threading.Thread(target=server.serve_forever, name="hub", daemon=True)
-    thread.start()
-    url = f"http://{host}:{server.server_address[1]}"
-    if is_json:
-        click.echo(msgspec.json.encode({"url": url}).decode())
-    else:
-        click.echo(f"hub: {url} (no TLS: put a proxy before it)", err=True)
-    done.wait()
-    server.shutdown()
-    server.server_close()
 
 
 _UNANNOUNCED: Final = "; it counts after `ecotone hub sign`, which has the online key"

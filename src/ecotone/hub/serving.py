@@ -17,11 +17,15 @@ from ecotone.hub.database import Database
 from ecotone.hub.objects import Objects, open_objects
 from ecotone.hub.oidc import Oidc
 from ecotone.hub.people import People
+from ecotone.hub.releases import Releases
+from ecotone.hub.releases_fleet import Fleet
 from ecotone.hub.reports import Reports
 from ecotone.hub.settings import Settings
 from ecotone.hub.sites import Sites
 from ecotone.hub.tokens import Secrets
+from ecotone.hub.uploads import Uploads
 from ecotone.hub.wishes import Wishes
+from ecotone.hub.work_tasks import Tasks
 
 __all__ = ["Hub", "opened"]
 
@@ -93,6 +97,26 @@ class Hub:
     def reports(self) -> Reports:
         """What sites say of themselves."""
         return Reports(self.database, self.wishes, self.clock)
+
+    @functools.cached_property
+    def tasks(self) -> Tasks:
+        """Durable work that waits or runs."""
+        return Tasks(self.database, self.clock)
+
+    @functools.cached_property
+    def fleet(self) -> Fleet:
+        """Sites, their wishes and their reports, as releases see them."""
+        return Fleet(self.database, self.sites, self.wishes, self.clock)
+
+    @functools.cached_property
+    def releases(self) -> Releases:
+        """Versions on their way to many sites."""
+        return Releases(self.database, self.acts, self.fleet, self.repositories, self.tasks)
+
+    @functools.cached_property
+    def uploads(self) -> Uploads:
+        """Files that are being brought, to be published."""
+        return Uploads(self.database, self.acts, self.objects, self.clock)
 
     def prepare(self) -> None:
         """Makes what is not there yet, and heals what a crash left half done."""

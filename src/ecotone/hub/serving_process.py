@@ -8,7 +8,7 @@ import importlib
 import logging
 import signal
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -200,9 +200,23 @@ def run(
     Raises:
         EcotoneError: As the rooms do when they are opened.
     """
-    with opened(chosen) as hub:
+    with opened(chosen) as hub, _working(hub):
         uvloop.run(_serve(hub, listeners, ready, is_replacement=is_replacement))
     drain_logs()
+
+
+@contextlib.contextmanager
+def _working(hub: Hub) -> Iterator[None]:
+    """Durable work goes on meanwhile, in a thread: here, or in whichever process holds the lock for it."""
+    if find_spec("ecotone.hub.work_jobs") is None:
+        yield
+        return
+    work = importlib.import_module("ecotone.hub.work_jobs").work(hub)
+    work.start()
+    try:
+        yield
+    finally:
+        work.stop()
 
 
 async def _serve(

@@ -166,6 +166,7 @@ def test_a_hub_is_served_until_it_is_stopped(hub: Any) -> None:
         "hub",
         "--listen",
         "127.0.0.1:0",
+        "--open",
         "--json",
     ]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
@@ -179,7 +180,7 @@ def test_a_hub_is_served_until_it_is_stopped(hub: Any) -> None:
         hub.write("ecotone.yaml", f"hub: {{url: '{url}'}}\n")
         assert "hub:smol is 1 now" in done(hub, "models", "pull", "hub:smol")
         server.send_signal(signal.SIGTERM)
-        assert server.wait(10) == 0
+        assert server.wait(60) == 0
     finally:
         server.kill()
         server.wait()
