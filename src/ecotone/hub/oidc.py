@@ -169,12 +169,12 @@ def _usable(raw: Mapping[str, Any]) -> list[tuple[str, _Key]]:
     """(name, key) of one of a set, if it is for signatures and strong enough; else nothing."""
     if raw.get("kty") not in ("RSA", "EC") or raw.get("use", "sig") != "sig":
         return []
+    if raw["kty"] == "RSA" and 6 * len(str(raw.get("n", ""))) < RSA_BITS_MIN:
+        return []
     public = {name: value for name, value in raw.items() if name in ("kty", "n", "e", "crv", "x", "y")}
     try:
         key = import_key(public)
     except (JoseError, ValueError, TypeError, KeyError):
-        return []
-    if isinstance(key, RSAKey) and key.raw_value.key_size < RSA_BITS_MIN:
         return []
     name = raw.get("kid", "")
     return [(name, key)] if isinstance(key, RSAKey | ECKey) and isinstance(name, str) else []
