@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import msgspec
@@ -69,7 +69,7 @@ class Trying:
         self._behind: set[str] = set()
         self._sick: dict[str, int] = {}
         self._news = asyncio.Event()
-        self._saved_s = time.monotonic()
+        self._saved_s = monotonic()
         self._trouble = ""
 
     @classmethod
@@ -193,8 +193,11 @@ class Trying:
 
     def _healed(self, name: str, standing: Standing) -> Standing | None:
         version, manifest = self._shelf.where(name)
-        is_elsewhere = standing.is_led and version != standing.used.version
-        return self._by_hand(name, standing, version, manifest) if is_elsewhere else standing
+        is_elsewhere = version != standing.used.version
+        is_gone = bool(standing.used.version) and not self._shelf.manifest(name, standing.used.version)
+        if is_elsewhere and (standing.is_led or is_gone):
+            return self._by_hand(name, standing, version, manifest)
+        return standing
 
     def _booted(self, name: str, standing: Standing, tried: trial.Trial) -> Standing:
         """With this start counted, which may be one too many."""
@@ -242,7 +245,7 @@ class Trying:
         rate = engines.read_bytes_s()
         if rate and rate != self._kept.read_bytes_s:
             self._kept = msgspec.structs.replace(self._kept, read_bytes_s=rate)
-        if self._kept.assets and time.monotonic() >= self._saved_s + SAVE_S:
+        if self._kept.assets and monotonic() >= self._saved_s + SAVE_S:
             with contextlib.suppress(OSError):
                 await self._write(self._kept)
         return said
@@ -263,7 +266,7 @@ class Trying:
         standing = self._kept.assets[name]
         wish = standing.ready
         self._mind(name, standing := self._counted(name, standing))
-        if wish is None or self._later.get(name, 0.0) > time.monotonic():
+        if wish is None or self._later.get(name, 0.0) > monotonic():
             return
         refused = self.refuses(wish)
         if refused == "pinned":
@@ -277,7 +280,7 @@ class Trying:
             tok_s = await self._change(name, fresh, engines)
         except EcotoneError as error:
             if error.code == "busy" or self._kept.assets[name] == standing:
-                self._later[name] = time.monotonic() + AGAIN_S
+                self._later[name] = monotonic() + AGAIN_S
                 await self._undo(name, standing, engines)
                 raise
             log.warning("hub:%s %s does not run here: %s", name, wish.version, error.message)
@@ -355,7 +358,7 @@ class Trying:
         try:
             await self._change(name, ordered, engines)
         except EcotoneError:
-            self._later[name] = time.monotonic() + AGAIN_S
+            self._later[name] = monotonic() + AGAIN_S
             await self._undo(name, standing, engines)
             raise
 
@@ -379,7 +382,7 @@ class Trying:
             changed.append((name, self._lost(name, given, LOCAL, "failed")))
         for name, version in self._orders.pinned.items():
             standing = self._kept.assets.get(name) or self._found(name, "model")
-            is_later = self._later.get(name, 0.0) > time.monotonic()
+            is_later = self._later.get(name, 0.0) > monotonic()
             if standing.used.version == version or name in dict(changed) or is_later:
                 continue
             if manifest := self._shelf.manifest(name, version):
@@ -404,9 +407,12 @@ class Trying:
             raise
         self.on_change()
         try:
-            return await self._follow(name, engines)
+            tok_s = await self._follow(name, engines)
         finally:
-            self._marks[name] = (engines.seen(name) or Count(), time.monotonic())
+            self._marks[name] = (engines.seen(name) or Count(), monotonic())
+        with contextlib.suppress(OSError):  # that it is led there is kept with the next write
+            await self._write(self._kept)
+        return tok_s
 
     async def _follow(self, name: str, engines: Engines) -> float:
         """What uses the asset runs what it leads to; where that fails on the way back, it is tried at each look."""
@@ -427,7 +433,7 @@ class Trying:
         """Durable, and then true."""
         await asyncio.to_thread(trials.write, self._store, kept)
         self._kept = kept
-        self._saved_s = time.monotonic()
+        self._saved_s = monotonic()
 
     def _with(self, name: str, standing: Standing) -> Kept:
         return msgspec.structs.replace(self._kept, assets={**self._kept.assets, name: standing})
@@ -445,7 +451,7 @@ class Trying:
         """With what was counted since the last time."""
         if self._engines is None:
             return standing
-        now_s, seen = time.monotonic(), self._engines.seen(name) or Count()
+        now_s, seen = monotonic(), self._engines.seen(name) or Count()
         since, since_s = self._marks.get(name, (Count(), now_s))
         self._marks[name] = (seen, now_s)
         counts = standing.counts.plus(seen.minus(since))

@@ -106,7 +106,7 @@ class Engines:
         more = Count(
             requests=requests,
             errors=errors,
-            ttft_ms=Histogram({}).plus(_times(ms, requests)),
+            ttft_ms=_times(ms, requests),
             crashes=crashes,
             memory_bytes=1000,
         )
@@ -115,7 +115,7 @@ class Engines:
 
 def _times(ms: float, times: int) -> Histogram:
     one = Histogram().with_(ms)
-    return Histogram({at: times for at in one.counts}) if times else Histogram()
+    return Histogram(dict.fromkeys(one.counts, times)) if times else Histogram()
 
 
 class Site:
@@ -126,7 +126,7 @@ class Site:
         self.engines = Engines(self.shelf)
         self.now_s, self.monotonic_s = 1000.0, 0.0
         self.changes = 0
-        monkeypatch.setattr(trying.time, "monotonic", lambda: self.monotonic_s)
+        monkeypatch.setattr(trying, "monotonic", lambda: self.monotonic_s)
         self.start()
 
     def start(self) -> Trying:
