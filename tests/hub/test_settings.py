@@ -17,7 +17,7 @@ keys: /srv/keys
 state: /var/lib/ecotone-hub
 listen: {address: 0.0.0.0, port: 443}
 public_url: https://hub.example.org/
-database: {url: "postgresql://hub@db/hub", password: "env:PGPASSWORD", connections_max: 4}
+database: {url: "postgresql://hub@db/hub", password: "env:PGPASSWORD"}
 objects:
   {url: "s3://models/hub", endpoint: "https://s3.example.org", key_id: "env:KEY_ID", key: "file:/run/key", region: eu}
 tls: {cert: /etc/tls/cert.pem, key: /etc/tls/key.pem}

@@ -17,9 +17,11 @@ from ecotone.hub.database import Database
 from ecotone.hub.objects import Objects, open_objects
 from ecotone.hub.oidc import Oidc
 from ecotone.hub.people import People
+from ecotone.hub.publications import Publications
 from ecotone.hub.releases import Releases
 from ecotone.hub.releases_fleet import Fleet
 from ecotone.hub.reports import Reports
+from ecotone.hub.sealed import Keys, Sealed
 from ecotone.hub.settings import Settings
 from ecotone.hub.sites import Sites
 from ecotone.hub.tokens import Secrets
@@ -54,7 +56,13 @@ class Hub:
             "secret_access_key": given.key,
         }
         where = given.url or str(self.settings.folder)
-        return open_objects(where, {name: value for name, value in options.items() if value is not None})
+        found = open_objects(where, {name: value for name, value in options.items() if value is not None})
+        given_keys = self.settings.encrypt
+        if given_keys is None:
+            return found
+        read = self.settings.secret
+        earlier = [read(reference, "encrypt.earlier") for reference in given_keys.earlier]
+        return Sealed(found, Keys.parsed(read(given_keys.key, "encrypt.key"), earlier))
 
     @functools.cached_property
     def repositories(self) -> Repositories:
@@ -117,6 +125,11 @@ class Hub:
     def uploads(self) -> Uploads:
         """Files that are being brought, to be published."""
         return Uploads(self.database, self.acts, self.objects, self.clock)
+
+    @functools.cached_property
+    def publications(self) -> Publications:
+        """Versions that are being published."""
+        return Publications(self.database, self.acts, self.repositories, self.uploads, self.tasks)
 
     def prepare(self) -> None:
         """Makes what is not there yet, and heals what a crash left half done."""

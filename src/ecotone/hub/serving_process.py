@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -21,6 +19,7 @@ from uvicorn.server import ServerState
 
 from ecotone.gateway.connection import Connection
 from ecotone.gateway.limits import Limits as ConnectionLimits
+from ecotone.hub import people_doors, releases_doors, status_doors, work_jobs
 from ecotone.hub import settings as hub_settings
 from ecotone.hub.routes_admin import AdminRoutes
 from ecotone.hub.routes_files import FileRoutes
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
     from ecotone.gateway.corridor import Corridor
 
 __all__ = ["run"]
-
-DOORS: Final = ("ecotone.hub.people_doors", "ecotone.hub.releases_doors", "ecotone.hub.status_doors")
-"""Rooms that bring doors of `/admin`."""
 
 BACKLOG: Final = 1024
 CHECKPOINT_EVERY_S: Final = 600.0
@@ -149,12 +145,12 @@ class _Process:
         hub, front = self._hub, self._front
         sites = SiteRoutes(front, hub.sites, hub.wishes, hub.reports, self._waiting, self._trust)
         files = Files(hub.objects, hub.repositories, hub.wishes, hub.sites)
-        doors, uploads = _doors()
+        doors = {**people_doors.DOORS, **releases_doors.DOORS, **status_doors.DOORS}
         return [
             *PublicRoutes(front, hub.people, self._why_not).routes(),
             *sites.routes(),
             *FileRoutes(front, files, sites).routes(),
-            *AdminRoutes(front, hub, doors, uploads).routes(),
+            *AdminRoutes(front, hub, doors, releases_doors.UPLOADS).routes(),
         ]
 
     def _trust(self) -> bytes:
@@ -208,10 +204,7 @@ def run(
 @contextlib.contextmanager
 def _working(hub: Hub) -> Iterator[None]:
     """Durable work goes on meanwhile, in a thread: here, or in whichever process holds the lock for it."""
-    if find_spec("ecotone.hub.work_jobs") is None:
-        yield
-        return
-    work = importlib.import_module("ecotone.hub.work_jobs").work(hub)
+    work = work_jobs.work(hub)
     work.start()
     try:
         yield
@@ -249,17 +242,6 @@ def _limits(chosen: hub_settings.Settings) -> ConnectionLimits:
         caller_stall_s=given.answer_stall_s,
         pipelined_max=8,
     )
-
-
-def _doors() -> tuple[dict[tuple[str, str], Any], dict[tuple[str, str], Any]]:
-    doors: dict[tuple[str, str], Any] = {}
-    uploads: dict[tuple[str, str], Any] = {}
-    for name in DOORS:
-        if find_spec(name) is not None:
-            module = importlib.import_module(name)
-            doors.update(module.DOORS)
-            uploads.update(getattr(module, "UPLOADS", {}))
-    return doors, uploads
 
 
 async def _every(seconds: float, act: Callable[[], object]) -> None:

@@ -66,7 +66,6 @@ class Database(Section, frozen=True, kw_only=True):
         ),
     ] = None
     password: Annotated[Secret | None, Meta(description="Of the user in `url`.")] = None
-    connections_max: Annotated[Positive, Meta(description="Connections of one process to PostgreSQL, at most.")] = 16
 
 
 class Objects(Section, frozen=True, kw_only=True):
