@@ -22,6 +22,7 @@ from ecotone.values import Findings, Limit, Permit, Receipt, RefusalError, Targe
 __all__ = ["Answer", "Kind", "Message", "Wire", "allowed", "decoded", "leave", "tell"]
 
 ANSWER_BYTES_MAX: Final = 256 << 10
+NOTHING_NEW: Final = 304
 
 Kind = Literal["hub.session", "hub.watch", "hub.report", "hub.fetch"]
 """What a message is, in the ledger: proving who asks, asking for news, a report, a delivery that begins."""
@@ -83,7 +84,7 @@ class _Whole:
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         self.status, self.headers = status, headers
-        if is_elsewhere(status, headers):
+        if status != NOTHING_NEW and is_elsewhere(status, headers):
             self._set(TargetError("captive_portal", "a page or a redirect answers in place of the hub"))
 
     def data(self, chunk: bytes) -> None:

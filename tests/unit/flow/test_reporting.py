@@ -125,6 +125,12 @@ def test_nothing_goes_where_it_may_not(stage: Make) -> None:
     assert refused(stage, disk_full=((0.0, 1e9),)) == "refused.ledger"
 
 
+def test_nothing_new_is_an_answer(stage: Make) -> None:
+    one = stage()
+    assert told(one, Wire(one, head(304, {}), end)).status == 304
+    one.site.spend.egress_bytes = 0
+
+
 def test_rules_that_speak_of_callers_do_not_speak_of_the_hub(stage: Make) -> None:
     rules = (
         Rule(name="policy[0]", egress=Egress.NEVER, label="person"),
