@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.e2e.conftest import ECOTONE, Site, Start, Upstream, poll
-from tests.hub.served import OWNER, Served, TokenAsked, assign, made, opened, serving
 
 from ecotone.hub.settings import Settings
+from tests.e2e.conftest import ECOTONE, Site, Start, Upstream, poll
+from tests.hub.served import OWNER, Served, TokenAsked, assign, made, opened, serving
 
 ASK = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}
 QUICK = {"report_minutes": 0.05, "poll_s": 2}
