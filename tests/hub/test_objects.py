@@ -1,4 +1,4 @@
-"""One contract for a folder and a bucket (S3's API, by moto): whole or not at all, ranges, names that cannot be."""
+"""One contract for a folder and a bucket (S3's API, by moto), plain and sealed: whole or not, ranges, bad names."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ import pytest
 from ecotone.assets import StoreError
 from ecotone.delivery.objects import PIECE_BYTES, fresh_name
 from ecotone.hub.objects import Bucket, Folder, Objects, open_objects
+from ecotone.hub.sealed import Keys, Sealed
 from ecotone.values import ConfigError
 
 CONTENT = bytes(range(256)) * 4096
+
+
+@pytest.fixture(params=["plain", "sealed"])
+def objects(request: pytest.FixtureRequest, objects: Objects) -> Objects:
+    """Each kind, and each kind encrypted."""
+    return objects if request.param == "plain" else Sealed(objects, Keys(b"k" * 32))
 
 
 def names(objects: Objects, folder: str = "") -> dict[str, int]:
@@ -27,6 +34,7 @@ def test_what_was_put_is_read(objects: Objects) -> None:
     assert b"".join(objects.stream("packs/aa")) == CONTENT
     objects.put("packs/aa", b"other")
     assert objects.get("packs/aa") == b"other"
+    assert (objects.local is None) == objects.where.startswith("s3://")
     objects.put("packs/empty", b"")
     assert objects.get("packs/empty") == b""
     assert list(objects.stream("packs/empty")) == []

@@ -84,15 +84,16 @@ class Assigning:
         newest = self._director.versions()
         top = self._director.publisher("targets", newest["targets"])
         lists = self._lists(top, newest, wanted)
-        states = {}
+        states: dict[str, SiteState] = {}
+        documents: dict[str, bytes] = {}
         for site, assets in wanted.items():
             path, entries = terms.site_path(site), lists[_role(top, site)].targets
             before = self._generation(path, entries[path]) if path in entries else 0
             generation = max(before, floors.get(site, 0)) + 1
-            state = SiteState(site=site, generation=generation, assets=tuple(assets))
-            content = msgspec.json.encode(state)
-            entries[path] = self._director.add_document(path, content, now_s, generation)
-            states[site] = state
+            states[site] = SiteState(site=site, generation=generation, assets=tuple(assets))
+            documents[path] = msgspec.json.encode(states[site])
+            entries[path] = writing.target(path, documents[path], now_s, generation)
+        self._director.put_documents(documents)
         longest = max(len(one.targets) for one in lists.values())
         bits = bits_for(longest, writing.bits(top))
         if bits != writing.bits(top):

@@ -89,11 +89,11 @@ class Hub:
         with ExitStack() as held:
             if self._lock is not None:
                 held.enter_context(self._lock())
-            if isinstance(self.objects, Folder):
-                with files.durably(f"locking {self.folder}"):
-                    keys = files.folder(hub_keys.beside(self.folder))
+            if (local := self.objects.local) is not None:
+                with files.durably(f"locking {local}"):
+                    keys = files.folder(hub_keys.beside(local))
                 held.enter_context(files.locked(keys / ".lock", LOCK_WAIT_S))
-            assert self._lock is not None or isinstance(self.objects, Folder), "a bucket has no lock of its own"
+            assert self._lock is not None or local is not None, "a bucket has no lock of its own"
             yield
 
     def create(self, publishers: Sequence[str], root_keys: int = 3, keys: Path | None = None) -> list[Path]:
@@ -102,8 +102,10 @@ class Hub:
         Raises:
             ConfigError: `hub.folder`, if there is something; `hub.name`.
         """
-        is_local = isinstance(self.objects, Folder) and self.folder.exists() and any(self.folder.iterdir())
-        if is_local or next(iter(self.objects.list("")), None) is not None:
+        local = self.objects.local
+        if (local is not None and local.exists() and any(local.iterdir())) or next(
+            iter(self.objects.list("")), None
+        ) is not None:
             raise ConfigError("hub.folder", f"{self.objects.where} is not empty: a new hub takes a new folder")
         for publisher in publishers:
             _named(publisher, "publisher")

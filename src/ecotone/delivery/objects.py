@@ -50,6 +50,11 @@ class Objects(Protocol):
         """The place, as errors name it."""
         ...
 
+    @property
+    def local(self) -> Path | None:
+        """The folder of this machine in which they lie, sealed or not; None: they lie elsewhere."""
+        ...
+
     def get(self, name: str, bytes_max: int = CONTENT_BYTES_MAX) -> bytes:
         """All of a small object; a longer one is a StoreError `hub.objects`."""
         ...
@@ -119,6 +124,11 @@ class Folder:
     def where(self) -> str:
         """See `Objects.where`."""
         return str(self.path)
+
+    @property
+    def local(self) -> Path | None:
+        """See `Objects.local`."""
+        return self.path
 
     def get(self, name: str, bytes_max: int = CONTENT_BYTES_MAX) -> bytes:
         """See `Objects.get`."""

@@ -6,8 +6,10 @@ meanwhile, or after a crash, sees the old state or the new.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -22,6 +24,7 @@ from ecotone.values import ConfigError, TrustError
 __all__ = ["Repository"]
 
 _Signed = TypeVar("_Signed", bound=Signed)
+_AT_ONCE: Final = 8
 _VERSIONED: Final = re.compile(r"([1-9][0-9]{0,11})\.([a-z0-9-]{1,40})\.json")
 
 
@@ -110,9 +113,22 @@ class Repository:
 
     def add_document(self, path: str, content: bytes, now_s: float, generation: int = 0) -> TargetFile:
         """Writes a document under its digest, and gives what is to be signed of it."""
-        target = writing.target(path, content, now_s, generation)
-        self._objects.put(terms.target(self.name, path, target.hashes["sha256"]), content)
-        return target
+        self.put_documents({path: content})
+        return writing.target(path, content, now_s, generation)
+
+    def put_documents(self, documents: Mapping[str, bytes]) -> None:
+        """Writes documents (by their paths) under their digests, some at once: each waits for a disk or a store."""
+
+        def put(path: str) -> None:
+            sha256 = hashlib.sha256(documents[path]).hexdigest()
+            self._objects.put(terms.target(self.name, path, sha256), documents[path])
+
+        if len(documents) == 1:
+            put(*documents)
+            return
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for _ in pool.map(put, documents):
+                pass
 
     def document(self, path: str, target: TargetFile) -> bytes:
         """A document that is named; what was changed on the disk is refused.

@@ -110,6 +110,11 @@ class Bucket:
         """See `Objects.where`."""
         return self.url
 
+    @property
+    def local(self) -> Path | None:
+        """See `Objects.local`."""
+        return None
+
     def get(self, name: str, bytes_max: int = CONTENT_BYTES_MAX) -> bytes:
         """See `Objects.get`."""
         content = b"".join(self.stream(name, 0, bytes_max + 1))
