@@ -327,6 +327,25 @@ def label(asked: Asked, is_json: bool, site: str, no_group: bool, region: str | 
     hub_peoples.show_site(asked.ask("PATCH", "/sites/{site}", body, site=site), is_json=is_json)
 
 
+@sites.command("assign")
+@at
+@click.argument("site")
+@click.argument("assets", metavar="[NAME[@VERSION]]...", nargs=-1)
+def assign_site(asked: Asked, is_json: bool, site: str, assets: tuple[str, ...]) -> None:
+    """Say what an enrolled site shall have, without a release: these assets, and no others.
+
+    As `ecotone hub assign`, and more: it is asked who may, where each asset may rest, and it stands in the ledger.
+
+    \b
+    Examples:
+      ecotone hub sites assign /srv/hub clinic-7 smol names@3
+    """
+    from ecotone.cli import hub_peoples
+
+    said = asked.ask("POST", "/sites/{site}/assign", {"assets": list(assets)}, site=site)
+    hub_peoples.done(f"{site} shall have it (generation {said['generation']})", said, is_json=is_json)
+
+
 @sites.command("revoke")
 @at
 @click.argument("site")

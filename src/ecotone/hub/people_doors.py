@@ -39,6 +39,10 @@ class _Grant(Grant, frozen=True, forbid_unknown_fields=True, kw_only=True):
     days: Days | None = None
 
 
+class _Assets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    assets: Annotated[tuple[Annotated[str, Meta(max_length=130)], ...], Meta(max_length=256)]
+
+
 class _Why(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     why: Annotated[str, Meta(max_length=500)] = ""
 
@@ -140,6 +144,14 @@ def revoke_site(hub: Hub, actor: Actor, path: Said, body: Said, _query: Said) ->
     return 200, hub.sites.revoke(actor, path["site"], _read(body, _Why).why)
 
 
+def assign_site(hub: Hub, actor: Actor, path: Said, body: Said, _query: Said) -> Answer:
+    """What a site shall have, and nothing else: `NAME` or `NAME@VERSION` each."""
+    from ecotone.hub.sites_assigning import assign
+
+    parts = [text.partition("@") for text in _read(body, _Assets).assets]
+    return 200, {"generation": assign(hub, actor, path["site"], [(name, version) for name, _, version in parts])}
+
+
 def confinements(hub: Hub, actor: Actor, _path: Said, _body: Said, _query: Said) -> Answer:
     """Which assets go to which sites alone."""
     return 200, {"confinements": hub.sites.rules.listed(actor)}
@@ -174,6 +186,7 @@ DOORS: Final[Mapping[tuple[str, str], Door]] = {
     ("GET", "/sites/{site}"): site,
     ("PATCH", "/sites/{site}"): label,
     ("POST", "/sites/{site}/revoke"): revoke_site,
+    ("POST", "/sites/{site}/assign"): assign_site,
     ("GET", "/confinements"): confinements,
     ("POST", "/confinements"): confine,
     ("DELETE", "/confinements/{id}"): free,
