@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from ecotone.fleet.accepting import is_pinned_otherwise
-from ecotone.fleet.evidence import Compared, compared
+from ecotone.fleet.evidence import Compared, Doubt, compared, in_all, worst
 from ecotone.fleet.release import Plan, rank
 from ecotone.fleet.standing import Standing
 from ecotone.fleet.wish import Wish
@@ -63,6 +63,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
         trying, good, failed, refused: As they told.
         sums: Of the figures of all that used it.
         classes: (Kind of machine, sites that used it, those of them that failed), most failures first.
+        doubted: (Kind of machine, code) of what speaks clearly against it in the figures of all sites of that kind.
         whys: (Code, sites) of what failed and was refused.
         shared: The kind of machine that all failed sites have and not all others; `''`: there is none.
     """
@@ -78,6 +79,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     refused: int = 0
     sums: Compared = Compared()
     classes: tuple[tuple[str, int, int], ...] = ()
+    doubted: tuple[tuple[str, str], ...] = ()
     whys: tuple[tuple[str, int], ...] = ()
     shared: str = ""
 
@@ -165,6 +167,7 @@ def count(inside: Sequence[SiteView], silent_before_s: float) -> Tally:
         wished=states.total(),
         sums=_sum([site.compared for site in told if site.compared is not None]),
         classes=classes[:CLASSES_TOLD],
+        doubted=_doubted(told, classes[:CLASSES_TOLD]),
         whys=tuple(whys.most_common()),
         shared=classes[0][0] if [failed > 0 for _, _, failed in classes].count(True) == 1 < len(classes) else "",
         **states,
@@ -201,6 +204,17 @@ def _told(plan: Plan, report: Report) -> AssetReport | None:
 def _sum(parts: Sequence[Compared]) -> Compared:
     columns = zip(*(msgspec.structs.astuple(part) for part in parts), strict=True)
     return Compared(**{name: sum(column) for name, column in zip(Compared.__struct_fields__, columns, strict=False)})
+
+
+def _doubted(told: Sequence[SiteView], classes: Sequence[tuple[str, int, int]]) -> tuple[tuple[str, str], ...]:
+    """(Kind of machine, code) of what speaks clearly against it there."""
+    found = []
+    for kind, _, _ in classes:
+        sums = _sum([site.compared for site in told if site.compared is not None and site.machine == kind])
+        code, doubt = worst(in_all(sums))
+        if doubt is Doubt.CLEAR:
+            found.append((kind, code))
+    return tuple(found)
 
 
 def _classes(used: Sequence[SiteView]) -> tuple[tuple[str, int, int], ...]:

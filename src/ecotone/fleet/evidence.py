@@ -14,7 +14,7 @@ import msgspec
 
 from ecotone.values.fleet import Figures, Terms
 
-__all__ = ["Compared", "Doubt", "at_site", "binomial_tail", "compared", "in_all", "poisson_tail", "worst"]
+__all__ = ["CLEARLY", "Compared", "Doubt", "at_site", "binomial_tail", "compared", "in_all", "poisson_tail", "worst"]
 
 
 class Doubt(enum.IntEnum):
@@ -30,7 +30,8 @@ class Doubt(enum.IntEnum):
     CLEAR = 3
 
 
-TAILS: Final = ((0.001, Doubt.CLEAR), (0.05, Doubt.LIKELY), (0.16, Doubt.SLIGHT))
+CLEARLY: Final = 0.001
+TAILS: Final = ((CLEARLY, Doubt.CLEAR), (0.05, Doubt.LIKELY), (0.16, Doubt.SLIGHT))
 """(Chance that a version within its terms looks so bad, what that is)."""
 
 _STEADY: Final = 1e4
@@ -83,7 +84,6 @@ def compared(figures: Figures, before: Figures | None, terms: Terms) -> Compared
     """What one site's figures come to, beside those of the version before (None: there was none)."""
     latency, latency_weight = _latency(figures, before, terms.latency_times)
     parity, parity_weight = _parity(figures, before, terms.parity_under)
-    crashed = before.crashes / before.hours * figures.hours if before is not None and before.hours >= 1 else 0.0
     return Compared(
         sites=1,
         hours=figures.hours,
@@ -95,7 +95,7 @@ def compared(figures: Figures, before: Figures | None, terms: Terms) -> Compared
         parity=parity * parity_weight,
         parity_weight=parity_weight,
         crashes=figures.crashes,
-        crashes_expected=crashed + terms.crashes_max / 4,
+        crashes_expected=_crashed(figures, before) + terms.crashes_max / 4,
     )
 
 
@@ -111,10 +111,15 @@ def in_all(sums: Compared) -> dict[str, Doubt]:
 
 
 def at_site(figures: Figures, before: Figures | None, terms: Terms) -> dict[str, Doubt]:
-    """What speaks against a version at one site, by its code: crashes and memory by what is asked, without a chance."""
+    """What speaks against a version at one site, by its code: crashes and memory by what is asked, without a chance.
+
+    Where its engine crashed more often than the one before it, but not too often, the trial is not cut short.
+    """
     is_large = before is not None and 0 < before.memory_bytes * terms.memory_times < figures.memory_bytes
+    is_more = _of_tail(poisson_tail(figures.crashes, _crashed(figures, before))) > Doubt.NONE
+    crashes = Doubt.CLEAR if figures.crashes >= terms.crashes_max else Doubt.SLIGHT if is_more else Doubt.NONE
     return in_all(compared(figures, before, terms)) | {
-        "crashes": Doubt.CLEAR if figures.crashes >= terms.crashes_max else Doubt.NONE,
+        "crashes": crashes,
         "memory": Doubt.CLEAR if is_large else Doubt.NONE,
     }
 
@@ -163,6 +168,11 @@ def poisson_tail(k: int, mean: float) -> float:
         k += 1
         term *= mean / k
     return min(1.0, total)
+
+
+def _crashed(figures: Figures, before: Figures | None) -> float:
+    """How often the engine of the version before would have crashed in the same time."""
+    return before.crashes / before.hours * figures.hours if before is not None and before.hours >= 1 else 0.0
 
 
 def _share_max(before: Figures | None) -> float:

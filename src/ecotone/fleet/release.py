@@ -42,8 +42,8 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     Attributes:
         good_share: Least share of good ones among the sites at which its trial is over.
         bad_max, bad_share: It is halted at so many failed sites, if they are such a share of those that used it.
-        class_share: It is also halted at `bad_max` failed sites of one kind of machine, if they are such a share of
-            those of that kind that used it.
+            It is also halted at `bad_max` failed sites of one kind of machine, if chance alone shows so many once in a
+            thousand where `bad_share` fail.
         hours_min: A wave is open for at least so long.
         requests_min: All sites together answered at least so many requests with it.
         reports_min: Its trial is over at least at so many sites, or at all of them.
@@ -57,7 +57,6 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     good_share: Share = 0.9
     bad_max: Few = 3
     bad_share: Share = 0.02
-    class_share: Share = 0.3
     hours_min: Amount = 4.0
     requests_min: Count = 500
     reports_min: Few = 3

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from ecotone.fleet.counting import SiteView, Tally, count, members, view
-from ecotone.fleet.evidence import Doubt, in_all, worst
+from ecotone.fleet.evidence import CLEARLY, Doubt, binomial_tail, in_all, worst
 from ecotone.fleet.release import Gate, Plan, Wave
 from ecotone.fleet.standing import Event, Standing, moved
 from ecotone.fleet.wish import Wish
@@ -207,10 +207,15 @@ def _bad(gate: Gate, tally: Tally) -> str:
     """Code of what ends a release, or `''`."""
     if tally.failed >= gate.bad_max and tally.failed >= gate.bad_share * tally.used:
         return "bad.sites"
-    if any(failed >= gate.bad_max and failed >= gate.class_share * used for _, used, failed in tally.classes):
-        return "bad.class"
     code, doubt = worst(in_all(tally.sums))
-    return f"bad.{code}" if doubt is Doubt.CLEAR else ""
+    if doubt is Doubt.CLEAR:
+        return f"bad.{code}"
+    is_bad_kind = any(_is_bad_kind(gate, used, failed) for _, used, failed in tally.classes)
+    return "bad.class" if tally.doubted or is_bad_kind else ""
+
+
+def _is_bad_kind(gate: Gate, used: int, failed: int) -> bool:
+    return failed >= gate.bad_max and binomial_tail(failed, used, gate.bad_share) <= CLEARLY
 
 
 def _enough(gate: Gate, tally: Tally) -> int:
@@ -242,7 +247,7 @@ also be open for `hours_min`: `gate.hours`."""
 
 BAD: Final = {
     "bad.sites": "`bad_max` sites failed, and `bad_share` of those that used it",
-    "bad.class": "`bad_max` sites of one kind of machine failed, and `class_share` of those of that kind",
+    "bad.class": "one kind of machine: `bad_max` sites failed, clearly more than `bad_share`, or the figures say so",
     "bad.crashes": "all sites together: engines crashed too often",
     "bad.errors": "all sites together: too many requests failed",
     "bad.latency": "all sites together: the first token came too late",

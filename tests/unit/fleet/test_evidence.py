@@ -100,7 +100,10 @@ def test_quality_is_compared_where_both_are_known_of_enough_pairs() -> None:
 def test_crashes_and_memory_are_held_to_what_is_asked() -> None:
     before = figures(1000, memory_bytes=100)
     assert at_site(figures(crashes=3), before, TERMS)["crashes"] is Doubt.CLEAR
-    assert at_site(figures(crashes=2), before, TERMS)["crashes"] is Doubt.NONE
+    assert at_site(figures(crashes=2), before, TERMS)["crashes"] is Doubt.SLIGHT
+    assert at_site(figures(crashes=0), before, TERMS)["crashes"] is Doubt.NONE
+    shaky = figures(1000, hours=100, crashes=100)
+    assert at_site(figures(crashes=2), shaky, TERMS)["crashes"] is Doubt.NONE, "the one before crashed as often"
     assert at_site(figures(memory_bytes=201), before, TERMS)["memory"] is Doubt.CLEAR
     assert at_site(figures(memory_bytes=200), before, TERMS)["memory"] is Doubt.NONE
     assert at_site(figures(memory_bytes=201), figures(1000), TERMS)["memory"] is Doubt.NONE

@@ -213,6 +213,16 @@ def test_what_no_site_found_alone_ends_it() -> None:
     assert len(found.wish_back) == 4
 
 
+def test_what_shows_on_one_kind_of_machine_and_failed_nowhere_ends_it() -> None:
+    sites = now(fleet(200, *["good"] * 150), LATER)
+    shaky = compared(figures(100, 5), figures(1000), Terms())
+    sites[:10] = [msgspec.structs.replace(one, machine="armv7l/2g", compared=shaky) for one in sites[:10]]
+    given = plan(Wave(share=1.0))
+    found = decide(given, begun(given, sites), sites, LATER)
+    assert (found.why, found.tally.failed) == ("bad.class", 0)
+    assert found.tally.doubted == (("armv7l/2g", "errors"),)
+
+
 def test_what_is_pinned_keeps_what_it_has() -> None:
     sites = fleet(4, None, "failed", "failed", "failed")
     sites[0] = msgspec.structs.replace(sites[0], is_pinned=True)
