@@ -25,6 +25,7 @@ from tests.e2e.conftest import Site, poll
 from tests.egress import cloud
 from tests.egress.canaries import Canary, plant
 from tests.egress.conversations import IN_WORDS, Conversation, converse, harmless, protected
+from tests.egress.hub_scene import hub as hub
 from tests.egress.stage import Leak, Said, Stage
 
 FREE: Final = {"privacy": {"detectors": ["patterns"], "labels": {"contact": {"egress": "free"}}}}

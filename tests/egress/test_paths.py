@@ -88,6 +88,10 @@ def test_a_job_goes_by_the_policy_of_the_moment_it_is_done(stage: Stage) -> None
     scenes.jobs_overtaken(stage, SHARE)
 
 
+def test_what_the_site_says_to_its_hub_holds_no_word_of_a_caller(stage: Stage) -> None:
+    scenes.hub(stage, SHARE * 2)
+
+
 @pytest.mark.skipif("/v1/batches" not in ROUTES, reason="there are no batches yet")
 def test_a_batch_keeps_what_must_stay(stage: Stage) -> None:
     scenes.batch(stage, SHARE)
