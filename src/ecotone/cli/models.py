@@ -103,3 +103,56 @@ def rm(config_path: Path | None, is_json: bool, store: str | None, names: tuple[
         return
     for asset in removed:
         click.echo(f"removed {asset.name}" if not asset.is_own_file else f"forgot {asset.name}; the file stays")
+
+
+@models.command()
+@shared
+@store
+@click.argument("name", metavar="hub:NAME[@VERSION]")
+def pin(config_path: Path | None, is_json: bool, store: str | None, name: str) -> None:
+    """Hold a version of a hub's asset fast, whatever the hub wants; without @VERSION the one in use.
+
+    A version that is here and not in use is switched to. The hub is told that it is held, and cannot change that.
+
+    \b
+    Examples:
+      ecotone models pin hub:smol
+      ecotone models pin hub:smol@2
+    """
+    from ecotone.cli import local_orders
+
+    local_orders.pinned(name, config_path, store, is_json=is_json)
+
+
+@models.command()
+@shared
+@store
+@click.argument("name", metavar="hub:NAME")
+def unpin(config_path: Path | None, is_json: bool, store: str | None, name: str) -> None:
+    """Let the hub decide again which version is used.
+
+    \b
+    Examples:
+      ecotone models unpin hub:smol
+    """
+    from ecotone.cli import local_orders
+
+    local_orders.unpinned(name, config_path, store, is_json=is_json)
+
+
+@models.command()
+@shared
+@store
+@click.argument("name", metavar="hub:NAME")
+def rollback(config_path: Path | None, is_json: bool, store: str | None, name: str) -> None:
+    """Go back to the version that was used before. This one is not taken again until the hub signs it anew.
+
+    The site does it within seconds, and no request fails meanwhile; where none runs, it is done at once.
+
+    \b
+    Examples:
+      ecotone models rollback hub:smol
+    """
+    from ecotone.cli import local_orders
+
+    local_orders.rolled_back(name, config_path, store, is_json=is_json)

@@ -32,6 +32,8 @@ SOCKET_PATH_BYTES_MAX: Final = 107
 """`sun_path` of Linux is 108 bytes with the closing zero."""
 
 LOOK_EVERY_S: Final = 0.25
+FILE_CHARS: Final = 12
+
 QUIET_S: Final = 20.0
 """A model that was wanted before it could be measured is measured after so long without a request."""
 
@@ -60,6 +62,7 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One engine, for `ecotone status`.
 
     Attributes:
+        file: The beginning of its file's SHA-256.
         slots_used: Requests at the worker. waiting: Requests in the queue.
         load_s: Seconds that the last load took; None before the first.
         why: The last failure in words, or `''`.
@@ -67,6 +70,7 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     model: str
+    file: str
     state: str
     pid: int | None
     rss_bytes: int
@@ -358,6 +362,7 @@ class Supervisor:
         running = engine.running
         return EngineStatus(
             model=engine.model.name,
+            file=engine.model.digest[:FILE_CHARS],
             state=engine.state.value,
             pid=None if running is None else running.worker.pid,
             rss_bytes=engine.rss_bytes(),
