@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -14,7 +15,10 @@ from ecotone.cli import extra
 from ecotone.cli.failures import NotFoundError
 from ecotone.cli.hub_remote import Remote, is_url, path_of
 from ecotone.cli.options import as_json
-from ecotone.values import RequestError
+from ecotone.values import ConfigError, RequestError
+
+if TYPE_CHECKING:
+    from ecotone.hub.serving import Hub
 
 __all__ = ["Asked", "at", "known"]
 
@@ -47,30 +51,48 @@ class Asked(msgspec.Struct, frozen=True):
             return remote.post(path, body) if method == "POST" else remote.patch(path, body)
         return self._here(method, template, body, names)
 
-    def _here(self, method: str, template: str, body: object, names: dict[str, str]) -> Any:
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Hub]:
+        """The hub's rooms, on this machine.
+
+        Raises:
+            ConfigError: `hub.extra`, `hub.here`: it is named by its address; as its settings say.
+            NotFoundError: `hub.folder`.
+        """
+        if is_url(self.where):
+            raise ConfigError("hub.here", "this is done on the hub's own machine: name its folder, or its hub.yaml")
         extra.server()
+        from ecotone.hub import serving, settings
+
+        path = Path(self.where)
+        chosen = settings.load(*((None, path) if path.is_file() else (path, self.config)))
+        if not chosen.folder.is_dir() and chosen.objects.url is None:
+            raise NotFoundError("hub.folder", f"{chosen.folder} is no hub: `ecotone hub init` makes one")
+        with serving.opened(chosen) as hub:
+            yield hub
+
+    def _here(self, method: str, template: str, body: object, names: dict[str, str]) -> Any:
         from urllib.parse import parse_qsl
 
         from ecotone.access import owner
-        from ecotone.hub import settings
-        from ecotone.hub.people_doors import DOORS
-        from ecotone.hub.serving import opened
 
-        path = Path(self.where)
-        given = (None, path) if path.is_file() else (path, self.config)
         template, _, query = template.partition("?")
         plain = {} if body is None else msgspec.to_builtins(body)
-        with opened(settings.load(*given)) as hub:
-            if not hub.settings.folder.is_dir():
-                raise NotFoundError("hub.folder", f"{hub.settings.folder} is no hub: `ecotone hub init` makes one")
-            door = DOORS[method, template]
+        with self.opened() as hub:
             try:
+                door = _doors()[method, template]
                 _, value = door(hub, owner(f"local:{known()}"), names, plain, dict(parse_qsl(query)))
             except RequestError as error:
                 if error.status == 404:
                     raise NotFoundError(error.code, error.message, status=404) from error
                 raise
         return msgspec.to_builtins(value)
+
+
+def _doors() -> dict[tuple[str, str], Callable[..., tuple[int, Any]]]:
+    from ecotone.hub import people_doors, status_doors
+
+    return {**people_doors.DOORS, **status_doors.DOORS}
 
 
 def known() -> str:

@@ -1,8 +1,9 @@
-"""`ecotone hub people`, `grant`, `token`, `sites`, `login`, `logout`, `whoami`."""
+"""`ecotone hub people`, `grant`, `token`, `sites`, `acts`, `login`, `logout`, `whoami`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
@@ -365,6 +366,47 @@ def revoke_site(asked: Asked, is_json: bool, site: str, why: str) -> None:
     hub_peoples.done(f"{site} is served nothing more", said, is_json=is_json)
 
 
+@click.group()
+def acts() -> None:
+    """Show and take away the hub's ledger: every act of people, of sites and of the hub itself."""
+
+
+@acts.command("list")
+@at
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="The last so many.")
+@click.option("--before", type=click.IntRange(min=0), help="Those before this position.")
+def list_acts(asked: Asked, is_json: bool, **query: int | None) -> None:
+    """List the last acts, newest first: who did what to which, and the digest of what was asked.
+
+    \b
+    Examples:
+      ecotone hub acts list /srv/hub --limit 20
+    """
+    from ecotone.cli import hub_peoples
+
+    given = {name: value for name, value in query.items() if value is not None}
+    hub_peoples.show_acts(asked.ask("GET", f"/acts?{urlencode(given)}"), is_json=is_json)
+
+
+@acts.command("export")
+@at
+@click.argument("to", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False))
+def export_acts(asked: Asked, is_json: bool, to: Path) -> None:
+    """Write the whole ledger into a new folder, for `ecotone ledger verify FOLDER --key FOLDER/site.pub`.
+
+    It is signed up to its end. Keep the key, or a checkpoint, where the hub's administrators cannot reach.
+
+    \b
+    Examples:
+      ecotone hub acts export /srv/hub acts-2026-11
+    """
+    from ecotone.cli import hub_peoples
+
+    with asked.opened() as hub:
+        hub.acts.export(to)
+    hub_peoples.done(f"{to}: `ecotone ledger verify {to}`", {"folder": str(to)}, is_json=is_json)
+
+
 @click.command()
 @click.argument("url")
 @without_site
@@ -420,6 +462,7 @@ COMMANDS: Final = {
     "grant": grant,
     "token": token,
     "sites": sites,
+    "acts": acts,
     "login": login,
     "logout": logout,
     "whoami": whoami,

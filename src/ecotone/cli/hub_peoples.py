@@ -130,6 +130,17 @@ def show_site(said: dict[str, Any], *, is_json: bool) -> None:
     done(_site(said), said, is_json=is_json)
 
 
+def show_acts(said: Any, *, is_json: bool) -> None:
+    """Acts."""
+    if is_json:
+        show_json(said)
+        return
+    for one in said["acts"]:
+        figures = " ".join(f"{name}={value}" for name, value in one["figures"].items())
+        parts = [str(one["seq"]), _day(one["at_s"]), one["actor"], one["act"], one["subject"], figures]
+        click.echo("  ".join(part for part in parts if part))
+
+
 def _site(one: dict[str, Any]) -> str:
     labels = " ".join(f"{name}={text}" for name, text in one["labels"].items())
     seen = f"seen {_day(one['seen_s'])}" if one["seen_s"] else "never seen"
