@@ -67,13 +67,14 @@ class Fleet:
     def wished(self, sites: Iterable[str]) -> dict[str, tuple[Asset, ...]]:
         """All assets that the director wants at each of the sites now."""
         with self._lock:
-            counter = self._wishes.counter()
-            if counter != self._seen:
-                for site, _ in self._wishes.changed(self._seen):
-                    state = self._wishes.state(site)
-                    self._wished[site] = () if state is None else state.assets
-                self._seen = counter
+            self._look()
             return {site: self._wished.get(site, ()) for site in sites}
+
+    def wished_anywhere(self) -> set[str]:
+        """Digests of the manifests of all that the director wants anywhere."""
+        with self._lock:
+            self._look()
+            return {asset.sha256 for assets in self._wished.values() for asset in assets}
 
     def site(self, name: str) -> Site:
         """One enrolled site.
@@ -141,6 +142,15 @@ class Fleet:
             if name in sites or view.is_wished:
                 views.append(view)
         return views
+
+    def _look(self) -> None:
+        """Reads the wishes that are newer than the last look; the lock is held."""
+        counter = self._wishes.counter()
+        if counter != self._seen:
+            for site, _ in self._wishes.changed(self._seen):
+                state = self._wishes.state(site)
+                self._wished[site] = () if state is None else state.assets
+            self._seen = counter
 
     def _wished_for(self, release: str) -> set[str]:
         with self._database.read() as c:

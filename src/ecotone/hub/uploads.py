@@ -69,7 +69,7 @@ class Uploads:
         self._database: Final = database
         self._acts: Final = acts
         self._objects: Final = objects
-        self._clock: Final = clock
+        self.clock: Final = clock
 
     def begin(self, actor: Actor, asked: Begin) -> Upload:
         """A new upload, of which nothing has come yet.
@@ -86,7 +86,7 @@ class Uploads:
             sha256=asked.sha256,
             offset=0,
             by=actor.name,
-            touched_s=self._clock(),
+            touched_s=self.clock(),
         )
         with self._database.begin() as c:
             mine = c.execute(select(func.count()).where(uploads.c.by == actor.name)).scalar() or 0
@@ -219,7 +219,7 @@ class Uploads:
             if mine.offset == known.offset:
                 row = {"upload": known.id, "at": known.offset, "bytes": size, "object": name}
                 c.execute(insert(upload_parts).values(row))
-                later = {"offset": known.offset + size, "touched_s": self._clock()}
+                later = {"offset": known.offset + size, "touched_s": self.clock()}
                 c.execute(update(uploads).where(uploads.c.id == known.id).values(later))
             return mine.offset
 

@@ -69,25 +69,25 @@ class Tasks:
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
         self._database: Final = database
-        self._clock: Final = clock
+        self.clock: Final = clock
 
     def ensure(self, kind: str, subject: str, in_s: float = 0.0, connection: Connection | None = None) -> None:
         """There is such a task; one that is there already is not changed."""
         with within(self._database, connection) as c:
             if self._row(c, kind, subject) is None:
-                fresh = {"number": 1, "due_s": self._clock() + in_s, "woken": 0, "failures": 0, "why": ""}
+                fresh = {"number": 1, "due_s": self.clock() + in_s, "woken": 0, "failures": 0, "why": ""}
                 c.execute(insert(tasks).values(kind=kind, subject=subject, **fresh))
 
     def wake(self, kind: str, subject: str, connection: Connection | None = None) -> None:
         """The task is due now, and once more if it is at work at this moment; it is made where there is none."""
         with within(self._database, connection) as c:
             self.ensure(kind, subject, connection=c)
-            due = {"due_s": self._clock(), "woken": tasks.c.woken + 1}
+            due = {"due_s": self.clock(), "woken": tasks.c.woken + 1}
             c.execute(update(tasks).where(tasks.c.kind == kind, tasks.c.subject == subject).values(due))
 
     def due(self, limit: int = 16) -> list[Task]:
         """What is due, longest waiting first."""
-        found = select(tasks).where(tasks.c.due_s <= self._clock()).order_by(tasks.c.due_s).limit(limit)
+        found = select(tasks).where(tasks.c.due_s <= self.clock()).order_by(tasks.c.due_s).limit(limit)
         with self._database.read() as c:
             return [_task(row) for row in c.execute(found)]
 
@@ -100,7 +100,7 @@ class Tasks:
         """Seconds until something is due; None where nothing is."""
         with self._database.read() as c:
             first = c.execute(select(func.min(tasks.c.due_s))).scalar()
-        return None if first is None else max(0.0, first - self._clock())
+        return None if first is None else max(0.0, first - self.clock())
 
     def woken(self, kind: str, subject: str) -> int:
         """How often it was woken so far; to be read before the work, and given to `finished`."""
@@ -131,7 +131,7 @@ class Tasks:
                 return True
             else:
                 wait_s, values = outcome.in_s or 0.0, {"failures": 0, "why": ""}
-            due_s = self._clock() + (0.0 if again else wait_s)
+            due_s = self.clock() + (0.0 if again else wait_s)
             c.execute(update(tasks).where(*here).values(number=number + 1, due_s=due_s, **values))
             return True
 
