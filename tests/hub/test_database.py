@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from ecotone.assets import StoreError
@@ -183,18 +183,6 @@ def test_a_newer_shape_is_refused(database: Database, database_url: str) -> None
         connection.execute(tables.schema.update().values(version=migrations.LATEST + 1))
     with pytest.raises(ConfigError, match=r"hub\.schema.*newer Ecotone"):
         Database.open(database_url)
-
-
-def shape(connection: Connection) -> dict[str, object]:
-    found = inspect(connection)
-    return {
-        table: (
-            {column["name"]: (str(column["type"]), column["nullable"]) for column in found.get_columns(table)},
-            found.get_pk_constraint(table)["constrained_columns"],
-            sorted(str(index["name"]) for index in found.get_indexes(table)),
-        )
-        for table in found.get_table_names()
-    }
 
 
 def test_several_processes_may_open_a_new_one_at_once(database_url: str) -> None:

@@ -31,7 +31,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     version: str
-    kind: Literal["model", "adapter", "dataset", "policy"] = "model"
+    kind: Literal["model", "adapter", "dataset", "policy", "labels", "prior"] = "model"
     licence: str
     card: str = ""
     lineage: tuple[str, ...] = ()
