@@ -84,7 +84,8 @@ def show_confinements(said: dict[str, Any], *, is_json: bool) -> None:
         return
     for one in said["confinements"]:
         rule = one["rule"]
-        click.echo(f"{one['id']}  {', '.join(rule['assets'])} only to {_scope(rule)}")
+        where = _scope({**rule, "assets": ["*"]})
+        click.echo(f"{one['id']}  {', '.join(rule['assets'])} only to {where}")
     if not said["confinements"]:
         click.echo("none: every asset may go to every site that its own regions allow")
 
