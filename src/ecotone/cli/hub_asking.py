@@ -35,7 +35,7 @@ class Asked(msgspec.Struct, frozen=True):
     config: Path | None
 
     def ask(self, method: str, template: str, body: object = None, **names: str) -> Any:
-        """The answer of a door (`hub.people_doors`), as plain values.
+        """The answer of a door (`hub.people_doors` and its like), as plain values.
 
         Args:
             names: Those in the path. `query` is none of them: it stands in the template.
@@ -90,9 +90,9 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def _doors() -> dict[tuple[str, str], Callable[..., tuple[int, Any]]]:
-    from ecotone.hub import people_doors, status_doors
+    from ecotone.hub import people_doors, releases_doors, status_doors
 
-    return {**people_doors.DOORS, **status_doors.DOORS}
+    return {**people_doors.DOORS, **releases_doors.DOORS, **status_doors.DOORS}
 
 
 def known() -> str:
