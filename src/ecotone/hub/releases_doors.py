@@ -86,6 +86,10 @@ def _upload(hub: Hub, actor: Actor, _path: Texts, body: dict[str, Any], _query: 
     return 201, hub.uploads.begin(actor, asked(Begin, body))
 
 
+def _uploads(hub: Hub, actor: Actor, _path: Texts, _body: dict[str, Any], _query: Texts) -> Answer:
+    return 200, {"uploads": hub.uploads.list(actor)}
+
+
 def _drop_upload(hub: Hub, actor: Actor, path: Texts, _body: dict[str, Any], _query: Texts) -> Answer:
     hub.uploads.drop(actor, path["id"])
     return 204, None
@@ -148,10 +152,11 @@ DOORS: Final[Mapping[tuple[str, str], Door]] = {
     ("POST", "/releases/{id}/resume"): _resume,
     ("POST", "/releases/{id}/abort"): _abort,
     ("GET", "/pins"): _pins,
-    ("PUT", "/pins/{site}/{name}"): _pin,
+    ("POST", "/pins/{site}/{name}"): _pin,
     ("DELETE", "/pins/{site}/{name}"): _unpin,
     ("GET", "/sites/{site}/changes"): _changes,
     ("GET", "/assets"): _assets,
+    ("GET", "/uploads"): _uploads,
     ("POST", "/uploads"): _upload,
     ("DELETE", "/uploads/{id}"): _drop_upload,
     ("POST", "/publications"): _publish,

@@ -7,7 +7,7 @@ refused with where it must. Nothing of an upload is served to anybody.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -107,6 +107,12 @@ class Uploads:
         with self._database.read() as c:
             return self._mine(c, actor, upload)
 
+    def list(self, actor: Actor) -> Sequence[Upload]:
+        """Those of the actor, newest first: an upload that was cut is found again by its name, size and digest."""
+        with self._database.read() as c:
+            mine = select(uploads).where(uploads.c.by == actor.name).order_by(uploads.c.touched_s.desc())
+            return [Upload(**row) for row in c.execute(mine).mappings()]
+
     def append(self, actor: Actor, upload: str, offset: int, body: Iterator[bytes]) -> int:
         """Takes the next piece; gives the offset behind it. What has come of a piece that breaks off is kept.
 
@@ -149,7 +155,7 @@ class Uploads:
             c.execute(delete(uploads).where(uploads.c.id == upload))
         self.clear(upload)
 
-    def whole(self, actor: Actor, ids: tuple[str, ...]) -> list[Upload]:
+    def whole(self, actor: Actor, ids: tuple[str, ...]) -> Sequence[Upload]:
         """Uploads that are all there, in this order.
 
         Raises:
@@ -199,15 +205,15 @@ class Uploads:
         for one in ids:
             self.clear(one)
 
-    def stale(self, before_s: float) -> list[str]:
+    def stale(self, before_s: float) -> Sequence[str]:
         """Uploads that nobody has gone on with since."""
         with self._database.read() as c:
-            return list(c.execute(select(uploads.c.id).where(uploads.c.touched_s < before_s)).scalars())
+            return c.execute(select(uploads.c.id).where(uploads.c.touched_s < before_s)).scalars().all()
 
     def clear(self, upload: str) -> None:
         """Removes all pieces of an upload that is no more."""
-        for stored in list(self._objects.list(f"{FOLDER}{upload}/")):
-            self._objects.delete(stored.name)
+        for name in [stored.name for stored in self._objects.list(f"{FOLDER}{upload}/")]:
+            self._objects.delete(name)
         with self._database.begin() as c:
             c.execute(delete(upload_parts).where(upload_parts.c.upload == upload))
 
