@@ -36,7 +36,7 @@ def made(folder: Path, database_url: str, **changes: Any) -> Settings:
     )
     chosen.state.mkdir(parents=True, exist_ok=True)
     with opened(chosen) as hub:
-        hub.repositories.create(["models"])
+        hub.repositories.create(["models"], keys=chosen.keys)
         for version in ("1", "2"):
             publish(hub, "smol", version)
     return chosen
@@ -47,7 +47,7 @@ def publish(hub: Hub, name: str, version: str, residency: tuple[str, ...] = ()) 
     path = hub.settings.state / "weights.txt"
     path.write_bytes(f"{name} {version} ".encode() * 40_000)
     about = packs.About(name=name, version=version, licence="MIT", residency=residency)
-    manifest = packs.publish([path], hub.settings.folder, about)
+    manifest = packs.publish([path], hub.objects, about)
     hub.repositories.publish(manifest, hub_keys.read(hub.settings.keys / "publisher-models.key"))
     keys = [hub_keys.read(hub.settings.keys / f"{key}.key") for key in ("online", "director")]
     hub.repositories.refresh(keys)

@@ -269,7 +269,7 @@ def test_one_site_that_asks_too_often_is_told_when_to_come_again(tmp_path: Path)
 
 
 def test_what_holds_for_every_answer(sqlite: Served, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "ecotone.hub.access")
+    caplog.set_level(logging.DEBUG, "ecotone.hub.access")
     site = joined(sqlite, "harbour")
     answers = [
         sqlite.ask("GET", "/healthz"),

@@ -38,7 +38,8 @@ LOOK_EVERY_S: Final = 0.2
 LIVED_S: Final = 10.0
 """A process that lived for less counts as one that cannot start: the next try waits twice as long."""
 WAIT_MAX_S: Final = 30.0
-GOODBYE_S: Final = 5.0
+GOODBYE_S: Final = 15.0
+"""Beyond the draining: durable work ends its step, and the ledger is signed."""
 BAD_SETTINGS: Final = 2
 log = logging.getLogger("ecotone.hub")
 

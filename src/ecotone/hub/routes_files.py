@@ -35,7 +35,7 @@ class FileRoutes:
 
     async def file(self, request: Request) -> Response:
         """A file, or one range of it."""
-        path = request.url.path.lstrip("/")
+        path = str(request.scope["path"]).removeprefix("/")
         if self._front.settings.is_open:
             buckets = self._front.packs if path.startswith("packs/") else self._front.addresses
             self._front.limited(buckets, self._front.address(request))

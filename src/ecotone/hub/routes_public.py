@@ -70,7 +70,7 @@ class PublicRoutes:
     async def page(self, request: Request) -> Response:
         """The console: a page that knows nothing before somebody signs in."""
         self._front.limited(self._front.addresses, self._front.address(request))
-        found = console.file(request.url.path)
+        found = console.file(request.scope["path"])
         if found is None:
             raise not_found()
         headers = {**console.HEADERS, "etag": found.etag, "cache-control": "no-cache"}

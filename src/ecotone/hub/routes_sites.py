@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -25,6 +27,9 @@ __all__ = ["SiteRoutes"]
 
 REPORTS_BYTES_MAX: Final = 4 << 20
 REPORTS_MAX: Final = 1_000
+REPORTS_S: Final = 120.0
+BODIES_MAX: Final = 64
+"""Bodies of reports that are held at a time, of all sites."""
 WAIT_MAX_S: Final = 300.0
 FLOOR_STEP_MAX: Final = 1 << 20
 """By so many generations a site may be ahead of a hub that was restored; what says more is not believed."""
@@ -67,6 +72,7 @@ class SiteRoutes:
         self._reports: Final = reports
         self._waiting: Final = waiting
         self._pins: Final = pins
+        self._bringing: Final = set[str]()
 
     def routes(self) -> list[Route]:
         """Where they are."""
@@ -131,7 +137,8 @@ class SiteRoutes:
     async def reports(self, request: Request) -> Response:
         """Reports, oldest first; those that cannot be read are passed over, and told of."""
         site = (await self.actor(request)).site
-        raw = await self._front.asking(request).body(REPORTS_BYTES_MAX)
+        with self._alone(site):
+            raw = await self._body(request)
         raw = unpacked(raw, request.headers.get("content-encoding", "").strip().lower(), REPORTS_BYTES_MAX)
         is_lines = "ndjson" in request.headers.get("content-type", "")
         lines = [line for line in raw.split(b"\n") if line.strip()] if is_lines else [raw]
@@ -145,6 +152,24 @@ class SiteRoutes:
             ack_seq = max(ack_seq, await self._front.threads.call(self._reports.take, site, read))
             counts.labels("taken").inc(len(read))
         return answer({"ack_seq": ack_seq, "refused": refused, "now_s": time.time()})
+
+    async def _body(self, request: Request) -> bytes:
+        try:
+            async with asyncio.timeout(REPORTS_S):
+                return await self._front.asking(request).body(REPORTS_BYTES_MAX)
+        except TimeoutError as error:
+            raise RequestError("hub.cut", f"the reports did not arrive within {REPORTS_S:.0f} s", status=408) from error
+
+    @contextlib.contextmanager
+    def _alone(self, site: str) -> Iterator[None]:
+        """One body at a time of each site, and so many of all: what is held in memory has a bound."""
+        if site in self._bringing or len(self._bringing) >= BODIES_MAX:
+            raise RefusalError("hub.busy", "reports are being brought already", status=503, retry_after_s=1.0)
+        self._bringing.add(site)
+        try:
+            yield
+        finally:
+            self._bringing.discard(site)
 
     async def actor(self, request: Request) -> SiteActor:
         """Which site asks; where the path names one, it is that one.
@@ -161,7 +186,7 @@ class SiteRoutes:
         except EcotoneError as error:
             raise _flat(error) from error
         self._front.named(request, actor.site)
-        is_pack = request.url.path.startswith("/packs/")
+        is_pack = str(request.scope["path"]).startswith("/packs/")
         self._front.limited(self._front.packs if is_pack else self._front.sites, actor.site)
         if request.path_params.get("site", actor.site) != actor.site:
             raise not_found()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 BACKLOG: Final = 1024
+DESCRIPTORS_BESIDE: Final = 256
 CHECKPOINT_EVERY_S: Final = 600.0
 DRAIN_LOGS_EVERY_S: Final = 0.2
 log = logging.getLogger("ecotone.hub")
@@ -196,9 +198,21 @@ def run(
     Raises:
         EcotoneError: As the rooms do when they are opened.
     """
+    _raise_descriptor_limit(chosen.limits.connections_max)
     with opened(chosen) as hub, _working(hub):
         uvloop.run(_serve(hub, listeners, ready, is_replacement=is_replacement))
     drain_logs()
+
+
+def _raise_descriptor_limit(connections: int) -> None:
+    """Room for so many connections, as far as the system gives it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + DESCRIPTORS_BESIDE
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        log.warning("the system allows %d open files; %d are needed for `limits.connections_max`", hard, wanted)
+        wanted = hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.contextmanager
@@ -210,6 +224,8 @@ def _working(hub: Hub) -> Iterator[None]:
         yield
     finally:
         work.stop()
+        with contextlib.suppress(EcotoneError, SQLAlchemyError):
+            hub.acts.checkpoint()
 
 
 async def _serve(

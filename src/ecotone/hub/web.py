@@ -128,7 +128,9 @@ class Web:
         route, is_method = self._found(scope)
         path = "other" if route is None else route.path
         began_s = self._front.clock()
-        self._in_flight += 1
+        # Who waits for news is bounded where it waits.
+        weight = 0 if path == _DESIRED else 1
+        self._in_flight += weight
         try:
             self._has_room(path)
             if route is None:
@@ -139,11 +141,11 @@ class Web:
         except Exception as error:  # noqa: BLE001 - the outermost handler of a request
             await self._failed(error, cycle, scope, receive)
         finally:
-            self._in_flight -= 1
+            self._in_flight -= weight
             self._account(cycle, path, self._front.clock() - began_s)
 
     def _has_room(self, route: str) -> None:
-        # Who waits for news is bounded where it waits; who asks whether this process is well is always answered.
+        # Who asks whether this process is well is always answered.
         if self._in_flight > self._front.settings.limits.in_flight_max and route not in (_DESIRED, "/healthz"):
             raise RefusalError("hub.busy", "too many requests are being answered", status=503, retry_after_s=1.0)
 
@@ -165,6 +167,9 @@ class Web:
         self._front.metrics.refused.labels(told.code).inc()
         if told.status >= 500 and told.status != 503:
             log.error("request %s failed", cycle.id, exc_info=error)
+        elif told.code == "hub.unavailable":
+            # What a database says may hold what was asked of it: its kind is enough to look there.
+            log.warning("request %s: %s", cycle.id, type(getattr(error, "orig", None) or error).__name__)
         if cycle.status:
             raise AnswerCut(told.code) from error
         await _refusal(told)(scope, receive, cycle.send)
@@ -175,7 +180,9 @@ class Web:
         metrics.sent.labels(route).inc(cycle.sent)
         if route != _DESIRED:
             metrics.seconds.labels(route).observe(took_s)
-        if access.isEnabledFor(logging.INFO):
+        # Sites that hear of nothing new ask all the time.
+        level = logging.DEBUG if cycle.status == 304 else logging.INFO
+        if access.isEnabledFor(level):
             scope = cycle.scope
             fields = {
                 "id": cycle.id,
@@ -189,7 +196,7 @@ class Web:
             }
             if cycle.status in (401, 403, 429):
                 fields["address"] = self._front.address(Request(scope))
-            access.info("request", extra={"fields": fields})
+            access.log(level, "request", extra={"fields": fields})
 
 
 class _Cycle:
