@@ -73,8 +73,8 @@ WAYS_OUT = {
 
 MAY_TALK = {
     "assets": "`ecotone models pull`, a command of its own, before anything is served",
-    "delivery": "`ecotone models pull hub:`, `ecotone neighbour up`, and the child that a joined site starts for a delivery, "
-    "after an entry of its own (scene `hub`): it is given nothing of the site's but its session",
+    "delivery": "`ecotone models pull hub:`, `ecotone neighbour up`, and the child that a joined site begins "
+    "for a delivery after an entry of its own (scene `hub`): it is given nothing of the site's but its session",
     "hub": "the server side, `ecotone hub up`: never a part of a site",
     "gateway": "listens",
     "upstreams": "the doors",

@@ -112,7 +112,7 @@ def _hub(config: Config) -> Iterator[tuple[str, str]]:
     if TARGET in config.targets:
         yield (
             join("targets", TARGET),
-            "the hub goes by this name in the ledger and in `policy`; call the target another",
+            "is what the hub is called in the ledger and in `policy`; take another name",
         )
     try:
         parts = urlsplit(config.hub.url)

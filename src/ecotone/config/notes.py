@@ -21,6 +21,7 @@ LABELS: Final = frozenset({
 WHOLE: Final = frozenset({"unknown", "opaque", "medical", "legal", "financial", "hr", "private_mail"})
 """Labels that stand for no single value."""
 
+_HERE: Final = ("http://127.0.0.1", "http://localhost", "http://[::1]")
 CAPABILITIES: Final = frozenset({
     "stream", "tools", "json_schema", "json_object", "logprobs", "n", "stop", "seed", "vision", "audio", "chat",
     "completions", "embeddings", "continue",
@@ -42,6 +43,7 @@ def _notes(config: Config) -> Iterator[tuple[str, str]]:
             yield from _local_notes(join("targets", name), target)
     yield from _model_notes(config)
     yield from _privacy_notes(config)
+    yield from _hub_notes(config)
     regions = {target.region: None for target in config.targets.values() if isinstance(target, UrlTarget)}
     named = [region for region in regions if region is not None]
     for index, rule in enumerate(config.policy):
@@ -96,6 +98,16 @@ def _privacy_notes(config: Config) -> Iterator[tuple[str, str]]:
             yield path, f"{label!r} stands for a whole text, which cannot be replaced: such data stays at the site"
         elif egress is Egress.PSEUDONYMISE:
             yield path, "pseudonymising is best effort: what the detectors do not see goes as it is"
+
+
+def _hub_notes(config: Config) -> Iterator[tuple[str, str]]:
+    hub = config.hub
+    if hub is None:
+        return
+    if hub.url.startswith("http:") and not hub.url.startswith(_HERE):
+        yield "hub.url", "http: who sits on the link can read reports and use the site's session"
+    if hub.region is None and any(rule.when.to_region for rule in config.policy):
+        yield "hub.region", "is missing: a rule with `to_region` matches the hub whatever its region"
 
 
 def _no_label(label: str, config: Config) -> str:
