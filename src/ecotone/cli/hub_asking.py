@@ -86,7 +86,7 @@ class Asked(msgspec.Struct, frozen=True):
                 if error.status == 404:
                     raise NotFoundError(error.code, error.message, status=404) from error
                 raise
-        return msgspec.to_builtins(value)
+        return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _doors() -> dict[tuple[str, str], Callable[..., tuple[int, Any]]]:
