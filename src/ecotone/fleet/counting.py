@@ -162,12 +162,14 @@ def count(inside: Sequence[SiteView], silent_before_s: float) -> Tally:
     told = [site for site in inside if site.is_wished and site.state is not None and not site.is_pinned]
     whys = Counter(site.why for site in told if site.state in ("failed", "refused"))
     classes = _classes([site for site in told if site.state in _USED])
+    sums = _by_kind(told)
+    clear = {kind: _clear(in_all(figures)) for kind, figures in sums.items()}
     return Tally(
         sites=len(inside),
         wished=states.total(),
-        sums=_sum([site.compared for site in told if site.compared is not None]),
+        sums=_sum(list(sums.values())),
         classes=classes[:CLASSES_TOLD],
-        doubted=_doubted(told, classes[:CLASSES_TOLD]),
+        doubted=tuple((kind, code) for kind, code in sorted(clear.items()) if code),
         whys=tuple(whys.most_common()),
         shared=classes[0][0] if [failed > 0 for _, _, failed in classes].count(True) == 1 < len(classes) else "",
         **states,
@@ -206,15 +208,19 @@ def _sum(parts: Sequence[Compared]) -> Compared:
     return Compared(**{name: sum(column) for name, column in zip(Compared.__struct_fields__, columns, strict=False)})
 
 
-def _doubted(told: Sequence[SiteView], classes: Sequence[tuple[str, int, int]]) -> tuple[tuple[str, str], ...]:
-    """(Kind of machine, code) of what speaks clearly against it there."""
-    found = []
-    for kind, _, _ in classes:
-        sums = _sum([site.compared for site in told if site.compared is not None and site.machine == kind])
-        code, doubt = worst(in_all(sums))
-        if doubt is Doubt.CLEAR:
-            found.append((kind, code))
-    return tuple(found)
+def _by_kind(told: Sequence[SiteView]) -> dict[str, Compared]:
+    """The figures of all sites of each kind of machine, added."""
+    parts: dict[str, list[Compared]] = {}
+    for site in told:
+        if site.compared is not None:
+            parts.setdefault(site.machine, []).append(site.compared)
+    return {kind: _sum(figures) for kind, figures in parts.items()}
+
+
+def _clear(doubts: dict[str, Doubt]) -> str:
+    """Code of what speaks clearly against it, or `''`."""
+    code, doubt = worst(doubts)
+    return code if doubt is Doubt.CLEAR else ""
 
 
 def _classes(used: Sequence[SiteView]) -> tuple[tuple[str, int, int], ...]:
