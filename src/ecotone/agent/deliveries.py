@@ -274,7 +274,10 @@ class Deliveries:
         elif isinstance(event, Refused):
             self._is_passing = self._is_passing or event.is_passing
             log.warning("%s %s could not be had: %s", offer.name, offer.version, event.message)
-            self._note(offer, "refused", event.code)
+            if event.is_cut:
+                self._trouble = (event.code[:CODE_CHARS_MAX], event.message)
+            else:
+                self._note(offer, "refused", event.code)
             self.on_change()
         else:
             log.info("%s %s is here and checked", offer.name, offer.version)

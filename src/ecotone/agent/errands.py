@@ -124,12 +124,14 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", tag_field="event"):
     Attributes:
         code: The error's.
         is_passing: Another try may do: it was the link, or the disk.
+        is_cut: It was the link: the version is still coming.
     """
 
     sha256: str
     code: str
     message: str
     is_passing: bool = True
+    is_cut: bool = False
 
 
 class Renew(msgspec.Struct, frozen=True, tag="renew", tag_field="event"):

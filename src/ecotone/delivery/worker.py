@@ -162,8 +162,9 @@ class Child:
         try:
             install(manifest, packs, self._store, progress=_Steps(sha256, self._say), is_switched=False)
         except EcotoneError as error:
-            is_passing = isinstance(error, (FetchError, StoreError))
-            self._say(Refused(sha256, error.code, error.message, is_passing))
+            is_cut = isinstance(error, FetchError)
+            is_passing = is_cut or isinstance(error, StoreError)
+            self._say(Refused(sha256, error.code, error.message, is_passing, is_cut))
             return
         self._say(Ready(sha256))
 

@@ -221,6 +221,24 @@ def test_what_could_not_be_had_is_told_and_tried_again(play: Callable[[str, Act]
     )
 
 
+def test_what_the_link_cut_is_still_coming(play: Callable[[str, Act], None]) -> None:
+    async def act(one: Scene) -> None:
+        await one.until(lambda: one.work.trouble == "asset.unreachable")
+        assert [(found.state, found.bytes_left) for found in one.work.reports()] == [("fetching", 9)]
+        await one.until(lambda: one.shop.here)
+        assert one.work.trouble == ""
+
+    play(
+        """
+        say(wish(1, ONE)); hear(); say(Step("1" * 64, 9))
+        if number == 0:
+            say(Refused("1" * 64, "asset.unreachable", "cut", True, True)); say(Done()); sys.exit()
+        say(Ready("1" * 64)); say(Done())
+        """,
+        act,
+    )
+
+
 def test_what_is_forged_stays_refused_until_something_is_new(play: Callable[[str, Act], None]) -> None:
     async def act(one: Scene) -> None:
         await one.until(lambda: one.work.reports() and one.work.reports()[0].state == "refused")
