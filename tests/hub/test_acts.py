@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from securesystemslib.signer import CryptoSigner
 from sqlalchemy import Connection, select
 
 from ecotone.assets import StoreError
 from ecotone.cli.root import ecotone
+from ecotone.delivery import hub_keys
 from ecotone.hub import acts as room
 from ecotone.hub.acts import Acts
 from ecotone.hub.database import Database
@@ -188,3 +190,17 @@ def test_a_key_is_made_once(tmp_path: Path) -> None:
     (tmp_path / room.KEY).write_bytes(b"none")
     with pytest.raises(ConfigError, match=r"hub\.keys"):
         room.signer(tmp_path, "north")
+
+
+def test_two_processes_that_make_the_key_at_once_have_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    written = hub_keys.written
+
+    def late(key: CryptoSigner, path: Path) -> Path:
+        if not made:
+            made.append(written(hub_keys.made(), path))
+        return written(key, path)
+
+    monkeypatch.setattr(hub_keys, "written", late)
+    first = room.signer(tmp_path, "north")
+    assert room.signer(tmp_path, "north").public == first.public

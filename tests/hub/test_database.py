@@ -189,3 +189,45 @@ def test_several_processes_may_open_a_new_one_at_once(database_url: str) -> None
     said = "import sys; from ecotone.hub.database import Database; Database.open(sys.argv[1]).close()"
     processes = [subprocess.Popen([sys.executable, "-c", said, database_url]) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
+
+
+def test_two_that_wait_for_each_other_both_get_through(postgres_url: str) -> None:
+    """A deadlock: PostgreSQL undoes one of the two, and it is done again."""
+    database = Database.open(postgres_url)
+    with database.begin() as connection:
+        for name in "ab":
+            put(connection, name, 0)
+    meet = threading.Barrier(2, timeout=30)
+    tries: list[str] = []
+
+    def work(first: str, second: str) -> None:
+        def steps(connection: Connection) -> None:
+            tries.append(first)
+            for name in (first, second):
+                n = tables.counters.c
+                connection.execute(tables.counters.update().where(n.name == name).values(value=n.value + 1))
+                if name == first and tries.count(first) == 1:
+                    meet.wait()
+
+        database.run(steps)
+
+    threads = [threading.Thread(target=work, args=names) for names in (("a", "b"), ("b", "a"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert values(database) == {"a": 2, "b": 2}
+    assert len(tries) == 3
+    database.close()
+
+
+def test_a_database_that_is_busy_for_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ecotone.hub import database as room
+
+    monkeypatch.setattr(room, "BUSY_S", 0.05)
+    monkeypatch.setattr(room, "TRIES", 2)
+    database = Database.open(str(tmp_path / "hub.db"))
+    with database.begin(), pytest.raises(StoreError, match="database is locked") as told:
+        database.run(lambda connection: put(connection, "a", 1))
+    assert told.value.code == "hub.database"
+    database.close()

@@ -183,3 +183,36 @@ def test_secrets_come_by_reference_alone(tmp_path: Path, monkeypatch: pytest.Mon
             open_objects(where)
     with pytest.raises(ConfigError, match=r"hub\.objects"):
         open_objects("s3://x", {"no_such_option": "1"})
+
+
+def test_a_file_of_another_disk_is_copied(tmp_path: Path) -> None:
+    other = Path("/dev/shm")  # another file system than most temporary folders
+    folder = Folder(tmp_path / "hub")
+    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is only one disk here")
+    path = fresh_name(other)
+    for is_new in (False, True):
+        path.write_bytes(CONTENT)
+        folder.take(f"packs/{is_new}", path, is_new=is_new)
+        assert not path.exists()
+        assert folder.get(f"packs/{is_new}") == CONTENT
+    path.write_bytes(b"x")
+    with pytest.raises(FileExistsError):
+        folder.take("packs/True", path, is_new=True)
+    path.unlink()
+    assert {one.name for one in folder.list("")} == {"packs/True", "packs/False"}
+    assert not list(folder.path.rglob(".*"))
+
+
+def test_no_file_is_too_long_unseen(
+    s3_options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ecotone.hub import objects as room
+
+    monkeypatch.setattr(room, "_TAKE_BYTES_MAX", 10)
+    bucket = open_objects(f"s3://{s3_options.pop('bucket')}", s3_options)
+    path = tmp_path / "x"
+    path.write_bytes(b"longer than ten")
+    with pytest.raises(StoreError, match="too long"):
+        bucket.take("packs/x", path, is_new=True)
+    assert path.exists()

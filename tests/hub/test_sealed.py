@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -212,3 +212,40 @@ def test_a_hub_lies_sealed_and_is_read_as_any_other(objects: Objects, tmp_path: 
     for one in objects.list(""):
         raw = objects.get(one.name)
         assert (b"ecotone-manifest" in raw or FIRST[0][2][:64] in raw) is False
+
+
+def test_heads_are_remembered_and_not_without_end(inner: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ecotone.hub import sealed as room
+
+    monkeypatch.setattr(room, "_HEADS_MAX", 2)
+    own = Sealed(inner, Keys(KEY))
+    for name in "abcd":
+        own.put(f"packs/{name}", name.encode())
+    reads: list[str] = []
+    stream = Folder.stream
+
+    def counted(self: Folder, name: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        reads.append(name)
+        return stream(self, name, start, length)
+
+    monkeypatch.setattr(Folder, "stream", counted)
+    for name in "abcddd":
+        assert own.get(f"packs/{name}") == name.encode()
+    assert len(reads) == 4 * 2 + 2, "what is known needs one read"
+    assert own.get("packs/a") == b"a"
+    assert len(reads) == 12, "what was forgotten is read again"
+
+
+def test_what_is_removed_while_keys_change_is_left_out(
+    sealed: Sealed, inner: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = Sealed(inner, Keys(OTHER, [KEY]))
+    resealed = Sealed._resealed
+
+    def late(self: Sealed, name: str, pieces: Iterator[bytes]) -> None:
+        inner.delete(name)
+        resealed(self, name, pieces)
+
+    monkeypatch.setattr(Sealed, "_resealed", late)
+    both.reseal()
+    assert list(inner.list("")) == []

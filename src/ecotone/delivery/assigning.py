@@ -16,7 +16,6 @@ from tuf.api.metadata import Root, TargetFile, Targets
 from ecotone.delivery.repository import Repository
 from ecotone.trust import terms, writing
 from ecotone.trust.agreeing import Asset, SiteState
-from ecotone.values import ConfigError
 
 __all__ = ["LIST_MAX", "Assigning", "bits_for"]
 
@@ -50,7 +49,7 @@ class Assigning:
     def roles(self, site: str) -> list[str]:
         """Whose metadata leads to a site's document, in order."""
         top = self._director.targets
-        return ["targets"] if not writing.bits(top) else ["targets", _bin(top, site)]
+        return ["targets"] if not writing.bits(top) else ["targets", _role(top, site)]
 
     def target(self, site: str) -> TargetFile | None:
         """What is signed of a site's document; None: nothing is."""
@@ -146,9 +145,7 @@ class Assigning:
         writing.binned(top, bits, by[0].public_key)
         fresh = {role: Targets(version=1) for role in writing.delegates(top)}
         for path, target in every.items():
-            assert top.delegations is not None
-            assert top.delegations.succinct_roles is not None
-            fresh[top.delegations.succinct_roles.get_role_for_target(path)].targets[path] = target
+            fresh[writing.bin_of(top, path)].targets[path] = target
         self._written(top, newest, fresh, *by)
         self._write("targets", top, newest, by[0], (by[1], self._director.root))
 
@@ -180,11 +177,4 @@ class Assigning:
 
 
 def _role(top: Targets, site: str) -> str:
-    return _bin(top, site) if writing.bits(top) else "targets"
-
-
-def _bin(top: Targets, site: str) -> str:
-    assert top.delegations is not None
-    if top.delegations.succinct_roles is None:
-        raise ConfigError("hub.folder", "the director's list is damaged: restore it from a copy")
-    return top.delegations.succinct_roles.get_role_for_target(terms.site_path(site))
+    return writing.bin_of(top, terms.site_path(site)) if writing.bits(top) else "targets"

@@ -20,7 +20,7 @@ import msgspec
 
 from ecotone.assets import StoreError, files
 
-__all__ = ["CONTENT_BYTES_MAX", "PIECE_BYTES", "Folder", "Objects", "Stored", "fresh_name", "named", "placed"]
+__all__ = ["CONTENT_BYTES_MAX", "PIECE_BYTES", "Folder", "Objects", "Stored", "fresh_name", "kept", "named", "placed"]
 
 CONTENT_BYTES_MAX: Final = 16 << 20
 """Most that is read or written as one piece of memory: a manifest. Packs go by `take` and `stream`."""
@@ -132,7 +132,7 @@ class Folder:
 
     def get(self, name: str, bytes_max: int = CONTENT_BYTES_MAX) -> bytes:
         """See `Objects.get`."""
-        with self._opened(name) as file, _kept(f"reading {self.path / name}"):
+        with self._opened(name) as file, kept(f"reading {self.path / name}"):
             content = file.read(bytes_max + 1)
         if len(content) > bytes_max:
             raise StoreError("hub.objects", f"{self.path / name} is longer than {bytes_max} bytes: it is not read")
@@ -144,7 +144,7 @@ class Folder:
 
     def stream(self, name: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """See `Objects.stream`."""
-        with self._opened(name) as file, _kept(f"reading {self.path / name}"):
+        with self._opened(name) as file, kept(f"reading {self.path / name}"):
             left = os.fstat(file.fileno()).st_size if length is None else length
             file.seek(start)
             while left > 0 and (piece := file.read(min(PIECE_BYTES, left))):
@@ -154,7 +154,7 @@ class Folder:
     def put(self, name: str, content: bytes, *, is_new: bool = False) -> None:
         """See `Objects.put`."""
         target = self.path / named(name)
-        with _kept(f"writing {target}"):
+        with kept(f"writing {target}"):
             fresh = fresh_name(files.folder(target.parent))
             try:
                 fresh.write_bytes(content)
@@ -165,7 +165,7 @@ class Folder:
     def take(self, name: str, path: Path, *, is_new: bool = False) -> None:
         """See `Objects.take`. It is moved where it lies on the same disk."""
         target = self.path / named(name)
-        with _kept(f"writing {target}"):
+        with kept(f"writing {target}"):
             files.folder(target.parent)
             if path.stat().st_dev != target.parent.stat().st_dev:
                 self._copied(path, target, is_new=is_new)
@@ -176,18 +176,18 @@ class Folder:
     def list(self, folder: str) -> Iterator[Stored]:
         """See `Objects.list`."""
         assert _FOLDER.fullmatch(folder), f"{folder!r} is no folder of a hub: it ends with '/'"
-        with _kept(f"reading {self.path / folder}"):
+        with kept(f"reading {self.path / folder}"):
             yield from self._below(self.path / folder, folder)
 
     def delete(self, name: str) -> None:
         """See `Objects.delete`."""
-        with _kept(f"removing {self.path / name}"):
+        with kept(f"removing {self.path / name}"):
             (self.path / named(name)).unlink(missing_ok=True)
 
     def size(self, name: str) -> int | None:
         """See `Objects.size`."""
         try:
-            with _kept(f"reading {self.path / name}"):
+            with kept(f"reading {self.path / name}"):
                 found = (self.path / named(name)).stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
@@ -195,14 +195,14 @@ class Folder:
 
     def scratch(self, name: str) -> Path:
         """See `Objects.scratch`."""
-        with _kept(f"writing {self.path}"):
+        with kept(f"writing {self.path}"):
             return files.folder((self.path / named(name)).parent)
 
     @contextlib.contextmanager
     def _opened(self, name: str) -> Iterator[BinaryIO]:
         """The file, if it is one: no link, no folder, no pipe."""
         path = self.path / named(name)
-        with _kept(f"reading {path}"):
+        with kept(f"reading {path}"):
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             except OSError as error:
@@ -258,7 +258,7 @@ def _placed(fresh: Path, target: Path, mode: int, *, is_new: bool) -> None:
 
 
 @contextlib.contextmanager
-def _kept(what: str) -> Iterator[None]:
+def kept(what: str) -> Iterator[None]:
     """As `files.durably`; that something is there or not stays what it is."""
     try:
         with files.durably(what):

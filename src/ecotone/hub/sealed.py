@@ -26,7 +26,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ecotone.assets import NoProgress, Progress, StoreError, files
-from ecotone.delivery.objects import CONTENT_BYTES_MAX, Objects, Stored, fresh_name
+from ecotone.delivery.objects import CONTENT_BYTES_MAX, Objects, Stored, fresh_name, kept
 from ecotone.values import ConfigError
 
 __all__ = ["FRAME_BYTES", "Keys", "Resealed", "Sealed", "is_sealed"]
@@ -215,7 +215,7 @@ class Sealed:
     def _resealed(self, name: str, pieces: Iterator[bytes]) -> None:
         fresh = fresh_name(self.scratch(name))
         try:
-            with files.durably(f"sealing {name}"):
+            with kept(f"sealing {name}"):
                 fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                 with os.fdopen(fd, "wb") as out:
                     for piece in pieces:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from typing import Final
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, Table, Text
 
+# Imported for the tables that they add.
+from ecotone.hub import tables_access, tables_releases  # noqa: F401
 from ecotone.hub.meta import metadata
 
 __all__ = ["acts", "checkpoints", "counters", "floors", "metadata", "schema", "wishes"]
@@ -69,7 +69,3 @@ checkpoints: Final = Table(
     Column("note", LargeBinary, nullable=False),
 )
 """Signed notes over the first `size` acts (`store.notes`), with the peaks of the tree."""
-
-for _room in ("tables_access", "tables_releases"):
-    if importlib.util.find_spec(f"ecotone.hub.{_room}") is not None:
-        importlib.import_module(f"ecotone.hub.{_room}")

@@ -28,6 +28,7 @@ from ecotone.trust import terms
 from ecotone.values import ConfigError
 
 __all__ = [
+    "bin_of",
     "binned",
     "bits",
     "delegated",
@@ -142,6 +143,13 @@ def is_bin(targets: Targets, role: str) -> bool:
     """Whether a role is one of the bins."""
     found = targets.delegations.succinct_roles if targets.delegations else None
     return found is not None and found.is_delegated_role(role)
+
+
+def bin_of(targets: Targets, path: str) -> str:
+    """The bin that names a path; there are bins."""
+    assert targets.delegations is not None
+    assert targets.delegations.succinct_roles is not None
+    return targets.delegations.succinct_roles.get_role_for_target(path)
 
 
 def delegates(targets: Targets) -> list[str]:

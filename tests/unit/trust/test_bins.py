@@ -258,3 +258,32 @@ def test_whatever_is_assigned_every_site_finds_its_newest(
     assert world.hub.generations() == expected
     for site, generation in expected.items():
         assert walked(world.memory(site), files)[0].generation == generation
+
+
+def test_a_list_by_an_ecotone_that_knew_no_generations_in_it_goes_on(tmp_path: Path) -> None:
+    world = World(tmp_path / "hub")
+    world.publish("smol", "1")
+    assign(world, ["harbour", "inland"], "1")
+    assign(world, ["harbour"], "1")
+    director = world.hub.director
+    old = director.targets
+    for target in old.targets.values():
+        target.unrecognized_fields["custom"].pop("generation")
+    old.version += 1
+    director.write("targets", old, [world.key("director")], NOW_S, director.root)
+    world.hub.refresh(world.online)
+    assert world.hub.generations() == {"harbour": 2, "inland": 1}
+    assert walked(world.memory("harbour"), world.files())[0].generation == 2
+    assign(world, ["harbour", *SITES], "1")
+    assert world.hub.generations() == {"harbour": 3, "inland": 1, **dict.fromkeys(SITES, 1)}
+    assert walked(world.memory("inland"), world.files())[0].generation == 1
+
+
+def test_a_refresh_stays_short(tmp_path: Path) -> None:
+    """Bytes of the director that a site reads: with 600 sites a fraction of one list of them."""
+    world = World(tmp_path / "hub")
+    world.publish("smol", "1")
+    assign(world, [f"site-{n:05}" for n in range(600)], "1")
+    assert fetched(world, "site-00007") < 12_000
+    whole = sum(len(raw) for name, raw in world.files().items() if ".b" in name)
+    assert whole > 90_000
