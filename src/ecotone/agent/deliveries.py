@@ -21,7 +21,7 @@ import msgspec
 
 from ecotone.agent import errands
 from ecotone.agent.errands import Done, Failed, Job, Offer, Ready, Refused, Renew, Step, Take, Token, Wished
-from ecotone.agent.talking import Times
+from ecotone.agent.talking import Times, ago, instant
 from ecotone.values import RefusalError, TargetError
 from ecotone.values.fleet import AssetReport, AssetState
 
@@ -156,11 +156,10 @@ class Deliveries:
         known, now_s = self.known, max(self._times.wall_s(), self.known.floor_s)
         if not known.verified_s:
             return {"verified_generation": None, "fresh": "never verified", "stale_since": None}
-        hours = max(0.0, now_s - known.verified_s) / 3600
         return {
             "verified_generation": known.generation,
-            "fresh": f"verified {hours:.1f} h ago, signed {max(0.0, now_s - known.issued_s) / 3600:.1f} h ago",
-            "stale_since": known.expires_s if now_s > known.expires_s else None,
+            "fresh": f"verified {ago(now_s - known.verified_s)}, signed {ago(now_s - known.issued_s)}",
+            "stale_since": instant(known.expires_s) if now_s > known.expires_s else None,
         }
 
     async def live(self) -> None:

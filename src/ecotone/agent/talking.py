@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, Final, Literal, Protocol
@@ -18,7 +19,7 @@ import msgspec
 from ecotone.agent.outbox import Counts, Make, Outbox, Waiting
 from ecotone.values import EcotoneError, RefusalError, TargetError
 
-__all__ = ["Habits", "Line", "Talk"]
+__all__ = ["Habits", "Line", "Talk", "ago", "instant"]
 
 PAUSE_S_MIN: Final = 1.0
 PAUSE_S_MAX: Final = 300.0
@@ -39,6 +40,19 @@ State = Literal["starting", "up", "down", "refused", "held"]
 ECOTONE_NO_CLOUD keeps messages here."""
 
 log = logging.getLogger("ecotone.hub")
+
+
+def instant(wall_s: float) -> str:
+    """A time as a person reads it, UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(wall_s))
+
+
+def ago(seconds: float) -> str:
+    """How long ago something was, in words."""
+    if seconds < 120:
+        return f"{max(0.0, seconds):.0f} s ago"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min ago" if minutes < 120 else f"{minutes / 60:.0f} h ago"
 
 
 class Line(Protocol):
@@ -138,7 +152,7 @@ class Talk:
             "state": self.state,
             "why": self.why or None,
             "heard_ago_s": None if self._heard_wall_s is None else round(now_s - self._heard_s, 1),
-            "last_ack": self._acked_wall_s,
+            "last_ack": None if self._acked_wall_s is None else instant(self._acked_wall_s),
             "outbox": {
                 "waiting": counts.waiting,
                 "waiting_bytes": counts.bytes,

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import logging
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -25,7 +24,7 @@ from ecotone.agent.errands import Job, Offer
 from ecotone.agent.identity import Identity
 from ecotone.agent.link import Link
 from ecotone.agent.outbox import Make, Outbox
-from ecotone.agent.talking import Habits, Talk
+from ecotone.agent.talking import Habits, Talk, instant
 from ecotone.agent.tally import Ears, Save, Tally, Totals, dearest
 from ecotone.agent.trials import Wish
 from ecotone.config.hub import Hub
@@ -400,7 +399,7 @@ def _row(one: AssetReport) -> dict[str, Any]:
         "state": one.state,
         "why": one.why or None,
         "left_bytes": one.bytes_left or None,
-        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(one.since_s)),
+        "since": instant(one.since_s),
     }
 
 

@@ -78,7 +78,7 @@ def run(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any])
             log.warning("%s", note)
         _raise_descriptor_limit(config.limits.connections_max)
         store = Path(config.store.path).expanduser().absolute()  # workers have another working directory
-        fetch(missing(config, store), store)
+        fetch(_not_brought(missing(config, store), config, store), store)
         return _run_loop(_live(inputs, config))
     except ConfigError as error:
         for problem in error.problems:
@@ -154,6 +154,18 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
     if lost:
         log.error("the ledger could not be written: %d entries are lost", lost)
     return 0
+
+
+def _not_brought(
+    models: list[tuple[str, str | None]], config: settings.Config, store: Path
+) -> list[tuple[str, str | None]]:
+    """Those of the missing models that no hub brings by itself; of the others the log says so."""
+    if config.hub is None or config.hub.deliver != "auto" or joined_file.read(store) is None:
+        return models
+    for model, _ in models:
+        if model.startswith("hub:"):
+            log.info("%s is not here yet: it is used as soon as the hub has brought it", model)
+    return [one for one in models if not one[0].startswith("hub:")]
 
 
 def _begun(config: settings.Config, store: Path, state: State) -> Begun | None:
