@@ -15,7 +15,7 @@ from ecotone.sim.fleet_links import DAY_S, HOUR_S, drawn
 from ecotone.sim.fleet_site import FleetSite, Schedule
 from ecotone.sim.fleet_world import NEW, Scenario, is_hit, nature
 
-__all__ = ["START_S", "FleetHistory", "Outcome", "run"]
+__all__ = ["MUST_REACH", "START_S", "FleetHistory", "Outcome", "outcome", "reached", "run"]
 
 START_S: Final = 1.8e9
 FIXED: Final = tuple(
@@ -23,6 +23,10 @@ FIXED: Final = tuple(
         variant, version=f"3{variant.version[1:]}", sha256={"a": "c", "b": "d"}[variant.sha256[0]] * 64
     )
     for variant in NEW
+)
+MUST_REACH: Final = frozenset(
+    {f"release.{state}" for state in ("rolling", "waiting", "paused", "halted", "rolling_back", "done", "aborted")}
+    | {f"site.{what}" for what in ("fetching", "ready", "trying", "good", "failed", "refused", "back")}
 )
 SHARES: Final = (0.5, 0.9, 0.99)
 POLL_S: Final = 55.0
@@ -101,6 +105,8 @@ def run(scenario: Scenario, seed: int) -> FleetHistory:
     if scenario.pause is not None:
         schedule.at(START_S + scenario.pause[0] * HOUR_S, hub.pause)
         schedule.at(START_S + scenario.pause[1] * HOUR_S, hub.resume)
+    if scenario.abort is not None:
+        schedule.at(START_S + scenario.abort * HOUR_S, hub.abort)
     if scenario.is_fixed:
         schedule.at(START_S + HOUR_S, _fix, hub, schedule)
     end_s = START_S + scenario.days * DAY_S
@@ -108,6 +114,12 @@ def run(scenario: Scenario, seed: int) -> FleetHistory:
     history = FleetHistory(scenario=scenario, seed=seed, sites=sites, hub=hub, end_s=end_s)
     check(history.sites, hub, end_s)
     return history
+
+
+def reached(history: FleetHistory) -> Counter[str]:
+    """The states that its releases went through, and what befell its sites."""
+    found = Counter(f"release.{state}" for release in history.hub.releases for _, state, *_ in release.log)
+    return found + Counter(f"site.{step.what}" for site in history.sites for step in site.steps)
 
 
 def outcome(history: FleetHistory) -> Outcome:
@@ -151,9 +163,10 @@ def outcome(history: FleetHistory) -> Outcome:
 
 
 def _fix(hub: MadeFleetHub, schedule: Schedule) -> None:
-    """Another version, a day after the first was halted."""
-    first = hub.releases[0]
-    if first.standing.state == "halted" and schedule.now_s - first.standing.changed_s >= DAY_S:
+    """Another version: a day after the first was halted, or three days after the start, however that stands."""
+    first = hub.releases[0].standing
+    is_time = schedule.now_s - (first.changed_s if first.state == "halted" else START_S + 2 * DAY_S) >= DAY_S
+    if is_time and first.state != "rolling_back":
         hub.release("r2", FIXED)
     else:
         schedule.at(schedule.now_s + HOUR_S, _fix, hub, schedule)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ecotone.fleet.counting import members
+from ecotone.fleet.release import rank
 from ecotone.sim.fleet_hub import MadeFleetHub, Release
 from ecotone.sim.fleet_links import DAY_S
 from ecotone.sim.fleet_site import FleetSite, Step
@@ -35,7 +35,7 @@ def check(sites: Sequence[FleetSite], hub: MadeFleetHub, end_s: float) -> None:
 def _never_runs_what_was_not_signed(site: FleetSite, hub: MadeFleetHub) -> None:
     promised = hub.promised[site.name]
     for step in site.steps:
-        signed = {(wish.sha256, wish.attempt) for wish in promised.get(step.generation, ())}
+        signed = {(wish.sha256, wish.attempt) for wish in promised[step.generation].wishes}
         if step.what in ("fetching", "trying", "back"):
             assert _subject(step) in signed, f"{site.name} did what its newest wish does not say: {step}"
     if site.nature.is_pinned:
@@ -59,7 +59,7 @@ def _never_tries_again_what_failed(site: FleetSite) -> None:
 def _runs_what_it_shall(site: FleetSite, hub: MadeFleetHub, end_s: float) -> None:
     """It runs what is signed for it, or the last that was good where that failed or has not arrived yet."""
     generation, wishes = hub.signed[site.name]
-    used = [step for step in site.steps if step.what in ("trying", "failed", "back")]
+    used = [step for step in site.steps if step.what in ("trying", "failed", "left", "back")]
     last_good = next((s.sha256 for s in reversed(site.steps) if s.what in ("good", "back")), OLD.sha256)
     is_new = bool(used) and used[-1].what == "trying"
     expected = used[-1].sha256 if is_new else last_good
@@ -71,11 +71,17 @@ def _runs_what_it_shall(site: FleetSite, hub: MadeFleetHub, end_s: float) -> Non
 
 
 def _signs_only_open_waves(release: Release, hub: MadeFleetHub) -> None:
-    inside = {view.site for view in members(release.plan, release.standing, release.views.values())}
-    digests = set(release.plan.digests)
+    """No site has a wish before its wave was open."""
+    digests, standing = set(release.plan.digests), release.standing
     for site, promised in hub.promised.items():
-        if any(wish.sha256 in digests for wishes in promised.values() for wish in wishes):
-            assert site in inside, f"{site} got a wish of {release.plan.id}, and its wave was never open"
+        first_s = min((p.at_s for p in promised.values() if {wish.sha256 for wish in p.wishes} & digests), default=None)
+        if first_s is None:
+            continue
+        place = rank(release.plan.id, site)
+        wave = next(wave for wave, limit in enumerate(standing.limits) if place < limit)
+        wave = 0 if site in standing.scouts else wave
+        assert wave <= standing.wave, f"{site} got a wish of {release.plan.id}, and its wave was never open"
+        assert first_s >= standing.opened_s[wave], f"{site} got a wish of {release.plan.id} before its wave was open"
 
 
 def _signs_nothing_after_the_end(release: Release, hub: MadeFleetHub) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
@@ -16,15 +17,16 @@ from ecotone.fleet.waves import Plan, SiteView, Tally
 from ecotone.sim.fleet_links import HOUR_S, NEVER
 from ecotone.sim.fleet_site import FleetSite, Schedule
 from ecotone.sim.fleet_world import NAME, OLD, Scenario, Wished
+from ecotone.values.errors import ConfigError
 from ecotone.values.fleet import Report, decode_report
 
-__all__ = ["Load", "MadeFleetHub", "Release"]
+__all__ = ["Load", "MadeFleetHub", "Promise", "Release"]
 
 LOOK_S, BUSY_S, QUIET_S = 900.0, 60.0, 3600.0
 """Between two looks at a release, seconds; while wishes are left to sign; where nothing was told."""
 
 DIES: Final = 0.02
-"""Share of the looks in which the hub dies: a part of the wishes is signed, and nothing is stored."""
+"""Share of the looks in which the hub dies when it has stored where the release stands, and signed a part."""
 
 REFRESH_BYTES: Final = 20_000
 REQUEST_BYTES: Final = 700
@@ -49,6 +51,13 @@ class Release(msgspec.Struct, kw_only=True):
     log: list[tuple[float, str, int, str]] = []
 
 
+class Promise(msgspec.Struct, frozen=True):
+    """What was signed for a site, and when."""
+
+    at_s: float
+    wishes: tuple[Wished, ...]
+
+
 class Load(msgspec.Struct, kw_only=True):
     """What the hub was asked because of releases; looks for news that bring none are counted apart."""
 
@@ -70,7 +79,7 @@ class MadeFleetHub:
 
     def __init__(self, scenario: Scenario, sites: Sequence[FleetSite], schedule: Schedule, seed: int) -> None:
         self.signed: dict[str, tuple[int, tuple[Wished, ...]]] = {site.name: (1, (OLD,)) for site in sites}
-        self.promised: dict[str, dict[int, tuple[Wished, ...]]] = {site.name: {1: (OLD,)} for site in sites}
+        self.promised = {site.name: {1: Promise(0.0, (OLD,))} for site in sites}
         self.signed_s = dict.fromkeys(self.signed, schedule.now_s)
         self.releases: list[Release] = []
         self.load = Load()
@@ -172,11 +181,18 @@ class MadeFleetHub:
             if release.standing.state == "paused":
                 self._stand(release, waves.resume(release.standing, self._schedule.now_s))
 
+    def abort(self) -> None:
+        """Somebody takes back what was released first, wherever it stands."""
+        with contextlib.suppress(ConfigError):
+            self._stand(self.releases[0], waves.abort(self.releases[0].standing, self._schedule.now_s))
+
     def _look(self, release: Release) -> bool:
         """Whether there may be more to sign."""
         found = waves.decide(release.plan, release.standing, release.views.values(), self._schedule.now_s)
         dies = self._rng.random() < DIES
         part = self._rng.random() if dies else 1.0
+        release.tally = found.tally
+        self._stand(release, found.standing)
         todo = [(site, release.wishes) for site in found.wish_new]
         todo += [(site, self._former.get(site, (OLD,))) for site in found.wish_back]
         for site, wishes in todo[: round(part * len(todo))]:
@@ -184,15 +200,12 @@ class MadeFleetHub:
                 kept = self._former.get(site, (OLD,))
                 self._former[site] = tuple(waves.former(self.signed[site][1], self._reports.get(site), kept))
             self._sign(site, wishes)
-        if not dies:
-            release.tally = found.tally
-            self._stand(release, found.standing)
         return bool(todo)
 
     def _sign(self, site: str, wishes: tuple[Wished, ...]) -> None:
         generation, _ = self.signed[site]
         self.signed[site] = (generation + 1, wishes)
-        self.promised[site][generation + 1] = wishes
+        self.promised[site][generation + 1] = Promise(self._schedule.now_s, wishes)
         self.signed_s[site] = self._schedule.now_s
         self._changed(site)
         one = self._sites[site]

@@ -268,6 +268,7 @@ class FleetSite:
     def _forget(self) -> None:
         """What was under way is no longer wanted."""
         if self.trial is not None and self.running.sha256 != self._good.sha256:
+            self._step("left", self.running)
             self.running = self._good
         self._turn += 1
         self.wish, self.trial = None, None

@@ -66,6 +66,7 @@ CAREFUL: Final = (Wave(share=0.01), Wave(share=0.1), Wave(share=0.4), Wave(share
 AT_ONCE: Final = (Wave(share=1.0),)
 
 FaultKind = Literal["errors", "crashes", "latency", "boots", "subtle"]
+FAULTS: Final[tuple[FaultKind, ...]] = ("errors", "crashes", "latency", "boots", "subtle")
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -102,9 +103,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         fault: Of the new version; None: it is good.
         down: (From, to) in hours after the start, when the hub cannot be reached.
         pause: The same for a release that somebody pauses and resumes.
-        is_fixed: A day after the first release was halted a second one brings another version, which is good.
+        abort: Somebody takes it back so many hours after the start.
+        is_fixed: A second release brings another version, which is good: a day after the first was halted, else on the
+            third day.
         has_wrong_clocks: Some clocks are years off.
-        is_tried: Sites try it; else it is used as it comes, and nobody looks at it.
     """
 
     name: str
@@ -117,8 +119,35 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     down: tuple[tuple[float, float], ...] = ()
     pause: tuple[float, float] | None = None
     is_fixed: bool = False
+    abort: float | None = None
     has_wrong_clocks: bool = True
-    is_tried: bool = True
+
+
+def drawn_scenario(seed: int) -> Scenario:
+    """A small fleet, and anything that can happen to it."""
+    rng = Random(f"{seed} scenario")  # noqa: S311 - a made world, not a secret
+    where = tuple((arch, gibs) for arch, gibs, *_ in MACHINES if rng.random() < 0.3)
+    fault = Fault(rng.choice(FAULTS), where) if rng.random() < 0.6 else None
+    from_h = rng.uniform(0, 60)
+    return Scenario(
+        name="drawn",
+        sites=rng.choice((3, 40, 150)),
+        days=rng.choice((5.0, 25.0)),
+        fault=fault,
+        waves=rng.choice((CAREFUL, AT_ONCE, (Wave(count=5), Wave(share=0.5), Wave(share=1.0)))),
+        gate=Gate(
+            hours_min=rng.choice((0.0, 4.0)),
+            requests_min=rng.choice((0, 500)),
+            reports_min=rng.choice((1, 3)),
+            hours_max=rng.choice((30.0, 336.0)),
+        ),
+        terms=Terms(hours_min=rng.choice((0.0, 1.0)), hours_max=rng.choice((6.0, 72.0))),
+        down=((from_h, from_h + 24.0),) if rng.random() < 0.3 else (),
+        pause=(from_h, from_h + 20.0) if rng.random() < 0.3 else None,
+        abort=from_h if rng.random() < 0.2 else None,
+        is_fixed=rng.random() < 0.4,
+        has_wrong_clocks=rng.random() < 0.7,
+    )
 
 
 def nature(rng: Random, *, has_wrong_clocks: bool) -> Nature:
