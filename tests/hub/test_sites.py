@@ -8,12 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, update
 from tests.hub.members import NOW_S, OWNER, Machine, Members
 
 from ecotone.access import Confinement, Grant
+from ecotone.agent.identity import Enrolment
 from ecotone.hub.database import Database
 from ecotone.hub.sites import KEY_AGE_S
 from ecotone.hub.sites_tokens import TokenAsked
+from ecotone.hub.tables_access import sites as sites_table
 from ecotone.values import RefusalError, RequestError
 
 
@@ -330,3 +333,30 @@ def test_who_has_no_role_sees_no_sites(members: Members) -> None:
     refused("hub.may", lambda: members.sites.page(nobody))
     refused("hub.may", lambda: members.sites.tokens.all(nobody))
     refused("hub.may", lambda: members.sites.rules.listed(nobody))
+
+
+def test_a_hub_that_was_restored_from_a_copy_takes_its_site_back_with_the_key_of_now(
+    members: Members, tmp_path: Path
+) -> None:
+    store, sites = tmp_path / "store", members.sites
+    token = members.token()
+    enrolment = Enrolment.begun(store, token)
+    sites.enroll(token, "clinic-7", enrolment.body(token, "clinic-7")["key"])
+    site = enrolment.done()
+
+    def ask(prove: Callable[..., dict[str, str]], **how: object) -> None:
+        body = prove("clinic-7", sites.challenge("clinic-7").challenge, **how)
+        sites.session("clinic-7", body["challenge"], body["signature"], body.get("next_key"))
+
+    with members.database.read() as connection:
+        copy = dict(connection.execute(select(sites_table)).mappings().one())
+    ask(site.session_body, is_changing=True)
+    ask(site.next_body)
+    site.promote()
+    with members.database.begin() as connection:
+        connection.execute(update(sites_table).values(**copy))
+    refused("hub.session", lambda: ask(site.session_body))
+    ask(site.former_body)
+    ask(site.session_body)
+    assert sites.keys_of("clinic-7") == [site.public]
+    refused("hub.session", lambda: ask(site.former_body))

@@ -1,7 +1,8 @@
 """Who a site is at its hub: one Ed25519 key in `<store>/hub/identity.key`, and the bodies that prove it.
 
 A site changes its key now and then. The next key is on the disk before the hub hears of it, and the old one is kept
-until a session that the next one signed was granted: whatever reply is lost, one of the two is good.
+until a session that the next one signed was granted: whatever reply is lost, one of the two is good. The keys before
+it are kept too, for a hub that was restored from a copy and knows no later one: it hears which key is good now.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from ecotone.values import ConfigError
 
 # `cryptography` takes 40 ms to import, and a site without a hub needs none of this: it is imported where it is used.
 
-__all__ = ["ENROLLING", "KEY", "NEXT", "Enrolment", "Identity"]
+__all__ = ["ENROLLING", "FORMER", "FORMER_MAX", "KEY", "NEXT", "Enrolment", "Identity"]
 
 KEY: Final = "identity.key"
 NEXT: Final = "identity.next"
+FORMER: Final = "identity.former"
+FORMER_MAX: Final = 2
+"""So many keys before the one in force are kept: two months and more, at one a month."""
 ENROLLING: Final = "identity.enrolling"
 """A key that the hub may not know yet, and the SHA-256 of the token that it is for."""
 _SEED_BYTES: Final = 32
@@ -31,10 +35,15 @@ _SEED_BYTES: Final = 32
 class Identity:
     """A site's keys. Private bytes are never shown."""
 
-    def __init__(self, store: Path, seeds: tuple[bytes, ...]) -> None:
-        """The key, and the next one where there is one, as seeds of 32 bytes. Use `load` or `Enrolment.done`."""
+    def __init__(self, store: Path, seeds: tuple[bytes, ...], former: tuple[bytes, ...] = ()) -> None:
+        """The key, and the next one where there is one, as seeds of 32 bytes. Use `load` or `Enrolment.done`.
+
+        Args:
+            former: Those before it, the newest first.
+        """
         self._store = store
         self._seeds = seeds
+        self._former = former
 
     @classmethod
     def load(cls, store: Path) -> Identity:
@@ -48,7 +57,8 @@ class Identity:
             raise ConfigError("hub.identity", "this site has no key yet: join a hub first (`ecotone enroll URL TOKEN`)")
         following = _read(store / "hub" / NEXT)
         # The same twice: it had taken its place when the site was killed.
-        return cls(store, (first,) if following in (None, first) else (first, following or b""))
+        seeds = (first,) if following in (None, first) else (first, following or b"")
+        return cls(store, seeds, tuple(seed for seed in _former(store / "hub" / FORMER) if seed not in seeds))
 
     @property
     def public(self) -> bytes:
@@ -59,6 +69,11 @@ class Identity:
     def is_changing(self) -> bool:
         """Whether there is a next key that the hub may know already."""
         return len(self._seeds) > 1
+
+    @property
+    def formers(self) -> int:
+        """How many keys before this one are kept."""
+        return len(self._former)
 
     def sign(self, message: bytes) -> bytes:
         """The key's signature, 64 bytes."""
@@ -90,8 +105,18 @@ class Identity:
         assert self.is_changing
         return {"challenge": challenge, "signature": _text(_sign(self._seeds[1], session_message(site, challenge)))}
 
+    def former_body(self, site: str, challenge: str, number: int = 0) -> dict[str, Any]:
+        """As `session_body`, signed with a key before this one (0: the last), and naming this one as the next.
+
+        For a hub that knows none later, as it was restored from a copy: it then takes this one at the next session. A
+        hub that was not restored refuses it, as it must.
+        """
+        following = _text(self.public)
+        signature = _sign(self._former[number], session_message(site, challenge, following))
+        return {"challenge": challenge, "signature": _text(signature), "next_key": following}
+
     def promote(self) -> None:
-        """The next key takes the place of the old one, which is gone: the hub has taken a session by it.
+        """The next key takes the place of the old one, which is only kept for `former_body`: the hub has taken it.
 
         Raises:
             ConfigError: `store.path`: it cannot be written; it is tried again at the next session.
@@ -99,9 +124,11 @@ class Identity:
         if not self.is_changing:
             return
         folder = joined_file.folder(self._store)
+        former = (self._seeds[0], *self._former)[:FORMER_MAX]
+        _write(folder / FORMER, b"".join(former))
         _write(folder / KEY, self._seeds[1])
         _remove(folder / NEXT)
-        self._seeds = (self._seeds[1],)
+        self._seeds, self._former = (self._seeds[1],), former
 
 
 class Enrolment:
@@ -144,6 +171,7 @@ class Enrolment:
         """
         folder = joined_file.folder(self._store)
         _remove(folder / NEXT)
+        _remove(folder / FORMER)
         _write(folder / KEY, self._seed)
         _remove(folder / ENROLLING)
         return Identity.load(self._store)
@@ -162,6 +190,17 @@ def _read(path: Path) -> bytes | None:
             "hub.identity", f"{path} is no key (32 bytes): restore it, or remove it and join again with a new token"
         )
     return seed
+
+
+def _former(path: Path) -> list[bytes]:
+    """The keys before; none where they cannot be read: nothing but a restored hub ever asks for them."""
+    try:
+        with path.open("rb") as file:
+            kept = file.read(FORMER_MAX * _SEED_BYTES)
+    except OSError:
+        return []
+    whole = len(kept) - len(kept) % _SEED_BYTES
+    return [kept[at : at + _SEED_BYTES] for at in range(0, whole, _SEED_BYTES)]
 
 
 def _write(path: Path, seed: bytes) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ecotone.access import is_signed, session_message
-from ecotone.agent.identity import ENROLLING, KEY, NEXT, Enrolment, Identity
+from ecotone.agent.identity import ENROLLING, FORMER, FORMER_MAX, KEY, NEXT, Enrolment, Identity
 from ecotone.values import ConfigError
 
 
@@ -75,8 +75,26 @@ def test_the_next_key_is_on_the_disk_before_the_hub_hears_of_it(tmp_path: Path, 
     again.promote()
     again.promote()
     assert (again.public, again.is_changing) == (following, False)
-    assert files(tmp_path) == {KEY}
+    assert files(tmp_path) == {KEY, FORMER}
     assert Identity.load(tmp_path).public == following
+
+
+def test_the_keys_before_are_kept_for_a_hub_that_was_restored(tmp_path: Path, joined: Identity) -> None:
+    keys = [joined.public]
+    for number in range(4):
+        joined.session_body("a", f"c{number}", is_changing=True)
+        joined.promote()
+        keys.append(joined.public)
+    assert joined.formers == FORMER_MAX
+    again = Identity.load(tmp_path)
+    for number in range(FORMER_MAX):
+        body = again.former_body("a", "c", number)
+        assert public(body, "next_key") == keys[-1]
+        assert is_signed(keys[-2 - number], body["signature"], session_message("a", "c", body["next_key"]))
+    Enrolment.begun(tmp_path, "again").done()
+    assert Identity.load(tmp_path).formers == 0, "who joins again may have lost them to a thief"
+    (tmp_path / "hub" / FORMER).write_bytes(b"x" * 50)
+    assert Identity.load(tmp_path).formers == 1, "what is damaged there harms nothing"
 
 
 def test_a_kill_between_the_two_steps_of_a_promotion_harms_nothing(tmp_path: Path, joined: Identity) -> None:
