@@ -1,4 +1,4 @@
-"""`ecotone hub acts`, `ecotone hub reseal`: what a hub keeps, on its own machine."""
+"""`ecotone hub acts verify`, `ecotone hub reseal`: what a hub keeps, on its own machine."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from typing import Final
 import click
 
 from ecotone.cli.hub import at_hub
-
-
-@click.group()
-def acts() -> None:
-    """Verify and export the hub's ledger: who did what, on which, chained and signed."""
+from ecotone.cli.hub_people import acts
 
 
 @acts.command()
@@ -35,27 +31,6 @@ def verify(folder: Path | None, config_path: Path | None, is_json: bool) -> None
     sys.exit(hub_kept.verified(folder, config_path, is_json=is_json))
 
 
-@acts.command()
-@at_hub
-@click.option(
-    "--to", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", help="A new folder."
-)
-def export(folder: Path | None, config_path: Path | None, is_json: bool, to: Path) -> None:
-    """Write the hub's ledger into a new folder, as `ecotone ledger verify` and `ecotone evidence` read it.
-
-    With it go the signed checkpoints and the hub's public key, site.pub. Whoever checks it should have the key from
-    elsewhere.
-
-    \b
-    Examples:
-      ecotone hub acts export /srv/hub --to /mnt/usb/acts
-      ecotone ledger verify /mnt/usb/acts --key hub.pub
-    """
-    from ecotone.cli import hub_kept
-
-    hub_kept.exported(folder, config_path, to, is_json=is_json)
-
-
 @click.command()
 @at_hub
 def reseal(folder: Path | None, config_path: Path | None, is_json: bool) -> None:
@@ -73,4 +48,4 @@ def reseal(folder: Path | None, config_path: Path | None, is_json: bool) -> None
     hub_kept.resealed(folder, config_path, is_json=is_json)
 
 
-COMMANDS: Final = {"acts": acts, "reseal": reseal}
+COMMANDS: Final = {"reseal": reseal}

@@ -1,4 +1,4 @@
-"""What `ecotone hub acts` and `ecotone hub reseal` do, and say."""
+"""What `ecotone hub acts verify` and `ecotone hub reseal` do, and say."""
 
 from __future__ import annotations
 
@@ -32,17 +32,6 @@ def verified(folder: Path | None, file: Path | None, *, is_json: bool) -> int:
     else:
         proof.show(report)
     return 0 if is_good else 1
-
-
-def exported(folder: Path | None, file: Path | None, to: Path, *, is_json: bool) -> None:
-    """Exports the ledger; that is an act, and the last one in it."""
-    with _opened(folder, file) as hub:
-        seq = hub.acts.write(f"local:{known()}", "acts.export", "hub")
-        hub.acts.export(to)
-    if is_json:
-        show_json({"folder": str(to), "entries": seq + 1})
-        return
-    click.echo(f"{to} holds the hub's ledger up to entry {seq}: ecotone ledger verify {to} --key {to / 'site.pub'}")
 
 
 def resealed(folder: Path | None, file: Path | None, *, is_json: bool) -> None:
