@@ -12,7 +12,7 @@ import hmac
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -120,6 +120,11 @@ class Room:
         if is_pair:
             self._shadows.take(errand)
 
+    def changed(self, target: str, model: str) -> None:
+        """The target runs this model from now on, though it has not answered yet."""
+        if target in self._reported:
+            self._called([(target, model)])
+
     async def live(self) -> None:
         """Works until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -180,12 +185,13 @@ class Room:
         """A comparison, with its content: another model at a target shows by the name it gives itself."""
         if seen.gap >= BAD_GAP and self._config is not None and self._config().learning.examples:
             self._bad.append((_example(errand, seen, replies, self._site().clock.wall_s()), errand.labels))
-        changed = False
-        for target, reply in zip((errand.lesson.edge, errand.lesson.reference), replies, strict=True):
-            if reply.model and self._reported.get(target) != reply.model:
-                self._reported[target] = reply.model
-                changed = True
-        if changed and self._config is not None:
+        self._called(zip((errand.lesson.edge, errand.lesson.reference), [one.model for one in replies], strict=True))
+
+    def _called(self, models: Iterable[tuple[str, str]]) -> None:
+        """So targets call themselves now: (target, model). What stood for another model is void."""
+        fresh = {target: model for target, model in models if model and self._reported.get(target) != model}
+        self._reported.update(fresh)
+        if fresh and self._config is not None:
             config = self._config()
             self._settle(config, learning_names(config))
 

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import msgspec
 
 from ecotone import assets, engines, shaping
 from ecotone import config as settings
+from ecotone.delivery import versions
 from ecotone.estimate import Prior, Speeds
 from ecotone.estimate.counts import Count
 from ecotone.ports import Target
@@ -27,13 +28,20 @@ AGAIN_S: Final = 30.0
 AGAIN_S_MAX: Final = 3600.0
 """A switch that failed, and that nobody judges, is tried again after so long, then after twice as long, and so on."""
 
+ANSWERS_MIN: Final = 20
+"""So many answers tell how fast an engine writes that was not measured."""
+
 _TROUBLED: Final = frozenset({"crashed", "backing_off", "refused"})
 
 log = logging.getLogger("ecotone.engines")
 
 
 class Local:
-    """Assets and engines behind the local targets. Lives as long as the process; reloads share its engines."""
+    """Assets and engines behind the local targets. Lives as long as the process; reloads share its engines.
+
+    Attributes:
+        on_model: Told of each target which model it runs: as `live` begins, and whenever that changes.
+    """
 
     def __init__(self, config: settings.Config, store: Path, speeds: Speeds) -> None:
         """Opens the asset store and makes the supervisor; fetches and starts nothing.
@@ -41,7 +49,9 @@ class Local:
         Raises:
             ConfigError: the folder for sockets cannot be used.
         """
+        self.on_model: Callable[[str, str], None] = lambda target, model: None
         self._config = config
+        self._store = store
         self._assets = assets.open_store(store)
         self._speeds = speeds
         memory_mb = config.engines.memory_mb
@@ -86,6 +96,8 @@ class Local:
         """Starts the models before anybody asks, hands what was measured to the estimates, and switches engines."""
         for model in self._models():
             self._supervisor.warm(model)
+        for name, target in self._targets.items():
+            self.on_model(name, target.spec.model)
         while True:
             for name, target in self._targets.items():
                 self._tell(name, target)
@@ -141,14 +153,15 @@ class Local:
         return ""
 
     def read_bytes_s(self) -> float:
-        """See `agent.needs.Engines`."""
-        engines_ = [target.engine for target in self._targets.values()]
-        rates = [
-            engine.measured.best.decode_tok_s * engine.model.file_bytes
-            for engine in engines_
-            if engine is not None and engine.measured is not None
-        ]
-        return max(rates, default=0.0)
+        """See `agent.needs.Engines`: by what was measured at its start, else by what its answers took."""
+        rates = [0.0]
+        for engine in [target.engine for target in self._targets.values() if target.engine is not None]:
+            now = engine.tally.now.decode_tok_s
+            if engine.measured is not None:
+                rates.append(engine.measured.best.decode_tok_s * engine.model.file_bytes)
+            elif now.total >= ANSWERS_MIN:
+                rates.append(now.quantile(0.5) * engine.model.file_bytes)
+        return max(rates)
 
     def troubles(self) -> list[str]:
         """What an operator should look at."""
@@ -199,6 +212,7 @@ class Local:
         asset = self._assets.resolve(target.model, target.sha256)
         if asset is None:
             return None
+        asset = msgspec.structs.replace(asset, name=self._called(asset))
         model = self._model(asset, target)
         profile = shaping.profile_for(
             asset.name,
@@ -210,6 +224,14 @@ class Local:
         if target.tools != "auto":
             profile = msgspec.structs.replace(profile, tools=target.tools)
         return Wanted(asset, model, profile)
+
+    def _called(self, asset: assets.Asset) -> str:
+        """How the model calls itself in answers: of a hub's with its version, as another version is another model."""
+        if not asset.name.startswith("hub:"):
+            return asset.name
+        name, slash, file = asset.name.removeprefix("hub:").partition("/")
+        found = versions.in_force(self._store, name)  # of NAME@VERSION there is none
+        return asset.name if found is None else f"hub:{name}@{found.version}{slash}{file}"
 
     def _made(
         self, name: str, target: settings.LocalTarget, wanted: Wanted | None
@@ -232,6 +254,8 @@ class Local:
             self._pending[name] = wanted
             return False
         target.inner = self._made(name, given, wanted)
+        if wanted is not None:
+            self.on_model(name, wanted.model.name)
         return engine is None and wanted is not None
 
     async def _go_over(self, names: Sequence[str]) -> list[float]:
@@ -254,6 +278,7 @@ class Local:
                     self._coming = set()
                 if name in self._targets:  # and was not taken out of the configuration meanwhile
                     self._targets[name].inner = self._made(name, self._given[name], wanted)
+                    self.on_model(name, wanted.model.name)
                 self._pending.pop(name, None)
                 log.info("%s: %s is another file now, %s", name, wanted.model.name, wanted.model.digest[:12])
             self._supervisor.keep(self._models())

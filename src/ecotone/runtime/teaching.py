@@ -87,6 +87,11 @@ class Teaching:
         assert self._room is not None, "no errand without a lesson"
         self._room.take(errand, is_pair)
 
+    def changed(self, target: str, model: str) -> None:
+        """The target runs this model from now on: where it was another one, what was learned of that is void."""
+        if self._room is not None:
+            self._room.changed(target, model)
+
     async def live(self) -> None:
         """Works until cancelled."""
         await self._open.wait()

@@ -157,6 +157,21 @@ def test_another_model_at_a_target_voids_what_was_learned(school: Any) -> None:
     assert one.teaching.pairs() == {"assistant": 0.0}
 
 
+def test_a_switch_to_another_version_voids_what_was_learned_and_so_does_the_way_back(school: Any) -> None:
+    one = school()
+    one.teaching.changed("small", "hub:smol@1")  # nothing was learned of it yet
+    read, room = one.site.learning.read(ASKED), one.teaching._room
+    replies = Reply(text="4", model="hub:smol@1"), Reply(text="4", model="large-1")
+    for version in ("2", "1"):
+        room._noted(one.errand(), Comparison(gap=0.0, checker="match"), replies)
+        one.site.learning.add(one.pair(), read)
+        one.teaching.changed("small", replies[0].model)
+        assert one.teaching.pairs() == {"assistant": 1.0}, "the same version changes nothing"
+        one.teaching.changed("small", f"hub:smol@{version}")
+        assert one.teaching.pairs() == {"assistant": 0.0}
+        replies = Reply(text="4", model=f"hub:smol@{version}"), replies[1]
+
+
 def test_examples_are_kept_only_where_the_configuration_says_so(school: Any) -> None:
     one = school()
     room, bad = one.teaching._room, Comparison(gap=1.0, checker="match")
@@ -205,6 +220,7 @@ def test_feedback_finds_its_answer_or_the_ledgers_entry(school: Any) -> None:
 def test_without_a_room_feedback_is_evidence(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path, "school")
     teaching = Teaching(Documents(tmp_path, KEY), Examples(tmp_path, KEY), State(tmp_path), ledger, b"s" * 32)
+    teaching.changed("small", "hub:smol@2")
     ledger.note("outcome", {"request": "req-8", "key": ""})
     assert asyncio.run(teaching.feedback(Feedback(request="req-8", score=1.0), None)) is False
     asyncio.run(ledger.flush())
