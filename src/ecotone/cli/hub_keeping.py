@@ -1,4 +1,4 @@
-"""`ecotone hub acts verify`, `ecotone hub reseal`: what a hub keeps, on its own machine."""
+"""`ecotone hub acts verify`, `reseal`, `carry`: what a hub keeps, on its own machine."""
 
 from __future__ import annotations
 
@@ -48,4 +48,23 @@ def reseal(folder: Path | None, config_path: Path | None, is_json: bool) -> None
     hub_kept.resealed(folder, config_path, is_json=is_json)
 
 
-COMMANDS: Final = {"reseal": reseal}
+@click.command()
+@at_hub
+def carry(folder: Path | None, config_path: Path | None, is_json: bool) -> None:
+    """Carry a hub's files from its folder DIR to the store that `objects.url` names, encrypted if `encrypt` says so.
+
+    Sites see the old state or the new, never a mixture: what announces the newest goes last. What is there already is
+    not carried again, so that it may be cut off and called again. The folder stays as it is.
+
+    
+    Examples:
+      ecotone hub init /srv/hub
+      ecotone hub carry -c hub.yaml
+      ecotone hub up -c hub.yaml
+    """
+    from ecotone.cli import hub_kept
+
+    hub_kept.carried(folder, config_path, is_json=is_json)
+
+
+COMMANDS: Final = {"reseal": reseal, "carry": carry}

@@ -1,4 +1,4 @@
-"""What `ecotone hub acts verify` and `ecotone hub reseal` do, and say."""
+"""What `ecotone hub acts verify`, `reseal` and `carry` do, and say."""
 
 from __future__ import annotations
 
@@ -48,6 +48,26 @@ def resealed(folder: Path | None, file: Path | None, *, is_json: bool) -> None:
         show_json(done)
         return
     click.echo(f"{done.done} objects ({done.bytes / 1e6:.1f} MB) are sealed anew; {done.left} were sealed by this key")
+
+
+def carried(folder: Path | None, file: Path | None, *, is_json: bool) -> None:
+    """Carries the files of the folder to the store; that is an act."""
+    from ecotone.delivery.objects import Folder
+    from ecotone.hub.carrying import carry
+
+    with _opened(folder, file) as hub:
+        source = Folder(hub.settings.folder)
+        if hub.objects.local is not None and hub.objects.local.absolute() == source.path.absolute():
+            raise ConfigError("hub.objects", "this hub lies in its folder: name another place under `objects.url`")
+        if source.size("trust.json") is None:
+            raise NotFoundError("hub.folder", f"{source.path} is no hub: `ecotone hub init` makes one")
+        hub.acts.write(f"local:{known()}", "objects.carry", "hub")
+        with hub.repositories.locked():
+            done = carry(source, hub.objects, NoProgress() if is_json else LineProgress())
+    if is_json:
+        show_json(done)
+        return
+    click.echo(f"{done.done} objects ({done.bytes / 1e6:.1f} MB) are carried; {done.left} were there already")
 
 
 @contextmanager
