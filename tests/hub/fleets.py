@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import random
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import insert
 
 from ecotone.hub.database import Database
@@ -16,6 +18,7 @@ from ecotone.hub.tables_access import sites
 from ecotone.values.fleet import AssetReport, AssetState, MachineReport, Report, Traffic
 
 NOW_S = 1_800_000_000.0
+PUBLIC = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key().public_bytes_raw()
 STATES: tuple[AssetState, ...] = ("wanted", "fetching", "ready", "trying", "good", "failed", "refused")
 
 
@@ -31,15 +34,20 @@ class NoFloors:
 
 def enrolled(database: Database, *names: str, **fields: Any) -> None:
     empty = {column.name: column.type.python_type() for column in sites.columns}
-    said = {**empty, "state": "enrolled", "groups": "[]", "labels": "{}", **fields}
+    key = base64.b64encode(PUBLIC).decode()
+    said = {**empty, "state": "enrolled", "key": key, "groups": "[]", "labels": "{}", **fields}
     with database.begin() as c:
         c.execute(insert(sites), [{**said, "name": name} for name in names])
 
 
 def wished(database: Database, site: str, generation: int) -> None:
     with database.begin() as c:
-        row = {"site": site, "generation": generation, "sha256": "0" * 64, "why": "", "at_s": NOW_S, "change": 1}
-        c.execute(insert(wishes), [row])
+        c.execute(insert(wishes), [_wish(site, generation)])
+
+
+def _wish(site: str, generation: int) -> dict[str, Any]:
+    empty = {column.name: column.type.python_type() for column in wishes.columns}
+    return {**empty, "site": site, "generation": generation}
 
 
 def asset(name: str = "smol", version: str = "1", state: AssetState = "good", **fields: Any) -> AssetReport:
@@ -56,37 +64,33 @@ def told(database: Database, heard_s: float, *reports: Report) -> None:
         Reports(database, NoFloors(), lambda: heard_s).take(one.site, [one])
 
 
-def crowd(database: Database, count: int, seed: int = 1) -> None:
+def crowd(database: Database, count: int, now_s: float = NOW_S, seed: int = 1) -> None:
     """`count` sites such as there are: most are fine, some are silent, few are in trouble."""
     dice = random.Random(seed)
     names = [f"site-{number:05}" for number in range(count)]
     enrolled(database, *names, groups='["clinics"]', region="eu")
     reported = []
     for name in names[: count * 95 // 100]:
-        state = "failed" if dice.random() < 0.02 else "good"
+        state: AssetState = "failed" if dice.random() < 0.02 else "good"
         assets = [asset("smol", "2", state, why="latency" if state == "failed" else ""), asset("words", "7")]
         traffic = Traffic(requests=1000, at_edge=900, at_cloud=100, egress_bytes=50_000, saved_usd=1.5)
         machine = MachineReport(cores=4, memory_bytes=8 << 30, arch="x86_64")
         reported.append(report(name, assets, traffic=traffic, machine=machine, software="0.9.0"))
-    _bulk(database, reported, dice)
+    _bulk(database, reported, now_s, dice)
 
 
-def _bulk(database: Database, reported: Sequence[Report], dice: random.Random) -> None:
+def _bulk(database: Database, reported: Sequence[Report], now_s: float, dice: random.Random) -> None:
     from ecotone.hub import reports as room
     from ecotone.hub.tables_releases import report_assets
     from ecotone.hub.tables_releases import reports as table
 
-    heard = {one.site: NOW_S - (7200 if dice.random() < 0.03 else 30) for one in reported}
+    heard = {one.site: now_s - (7200 if dice.random() < 0.03 else 30) for one in reported}
     rows = [room._row(one, heard[one.site]) for one in reported]
-    of = [room._asset_row(one.site, each, NOW_S) for one in reported for each in one.assets]
+    of = [room._asset_row(one.site, each, now_s) for one in reported for each in one.assets]
     with database.begin() as c:
         c.execute(insert(table), rows)
         c.execute(insert(report_assets), of)
-        wanted = [
-            {"site": one.site, "generation": 3, "sha256": "0" * 64, "why": "", "at_s": NOW_S, "change": 1}
-            for one in reported
-        ]
-        c.execute(insert(wishes), wanted)
+        c.execute(insert(wishes), [_wish(one.site, 3) for one in reported])
 
 
 def plain(value: msgspec.Struct) -> Any:

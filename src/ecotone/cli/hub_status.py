@@ -12,11 +12,9 @@ from ecotone.cli.hub_asking import Asked, at
 
 @click.command()
 @at
-@click.option("--find", metavar="TEXT", default="", help="Sites with this in their name, or of this group or region.")
-@click.option(
-    "--health", type=click.Choice(["fine", "trouble", "unknown", "revoked"]), default="", help="Sites that are so."
-)
-@click.option("--asset", metavar="NAME[@VERSION]", default="", help="Sites that tell of this asset.")
+@click.option("--find", metavar="TEXT", help="Sites with this in their name, or of this group or region.")
+@click.option("--health", type=click.Choice(["fine", "trouble", "unknown", "revoked"]), help="Sites that are so.")
+@click.option("--asset", metavar="NAME[@VERSION]", help="Sites that tell of this asset.")
 @click.option("--offset", metavar="N", type=click.IntRange(min=0), default=0, help="Leave out the first N sites.")
 @click.option(
     "--limit", metavar="N", type=click.IntRange(0, 1000), default=20, show_default=True, help="Show so many sites."
@@ -36,7 +34,7 @@ def status(
     every_s: float,
     count: int | None,
     is_check: bool,
-    **ask: str | int,
+    **ask: str | int | None,
 ) -> None:
     """Show the fleet: sites and their health, versions, releases and their waves, bytes, savings.
 

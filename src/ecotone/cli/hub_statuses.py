@@ -27,9 +27,11 @@ class Watch(msgspec.Struct, frozen=True):
     count: int | None
 
 
-def show(asked: Asked, ask: Mapping[str, str | int], watch: Watch | None, *, is_check: bool, is_json: bool) -> int:
+def show(
+    asked: Asked, ask: Mapping[str, str | int | None], watch: Watch | None, *, is_check: bool, is_json: bool
+) -> int:
     """Prints the fleet; what to leave with."""
-    path = f"/status?{urlencode({name: value for name, value in ask.items() if value not in ('', 0)})}"
+    path = f"/status?{urlencode({name: value for name, value in ask.items() if value is not None})}"
     if watch is not None:
         seen = looks(lambda: asked.ask("GET", path), watch.every_s, watch.count)
         if is_json:
@@ -77,6 +79,8 @@ def _screen(said: Mapping[str, Any]) -> dict[str, Any]:
             for one in said["versions"]
         ]
     first = said["offset"] + 1
+    if not said["sites"]:
+        return shown
     shown[f"sites ({first} to {first - 1 + len(said['sites'])} of {said['found']})"] = [
         _site(one, now_s) for one in said["sites"]
     ]

@@ -270,8 +270,7 @@ def _page(
 
 
 def _site(row: RowMapping, now_s: float) -> SiteRow:
-    report = None if row["raw"] is None else msgspec.json.decode(row["raw"], type=Report)
-    heard_s = float(row["came_s"] or 0.0)
+    report, heard_s = _report(row["raw"]), float(row["came_s"] or 0.0)
     found = health(report, heard_s, now_s)
     said = report or Report(site="none", seq=1, made_s=0.0)
     return SiteRow(
@@ -294,6 +293,16 @@ def _site(row: RowMapping, now_s: float) -> SiteRow:
         assets=tuple(_asset(asset) for asset in said.assets),
         pinned=said.pinned,
     )
+
+
+def _report(raw: str | None) -> Report | None:
+    """The report; one that this version cannot read any more stands for none, with a trouble that says so."""
+    if raw is None:
+        return None
+    try:
+        return msgspec.json.decode(raw, type=Report)
+    except msgspec.DecodeError:
+        return Report(site="unreadable", seq=1, made_s=0.0, trouble=("hub.report",))
 
 
 def _groups(text: str) -> tuple[str, ...]:

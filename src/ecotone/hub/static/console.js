@@ -250,6 +250,12 @@ async function showActs() {
 
 /* ---- looking again and again ------------------------------------------------------------------------------------ */
 
+// Nothing is drawn anew between the press and the release of a button: a click would be lost.
+let isPressed = false;
+addEventListener("pointerdown", () => { isPressed = true; });
+for (const end of ["pointerup", "pointercancel", "blur"]) addEventListener(end, () => { setTimeout(() => { isPressed = false; }); });
+const released = async () => { while (isPressed) await new Promise((go) => setTimeout(go, 50)); };
+
 async function look() {
   clearTimeout(state.timer);
   const number = ++state.asked;
@@ -258,6 +264,7 @@ async function look() {
       find: $("find").value.trim(), health: $("health").value, asset: $("asset").value.trim(), offset: state.offset, limit: LIMIT,
     });
     const { value } = await ask("GET", `/admin/status?${query}`);
+    await released();
     if (number !== state.asked) return;
     state.me = value.me;
     opened();
