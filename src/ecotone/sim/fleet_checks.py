@@ -72,9 +72,9 @@ def _runs_what_it_shall(site: FleetSite, hub: MadeFleetHub, end_s: float) -> Non
 
 def _signs_only_open_waves(release: Release, hub: MadeFleetHub) -> None:
     """No site has a wish before its wave was open."""
-    digests, standing = set(release.plan.digests), release.standing
+    standing = release.standing
     for site, promised in hub.promised.items():
-        first_s = min((p.at_s for p in promised.values() if {wish.sha256 for wish in p.wishes} & digests), default=None)
+        first_s = min((one.at_s for one in promised.values() if one.release == release.plan.id), default=None)
         if first_s is None:
             continue
         place = rank(release.plan.id, site)
@@ -87,9 +87,9 @@ def _signs_only_open_waves(release: Release, hub: MadeFleetHub) -> None:
 def _signs_nothing_after_the_end(release: Release, hub: MadeFleetHub) -> None:
     if release.standing.state != "halted":
         return
-    for site, (_, wishes) in hub.signed.items():
-        digests = {wish.sha256 for wish in wishes}
-        assert not digests & set(release.plan.digests), f"{site} is still wished what was halted"
+    for site, promised in hub.promised.items():
+        now = promised[hub.signed[site][0]]
+        assert now.release != release.plan.id, f"{site} is still wished what was halted"
 
 
 def _subject(step: Step) -> tuple[str, int]:

@@ -52,10 +52,11 @@ class Release(msgspec.Struct, kw_only=True):
 
 
 class Promise(msgspec.Struct, frozen=True):
-    """What was signed for a site, and when."""
+    """What was signed for a site, when, and of which release: `''` for the way back."""
 
     at_s: float
     wishes: tuple[Wished, ...]
+    release: str = ""
 
 
 class Load(msgspec.Struct, kw_only=True):
@@ -199,13 +200,13 @@ class MadeFleetHub:
             if wishes is release.wishes:
                 kept = self._former.get(site, (OLD,))
                 self._former[site] = tuple(waves.former(self.signed[site][1], self._reports.get(site), kept))
-            self._sign(site, wishes)
+            self._sign(site, wishes, release.plan.id if wishes is release.wishes else "")
         return bool(todo)
 
-    def _sign(self, site: str, wishes: tuple[Wished, ...]) -> None:
+    def _sign(self, site: str, wishes: tuple[Wished, ...], release: str) -> None:
         generation, _ = self.signed[site]
         self.signed[site] = (generation + 1, wishes)
-        self.promised[site][generation + 1] = Promise(self._schedule.now_s, wishes)
+        self.promised[site][generation + 1] = Promise(self._schedule.now_s, wishes, release)
         self.signed_s[site] = self._schedule.now_s
         self._changed(site)
         one = self._sites[site]

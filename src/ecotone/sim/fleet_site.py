@@ -124,6 +124,19 @@ class FleetSite:
         """All that it tells."""
         self._seq += 1
         told = [AssetReport(name=OLD.name, version=OLD.version, kind="model", sha256=OLD.sha256, state="good")]
+        told += [
+            AssetReport(
+                name=failure.name,
+                version=failure.version,
+                kind="model",
+                sha256=failure.sha256,
+                state="failed",
+                attempt=failure.attempt,
+                why=failure.why,
+            )
+            for failure in self.memory.failures
+            if self.wish is None or failure.sha256 != self.wish.sha256
+        ]
         if self.wish is not None:
             told.append(
                 AssetReport(
