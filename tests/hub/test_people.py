@@ -243,6 +243,16 @@ def test_a_body_that_says_something_else_is_refused(hub: Any, method: str, path:
     assert refused("hub.body", lambda: ask(hub, method, path, body, name="bob", site="a")) == 400
 
 
+def test_texts_that_no_database_holds_are_refused(hub: Any) -> None:
+    deep: Any = "x"
+    for _ in range(600):
+        deep = [deep]
+    for body in ({"name": "a\x00"}, {"a\x00": 1}, {"name": ["\ud800"]}, {"name": deep}):
+        assert refused("hub.body", functools.partial(ask, hub, "POST", "/people", body)) == 400
+    refused("hub.body", lambda: ask(hub, "GET", "/sites?find=a\x00"))
+    refused("hub.body", lambda: ask(hub, "GET", "/sites/{site}", site="\udcff"))
+
+
 def test_a_query_that_is_no_number_and_a_site_that_is_not_there(hub: Any) -> None:
     refused("hub.query", lambda: ask(hub, "GET", "/sites?limit=many"))
     assert refused("hub.unknown_site", lambda: ask(hub, "GET", "/sites/{site}", site="x")) == 404

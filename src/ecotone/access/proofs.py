@@ -105,7 +105,7 @@ class SessionKeys:
         """
         assert len(nonce) >= NONCE_BYTES_MIN
         until_s = now_s + CHALLENGE_S
-        payload = b"%d\n%b\n%b" % (int(until_s), site.encode(), nonce)
+        payload = b"%d\n%b\n%b" % (int(until_s), _bytes(site), nonce)
         said = f"{_OF_CHALLENGE}.{self._newest}.{_text(payload)}"
         return f"{said}.{self._mac(self._newest, said)}"
 
@@ -114,7 +114,7 @@ class SessionKeys:
         if len(challenge) > TOKEN_CHARS_MAX or not (said := self._checked(challenge, _OF_CHALLENGE)):
             return None
         until, for_site, _ = _raw(said).split(b"\n", 2)
-        is_good = for_site == site.encode() and now_s < int(until) <= now_s + CHALLENGE_S
+        is_good = for_site == _bytes(site) and now_s < int(until) <= now_s + CHALLENGE_S
         return float(until) if is_good else None
 
     def _checked(self, text: str, kind: str) -> str:
@@ -126,12 +126,12 @@ class SessionKeys:
         return parts[2] if same(mac, self._mac(parts[1], said)) else ""
 
     def _mac(self, key: str, said: str) -> str:
-        return _text(hmac.digest(self._keys[key], said.encode("utf-8", "surrogatepass"), hashlib.sha256))
+        return _text(hmac.digest(self._keys[key], _bytes(said), hashlib.sha256))
 
 
 def same(one: str, other: str) -> bool:
     """Whether two secrets are equal, in a time that tells nothing of where they differ."""
-    return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
+    return hmac.compare_digest(_bytes(one), _bytes(other))
 
 
 def session_message(site: str, challenge: str, next_key: str | None = None) -> bytes:
@@ -140,8 +140,8 @@ def session_message(site: str, challenge: str, next_key: str | None = None) -> b
     Args:
         next_key: The site's next public key in base64, where it changes its key.
     """
-    message = _SESSION + site.encode() + b"\n" + challenge.encode("utf-8", "surrogatepass")
-    return message if next_key is None else message + b"\n" + next_key.encode("utf-8", "surrogatepass")
+    message = _SESSION + _bytes(site) + b"\n" + _bytes(challenge)
+    return message if next_key is None else message + b"\n" + _bytes(next_key)
 
 
 def plain_key(text: str) -> str:
@@ -197,6 +197,11 @@ def _decoded(text: str) -> bytes:
         return base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
         return b""
+
+
+def _bytes(text: str) -> bytes:
+    """Of any text that somebody may send, also of one that is none."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _text(raw: bytes) -> str:

@@ -127,6 +127,8 @@ def grant() -> None:
     """Say who may do what, and which assets go to which sites alone.
 
     Nothing is allowed that was not granted. A denial beats every grant. A confinement holds whatever anybody may do.
+
+    WHERE is the hub's folder or its hub.yaml, on the hub's own machine, or its address https://... with a key.
     """
 
 
@@ -220,7 +222,10 @@ def confinements(asked: Asked, is_json: bool) -> None:
 
 @click.group()
 def token() -> None:
-    """Make enrolment tokens, by which sites join."""
+    """Make enrolment tokens, by which sites join.
+
+    WHERE is the hub's folder or its hub.yaml, on the hub's own machine, or its address https://... with a key.
+    """
 
 
 @token.command("new")
@@ -281,7 +286,10 @@ def revoke_token(asked: Asked, is_json: bool, token_id: str) -> None:
 
 @click.group()
 def sites() -> None:
-    """Show, label and revoke sites. `ecotone hub status` shows how they are."""
+    """Show, label and revoke sites. `ecotone hub status` shows how they are.
+
+    WHERE is the hub's folder or its hub.yaml, on the hub's own machine, or its address https://... with a key.
+    """
 
 
 @sites.command("list")
@@ -368,7 +376,10 @@ def revoke_site(asked: Asked, is_json: bool, site: str, why: str) -> None:
 
 @click.group()
 def acts() -> None:
-    """Show and take away the hub's ledger: every act of people, of sites and of the hub itself."""
+    """Show and take away the hub's ledger: every act of people, of sites and of the hub itself.
+
+    WHERE is the hub's folder or its hub.yaml, on the hub's own machine, or its address https://... with a key.
+    """
 
 
 @acts.command("list")

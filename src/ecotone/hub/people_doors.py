@@ -6,6 +6,7 @@ rooms behind it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -25,6 +26,8 @@ __all__ = ["DOORS"]
 _Body = TypeVar("_Body")
 Days = Annotated[float, Meta(gt=0, le=3_660)]
 DAY_S: Final = 86_400.0
+DEPTH_MAX: Final = 8
+"""No body that is asked for here has so many levels."""
 
 
 class _Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -170,7 +173,20 @@ def free(hub: Hub, actor: Actor, path: Said, _body: Said, _query: Said) -> Answe
 
 Door = Callable[["Hub", Actor, Said, Said, Said], Answer]
 
-DOORS: Final[Mapping[tuple[str, str], Door]] = {
+
+def _plain(door: Door) -> Door:
+    """The door, closed to texts that no database holds: with NUL, or with halves of characters."""
+
+    @functools.wraps(door)
+    def checked(hub: Hub, actor: Actor, path: Said, body: Said, query: Said) -> Answer:
+        if not all(_is_plain(said) for said in (path, body, query)):
+            raise RequestError("hub.body", "a text here holds what is no character")
+        return door(hub, actor, path, body, query)
+
+    return checked
+
+
+_DOORS: Final[Mapping[tuple[str, str], Door]] = {
     ("GET", "/me"): me,
     ("GET", "/people"): people,
     ("POST", "/people"): add_person,
@@ -191,7 +207,17 @@ DOORS: Final[Mapping[tuple[str, str], Door]] = {
     ("POST", "/confinements"): confine,
     ("DELETE", "/confinements/{id}"): free,
 }
+
+DOORS: Final[Mapping[tuple[str, str], Door]] = {where: _plain(door) for where, door in _DOORS.items()}
 """(method, path below `/admin`) -> what it does."""
+
+
+def _is_plain(said: object, deep: int = 0) -> bool:
+    if isinstance(said, str):
+        return "\x00" not in said and not any("\ud800" <= letter <= "\udfff" for letter in said)
+    if isinstance(said, dict):
+        said = [*said, *said.values()]
+    return not isinstance(said, list | tuple) or (deep < DEPTH_MAX and all(_is_plain(one, deep + 1) for one in said))
 
 
 def _read(body: Said, kind: type[_Body]) -> _Body:

@@ -104,7 +104,10 @@ class Sites:
             RequestError: `hub.site_name`, `hub.site_key`; `hub.token`: unknown, used, run out or for another site.
             RefusalError: `hub.site_taken`.
         """
-        _checked_name(site)
+        if not _is_name(site):
+            raise RequestError(
+                "hub.site_name", "this cannot be the name of a site: give small letters, digits and '-', at most 40"
+            )
         key = plain_key(key)
         now_s = self._clock()
         shown = borne(token)
@@ -135,7 +138,7 @@ class Sites:
         """
         now_s = self._clock()
         until_s = self._secrets.sessions.challenge_until_s(challenge, site, now_s)
-        if until_s is None:
+        if until_s is None or not _is_name(site):
             raise _no_session()
         following = None if next_key is None else plain_key(next_key)
         asked = _Asked(site, challenge, until_s, following, (signature, session_message(site, challenge, next_key)))
@@ -370,13 +373,12 @@ def _keys(row: Row) -> tuple[str, str]:
     return row["key"], row["next_key"]
 
 
-def _checked_name(site: str) -> None:
+def _is_name(site: str) -> bool:
     try:
         msgspec.convert(site, SiteName)
-    except msgspec.ValidationError as error:
-        raise RequestError(
-            "hub.site_name", "this cannot be the name of a site: give small letters, digits and '-', at most 40"
-        ) from error
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _digest(value: object) -> str:
