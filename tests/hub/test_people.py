@@ -267,6 +267,7 @@ def test_no_door_lets_somebody_in_who_was_granted_nothing(hub: Any, members: Mem
         "/tokens": {"site": "x"},
         "/confinements": {"assets": ["*"]},
         "/sites/{site}": {"region": "eu"},
+        "/sites/{site}/assign": {"assets": ["smol"]},
     }
     names = {"name": "nobody", "id": "ffff", "site": "clinic-7"}
     before = members.written()
