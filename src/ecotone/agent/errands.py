@@ -43,6 +43,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag="job", tag_field="order
         url: The hub's address; mirrors: nearer places for weights.
         bytes_per_s: Most that it takes of the link; None: no limit.
         in_use: References of the configuration that stay installed.
+        proxy: `http://[USER:PASSWORD@]HOST:PORT`, or `''`; direct: hosts that are reached without it.
     """
 
     store: str
@@ -52,6 +53,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag="job", tag_field="order
     mirrors: tuple[str, ...] = ()
     bytes_per_s: int | None = None
     in_use: tuple[str, ...] = ()
+    proxy: str = ""
+    direct: tuple[str, ...] = ()
 
 
 class Take(msgspec.Struct, frozen=True, tag="take", tag_field="order"):

@@ -57,6 +57,7 @@ def _problems(config: Config) -> Iterator[tuple[str, str]]:
     for index, rule in enumerate(config.policy):
         yield from _rule(config, rule, f"policy[{index}]")
     yield from _hub(config)
+    yield from _proxy(config)
     if config.breaker.open_s_max < config.breaker.open_s:
         yield "breaker.open_s_max", "is less than `open_s`; make it at least as long"
 
@@ -124,6 +125,18 @@ def _hub(config: Config) -> Iterator[tuple[str, str]]:
         yield "hub.url", "names no host; write it like https://hub.example.org"
     if parts.username is not None or parts.query or parts.fragment:
         yield "hub.url", "holds a user, a query or a fragment; a site proves who it is by its key: take it out"
+
+
+def _proxy(config: Config) -> Iterator[tuple[str, str]]:
+    if config.proxy is None:
+        return
+    try:
+        parts = urlsplit(config.proxy.url)
+        is_whole = bool(parts.hostname) and bool(parts.port)
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        yield "proxy.url", "names no host, or no port; write it like http://proxy.example.org:3128"
 
 
 def _is_public(parts: SplitResult) -> bool:

@@ -1,4 +1,4 @@
-"""The sections `link` and `budgets`: when, and how much, may go over a metered link."""
+"""The sections `link`, `budgets` and `proxy`: when, how much and which way things go over the site's link."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
-from ecotone.config.kinds import Amount, Section
+from ecotone.config.kinds import Amount, Hostish, Secret, Section
 
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY = "(mon|tue|wed|thu|fri|sat|sun)"
@@ -92,3 +92,26 @@ class Budgets(Section, frozen=True, kw_only=True):
     egress_mb_per_day: Annotated[
         Amount | None, Meta(description="Megabytes (1,000,000 bytes) of request bodies. Default: no limit.")
     ] = None
+
+
+class Proxy(Section, frozen=True, kw_only=True):
+    """The HTTP proxy through which the site reaches cloud targets and its hub. Without this section none is used, and
+    variables such as HTTPS_PROXY mean nothing to a running site."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^http://[^\s/@?#]+/?$",
+            max_length=512,
+            description="Its address, `http://HOST:PORT`. It is asked for a tunnel (`CONNECT`) to each target, looks "
+            "the target's name up, and cannot look into its TLS.",
+            extra={"is": "an address like http://proxy.example.org:3128, without a user or a path"},
+        ),
+    ]
+    credentials: Annotated[
+        Secret | None, Meta(description="`USER:PASSWORD` for it, by reference: `env:NAME` or `file:PATH`.")
+    ] = None
+    direct: Annotated[
+        tuple[Hostish, ...],
+        Meta(max_length=64, description="Hosts that are reached without it; `.example.org` is all below that name."),
+    ] = ()

@@ -29,7 +29,7 @@ from ecotone.config.kinds import (
     Text,
 )
 from ecotone.config.learning import Compare, Learning, Quality
-from ecotone.config.link import Budgets, Link
+from ecotone.config.link import Budgets, Link, Proxy
 from ecotone.config.protection import Privacy, Rule
 from ecotone.values import Endpoint, Mode, Place, Price, Surrogates
 
@@ -423,6 +423,10 @@ class Config(Section, frozen=True, kw_only=True):
     ] = ()
     budgets: Annotated[Budgets, Meta(description="What may go to the cloud in a day.")] = Budgets()
     link: Annotated[Link, Meta(description="When a metered link may be used.")] = Link()
+    proxy: Annotated[
+        Proxy | None,
+        Meta(description="The HTTP proxy to cloud targets and the hub. Default: they are reached directly."),
+    ] = None
     keys: Annotated[
         Mapping[Name, CallerKey],
         Meta(

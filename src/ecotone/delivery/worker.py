@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -57,6 +57,8 @@ def main() -> None:
     listener.start()
     job = orders.get()
     if isinstance(job, Job):
+        if job.proxy:
+            go_through(job.proxy, job.direct)
         Child(job, orders, said_on(sys.stdout.buffer)).run()
     os._exit(0)  # the listener waits on standard input, and an orderly end would wait for it
 
@@ -74,6 +76,13 @@ def be_modest() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("800")
+
+
+def go_through(proxy: str, direct: Sequence[str]) -> None:
+    """All of this process's requests go through the proxy, whatever its environment says."""
+    for name in ("https_proxy", "http_proxy", "no_proxy"):
+        os.environ.pop(name.upper(), None)
+    os.environ.update({"https_proxy": proxy, "http_proxy": proxy, "no_proxy": ",".join(direct)})
 
 
 def listen(lines: BinaryIO, orders: queue.Queue[errands.Order | None]) -> None:

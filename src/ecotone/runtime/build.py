@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -15,7 +16,7 @@ from ecotone.flow.spend import Budgets
 from ecotone.flow.windows import Window, Windows
 from ecotone.policy import Policy, Rule
 from ecotone.runtime.zones import offset
-from ecotone.upstreams import EgressDoor, Options, PremisesDoor, UrlTarget
+from ecotone.upstreams import EgressDoor, Options, PremisesDoor, Proxy, UrlTarget
 from ecotone.values import Place, Price, TargetSpec
 
 
@@ -96,6 +97,24 @@ def breaker_settings(config: settings.Config) -> BreakerSettings:
     return BreakerSettings(config.breaker.failures, config.breaker.open_s, config.breaker.open_s_max)
 
 
+def proxy_for(url: str, config: settings.Config, secret: Callable[[str, str], str]) -> Proxy | None:
+    """The proxy through which a place in the cloud is reached; None: it is reached directly.
+
+    Args:
+        secret: Resolves a reference; takes it and its path in the tree.
+
+    Raises:
+        ConfigError: the credentials cannot be read.
+    """
+    given = config.proxy
+    host = (urlsplit(url).hostname or "").lower()
+    if given is None or any(host == one.lstrip(".") or host.endswith(f".{one.lstrip('.')}") for one in given.direct):
+        return None
+    parts = urlsplit(given.url)
+    credentials = "" if given.credentials is None else secret(given.credentials, "proxy.credentials")
+    return Proxy(host=parts.hostname or "", port=parts.port or 80, credentials=credentials)
+
+
 def url_target(
     name: str,
     target: settings.UrlTarget,
@@ -142,6 +161,7 @@ def url_target(
             connect_timeout_s=config.timeouts.connect_s,
             answer_bytes_max=config.limits.answer_bytes_max,
             public_address_is_ours=target.public_address_is_ours,
+            proxy=proxy_for(target.url, config, secret) if target.at is Place.CLOUD else None,
         ),
     )
 

@@ -34,7 +34,7 @@ from ecotone.flow.reporting import Answer, Message, leave, tell
 from ecotone.ports import Telemetry
 from ecotone.runtime.tending import tended
 from ecotone.store import State
-from ecotone.upstreams import EgressDoor
+from ecotone.upstreams import EgressDoor, Proxy
 from ecotone.upstreams.hub import HubWire
 from ecotone.values import EcotoneError, Place, Price, RefusalError
 from ecotone.values.fleet import AssetReport, MachineReport, Report
@@ -108,6 +108,13 @@ class View(Protocol):
     def egress(self) -> EgressDoor:
         """The one way out."""
 
+    def proxy_to(self, url: str) -> Proxy | None:
+        """The proxy through which an address is reached.
+
+        Raises:
+            ConfigError: its credentials cannot be read.
+        """
+
     def trouble_codes(self) -> list[str]:
         """What is wrong, without words."""
 
@@ -129,7 +136,7 @@ class Joined:
         self._begun, self._view, self._trials = begun, view, trials
         self._boot = 0
         self._machine = machine()
-        self._wire: tuple[Hub, HubWire] | None = None
+        self._wire: tuple[tuple[Hub, Proxy | None], HubWire] | None = None
         self._outbox = Outbox(begun.store / "hub" / "outbox.sqlite")
         self._link = Link(self._ask, Identity.load(begun.store), begun.name, clock.now_s)
         self._talk = Talk(self._link, self._outbox, self._look, clock, dice)
@@ -189,6 +196,7 @@ class Joined:
         """See `Shop.job`."""
         hub, view = self._hub(), self._view
         assert hub is not None, "the site may talk with its hub"
+        proxy, given = view.proxy_to(hub.url), view.config.proxy
         kbit = hub.kbit_per_s_max
         local = [one.model for one in view.config.targets.values() if isinstance(one, settings.LocalTarget)]
         return Job(
@@ -198,6 +206,8 @@ class Joined:
             mirrors=hub.mirrors,
             bytes_per_s=None if kbit is None else kbit * 125,
             in_use=tuple(local),
+            proxy="" if proxy is None else proxy.url,
+            direct=() if given is None else given.direct,
         )
 
     def is_open(self) -> bool:
@@ -285,8 +295,10 @@ class Joined:
         view, hub = self._view, self._hub()
         if hub is None:
             raise RefusalError("refused.policy", "the configuration names no hub any more: nothing goes there")
-        if self._wire is None or self._wire[0] != hub:
-            self._wire = hub, HubWire(hub.url, view.egress, region=hub.region, ca_file=hub.ca_file)
+        proxy = view.proxy_to(hub.url)
+        if self._wire is None or self._wire[0] != (hub, proxy):
+            made = HubWire(hub.url, view.egress, region=hub.region, ca_file=hub.ca_file, proxy=proxy)
+            self._wire = (hub, proxy), made
         return view.site, self._wire[1]
 
     async def _ask(self, message: Message) -> Answer:

@@ -27,7 +27,7 @@ from ecotone.runtime.teaching import Teaching
 from ecotone.runtime.working import Working
 from ecotone.store import Ledger
 from ecotone.telemetry import BREAKER, Metrics
-from ecotone.upstreams import EgressDoor, Guard, PremisesDoor, Resolver, UrlTarget
+from ecotone.upstreams import EgressDoor, Guard, PremisesDoor, Proxy, Resolver, UrlTarget
 from ecotone.values import ConfigError, Place, Request
 
 if TYPE_CHECKING:
@@ -137,6 +137,14 @@ class Running:
     def egress(self) -> EgressDoor:
         """The one way out."""
         return self._doors[0]
+
+    def proxy_to(self, url: str) -> Proxy | None:
+        """The proxy through which an address in the cloud is reached; None: directly.
+
+        Raises:
+            ConfigError: its credentials cannot be read.
+        """
+        return build.proxy_for(url, self.config, self._inputs.secret)
 
     def is_back(self) -> None:
         """A target can be reached again: what waited for the link waits no longer."""

@@ -8,6 +8,7 @@ from ecotone.upstreams.egress import EgressDoor
 from ecotone.upstreams.guard import Guard, GuardError
 from ecotone.upstreams.origin import Upstream
 from ecotone.upstreams.premises import PremisesDoor
+from ecotone.upstreams.proxy import Proxy
 from ecotone.upstreams.target import Options, UrlTarget
 from ecotone.upstreams.webhook import Webhooks, check_url
 from ecotone.upstreams.worker import WorkerChannel
@@ -18,6 +19,7 @@ __all__ = [
     "GuardError",
     "Options",
     "PremisesDoor",
+    "Proxy",
     "Resolver",
     "Upstream",
     "UrlTarget",

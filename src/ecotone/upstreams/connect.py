@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 
 from ecotone.upstreams.guard import NoGuard
 from ecotone.upstreams.origin import Upstream
+from ecotone.upstreams.proxy import Proxy, tunnel
 from ecotone.values import ConfigError, TargetError
 
 LOOKUPS_MAX: Final = 4
@@ -198,6 +199,9 @@ class Dialler:
                 if upstream.scheme == "unix":
                     stage = "tcp"
                     sock = await _connect((socket.AF_UNIX, (upstream.host,)), self._resolver.leave)
+                elif upstream.proxy is not None:
+                    stage = "tcp"
+                    sock = await self._through(upstream.proxy, upstream)
                 else:
                     addresses = await self._resolver.resolve(upstream.host, upstream.port)
                     self._doubt(upstream, addresses)
@@ -208,10 +212,25 @@ class Dialler:
                 stage = "tls"
                 return await self._hand_over(upstream, sock, make)
         except OSError as error:
-            self._resolver.forget(upstream.host, upstream.port)
+            near = upstream.proxy or upstream
+            self._resolver.forget(near.host, near.port)
             raise _explain(error, stage, name, upstream.connect_timeout_s) from error
         except UnicodeError as error:
             raise TargetError("dns", f"{name}: the name is malformed") from error
+
+    async def _through(self, proxy: Proxy, upstream: Upstream) -> socket.socket:
+        """A socket that leads to the upstream by way of a proxy.
+
+        What the guard lets pass is the proxy's name and address: the upstream's name is looked up there.
+        """
+        addresses = await self._resolver.resolve(proxy.host, proxy.port)
+        sock = await _first(addresses, self._resolver.leave)
+        try:
+            await tunnel(sock, proxy, upstream.host, upstream.port)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def _doubt(self, upstream: Upstream, addresses: list[Address]) -> None:
         """A name of the public internet that suddenly is one of this network's: a captive portal's lie.

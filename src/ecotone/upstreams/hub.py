@@ -11,6 +11,7 @@ from ecotone.upstreams.door import Call
 from ecotone.upstreams.egress import EgressDoor
 from ecotone.upstreams.exchange import Head
 from ecotone.upstreams.origin import locate
+from ecotone.upstreams.proxy import Proxy
 from ecotone.upstreams.vitals import LinkFigures
 from ecotone.values import Permit, Place, Receipt, TargetSpec
 
@@ -24,7 +25,15 @@ ANSWER_BYTES_MAX: Final = 1 << 20
 class HubWire:
     """See `flow.reporting.Wire`."""
 
-    def __init__(self, url: str, door: EgressDoor, *, region: str | None = None, ca_file: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        door: EgressDoor,
+        *,
+        region: str | None = None,
+        ca_file: str | None = None,
+        proxy: Proxy | None = None,
+    ) -> None:
         """Connects to nothing yet.
 
         Raises:
@@ -32,7 +41,7 @@ class HubWire:
         """
         self.spec = TargetSpec(name="hub", at=Place.CLOUD, model="hub", region=region)
         self._door = door
-        self._upstream, self._base = locate(url, ca_file=ca_file, connect_timeout_s=CONNECT_S)
+        self._upstream, self._base = locate(url, ca_file=ca_file, connect_timeout_s=CONNECT_S, proxy=proxy)
         door.trust(self._upstream)
 
     @property

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ecotone.upstreams.proxy import Proxy
 from ecotone.values import ConfigError
 
 _PATH: Final = re.compile(r"[!-~]*")
@@ -27,6 +28,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
         ca_file: PEM file of the only authorities to trust; None = the system's.
         connect_timeout_s: Limit on name, TCP and TLS together, seconds.
         public_address_is_ours: The operator's word that a public address is on the premises.
+        proxy: Through which proxy; None: directly.
     """
 
     scheme: str
@@ -35,6 +37,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: str | None = None
     connect_timeout_s: float = 1.0
     public_address_is_ours: bool = False
+    proxy: Proxy | None = None
 
     @property
     def origin(self) -> str:
@@ -61,6 +64,7 @@ def locate(
     ca_file: str | None = None,
     connect_timeout_s: float = 1.0,
     public_address_is_ours: bool = False,
+    proxy: Proxy | None = None,
 ) -> tuple[Upstream, str]:
     """The upstream of a base URL, and the URL's path without a last slash.
 
@@ -81,6 +85,7 @@ def locate(
         ca_file=ca_file,
         connect_timeout_s=connect_timeout_s,
         public_address_is_ours=public_address_is_ours,
+        proxy=None if scheme == "unix" else proxy,
     )
     return upstream, path.rstrip("/")
 

@@ -12,9 +12,10 @@ from ecotone.ports import Prepared, Sink, Stream
 from ecotone.upstreams.door import Call, Door
 from ecotone.upstreams.exchange import ANSWER_BYTES_MAX, Head
 from ecotone.upstreams.origin import Upstream, locate
+from ecotone.upstreams.proxy import Proxy
 from ecotone.upstreams.splice import as_stream, splice
 from ecotone.upstreams.vitals import LinkFigures
-from ecotone.values import ConfigError, Endpoint, Permit, Receipt, Request, TargetSpec
+from ecotone.values import ConfigError, Endpoint, Permit, Place, Receipt, Request, TargetSpec
 
 PROBE_BYTES_MAX: Final = 4 * 1024 * 1024
 """A vendor's list of models; who probes stops at the head anyway."""
@@ -34,6 +35,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         connect_timeout_s: Limit on name, TCP and TLS together, seconds.
         answer_bytes_max: Limit on an answer in one piece; a stream has none here.
         public_address_is_ours: For a target at `edge` with a public address.
+        proxy: Through which proxy a target at `cloud` is reached; None: directly.
     """
 
     ask_usage: bool = True
@@ -42,6 +44,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: float = 1.0
     answer_bytes_max: int = ANSWER_BYTES_MAX
     public_address_is_ours: bool = False
+    proxy: Proxy | None = None
 
 
 class UrlTarget:
@@ -75,6 +78,7 @@ class UrlTarget:
             ca_file=self._options.ca_file,
             connect_timeout_s=self._options.connect_timeout_s,
             public_address_is_ours=self._options.public_address_is_ours,
+            proxy=self._options.proxy if spec.at is Place.CLOUD else None,
         )
         self._origin = self._upstream.origin
         self._model_json = msgspec.json.encode(spec.model)

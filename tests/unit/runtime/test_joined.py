@@ -77,6 +77,9 @@ class View:
     def egress(self) -> EgressDoor:
         return EgressDoor(self.site.mint.verify, Resolver())
 
+    def proxy_to(self, url: str) -> None:
+        return None
+
     def trouble_codes(self) -> list[str]:
         return ["engine"]
 
