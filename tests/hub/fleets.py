@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+import json
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import insert
 
 from ecotone.hub.database import Database
 from ecotone.hub.reports import Reports
+from ecotone.hub.settings import Settings
 from ecotone.hub.tables import wishes
 from ecotone.hub.tables_access import sites
 from ecotone.values.fleet import AssetReport, AssetState, MachineReport, Report, Traffic
@@ -95,3 +99,12 @@ def _bulk(database: Database, reported: Sequence[Report], now_s: float, dice: ra
 
 def plain(value: msgspec.Struct) -> Any:
     return msgspec.to_builtins(value)
+
+
+def hub_yaml(settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The configuration of a hub as its operators write it: the database's address is a reference."""
+    monkeypatch.setenv("TEST_HUB_DATABASE", settings.database_url())
+    file = folder / "hub.yaml"
+    said = {"folder": str(settings.folder), "state": str(settings.state), "database": {"url": "env:TEST_HUB_DATABASE"}}
+    file.write_text(json.dumps(said))
+    return file
