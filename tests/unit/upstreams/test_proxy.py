@@ -24,6 +24,7 @@ class Middle:
         self.heads: list[str] = []
         self._port, self._script = port, script
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def start(self) -> Middle:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -32,6 +33,7 @@ class Middle:
 
     async def _serve(self, reader, writer):
         self._tasks.add(asyncio.current_task())
+        self._writers.append(writer)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             self.heads.append(head.decode())
@@ -42,6 +44,7 @@ class Middle:
                     await reader.read()
                 return
             near_reader, near_writer = await asyncio.open_connection("127.0.0.1", self._port)
+            self._writers.append(near_writer)
             writer.write(b"HTTP/1.1 200 Connection established\r\nvia: middle\r\n\r\n")
             await asyncio.gather(self._pump(reader, near_writer), self._pump(near_reader, writer))
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -63,6 +66,10 @@ class Middle:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        for _ in range(5):
+            await asyncio.sleep(0)
 
 
 def nobody(host, port):
