@@ -231,3 +231,14 @@ def test_a_database_that_is_busy_for_too_long_is_told(tmp_path: Path, monkeypatc
         database.run(lambda connection: put(connection, "a", 1))
     assert told.value.code == "hub.database"
     database.close()
+
+
+def test_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    database = Database.open(str(tmp_path / "state" / "hub.db"))
+    with database.begin() as connection:
+        put(connection, "a", 1)
+        for path in (tmp_path / "state").iterdir():
+            assert path.stat().st_mode & 0o077 == 0, path
+    database.close()
+    with pytest.raises(StoreError, match="opening"):
+        Database.open(str(tmp_path / "state"))

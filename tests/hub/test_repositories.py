@@ -9,6 +9,7 @@ from tests.unit.delivery.hubs import FIRST, SECOND, about
 from tests.unit.transfer.files import gguf
 from tests.unit.trust.made_hub import NOW_S, walked
 
+from ecotone.assets import StoreError
 from ecotone.delivery import hub_keys
 from ecotone.delivery.hub_folder import Hub
 from ecotone.delivery.packs import Packed, publish
@@ -82,3 +83,14 @@ def test_a_hub_is_made_once_wherever_it_lies(objects: Objects, tmp_path: Path) -
             _ = hub.folder
         with pytest.raises(AssertionError, match="no lock of its own"), hub.locked():
             pass
+
+
+def test_a_version_is_written_once_though_a_lock_was_lost(objects: Objects, tmp_path: Path) -> None:
+    hub = Hub(objects, NOW_S)
+    hub.create(["models"], keys=tmp_path / "keys")
+    hub.director.put("999999999.snapshot.json", b"first")
+    with pytest.raises(StoreError, match="by another process") as told:
+        hub.director.put("999999999.snapshot.json", b"second")
+    assert told.value.code == "hub.busy"
+    hub.director.put("timestamp.json", b"1")
+    hub.director.put("timestamp.json", b"2")

@@ -17,6 +17,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Signed, Snapshot, TargetFile, Targets, Timestamp
 
+from ecotone.assets import StoreError
 from ecotone.delivery.objects import Objects, placed
 from ecotone.trust import terms, writing
 from ecotone.values import ConfigError, TrustError
@@ -108,8 +109,17 @@ class Repository:
         return writing.dumped(metadata, role, *by)
 
     def put(self, name: str, data: bytes) -> None:
-        """Writes a file of metadata."""
-        self._objects.put(f"{self._folder}{name}", data)
+        """Writes a file of metadata. What has a version in its name is written once.
+
+        Raises:
+            StoreError: `hub.busy`: another process has written that version, though this one holds the lock.
+        """
+        try:
+            self._objects.put(f"{self._folder}{name}", data, is_new=_VERSIONED.fullmatch(name) is not None)
+        except FileExistsError as error:
+            raise StoreError(
+                "hub.busy", f"{self._objects.where}/{self._folder}{name} was written by another process: do it again"
+            ) from error
 
     def add_document(self, path: str, content: bytes, now_s: float, generation: int = 0) -> TargetFile:
         """Writes a document under its digest, and gives what is to be signed of it."""

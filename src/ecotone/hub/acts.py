@@ -97,11 +97,8 @@ class Acts:
         assert _WORD.fullmatch(act), f"{act!r} is no stable word"
         body = {"actor": actor, "act": act, "subject": subject, "digest": digest, "figures": dict(figures)}
         if at is not None:
-            return self._append(at, ACT, body)
-        seq = self._database.run(lambda connection: self._append(connection, ACT, body))
-        if self._signs is not None and seq % CHECKPOINT_ENTRIES == CHECKPOINT_ENTRIES - 1:
-            self.checkpoint()
-        return seq
+            return self._noted(at, body)
+        return self._database.run(lambda connection: self._noted(connection, body))
 
     def checkpoint(self) -> bytes:
         """Signs all that was noted so far, if anything is new; the newest checkpoint, `b''` without one.
@@ -170,6 +167,12 @@ class Acts:
                 (fresh / PUBLIC).write_bytes(self._signs.pem())
             fresh.rename(to)
         return to
+
+    def _noted(self, connection: Connection, body: Mapping[str, object]) -> int:
+        seq = self._append(connection, ACT, body)
+        if seq % CHECKPOINT_ENTRIES == CHECKPOINT_ENTRIES - 1:
+            self._checkpoint(connection)
+        return seq
 
     def _append(self, connection: Connection, kind: str, body: Mapping[str, object]) -> int:
         """The next entry, in the order in which transactions end: the lock is held until this one does."""

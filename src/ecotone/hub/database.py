@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import random
 import re
 import time
@@ -235,6 +236,8 @@ def _sqlite(url: URL) -> Engine:
     assert url.database is not None
     with files.durably(f"opening {url.database}"):
         files.folder(Path(url.database).parent)
+        # For its owner alone: what it holds of keys is hashed, and who is known here is nobody's business.
+        os.close(os.open(url.database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     engine = create_engine(
         url,
         hide_parameters=True,
