@@ -138,6 +138,27 @@ def test_a_challenge_is_good_once_at_whichever_process(members: Members) -> None
         assert refused("hub.session", again) == 401
 
 
+def test_of_many_who_answer_one_challenge_at_once_one_has_a_session(members: Members) -> None:
+    machine, said = members.enrolled(), []
+    challenge = members.sites.challenge("clinic-7").challenge
+    signature = machine.sign(challenge)
+    processes = [members.other() for _ in range(6)]
+
+    def come(process: Members) -> None:
+        try:
+            said.append(process.sites.session("clinic-7", challenge, signature).token)
+        except RequestError as error:
+            said.append(error.code)
+
+    threads = [threading.Thread(target=come, args=(process,)) for process in processes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(said)[1:] == ["hub.session"] * 5
+    assert said.count("hub.session") == 5
+
+
 def test_a_wrong_signature_uses_up_no_challenge_and_writes_nothing(members: Members) -> None:
     machine, other = members.enrolled(), Machine("clinic-7")
     challenge = members.sites.challenge("clinic-7").challenge
@@ -183,7 +204,9 @@ def test_a_token_of_another_hub_or_of_nobody_is_none(members: Members, tmp_path:
 def test_secrets_of_sessions_change_while_the_hub_runs(members: Members) -> None:
     machine, other = members.enrolled(), members.other()
     token = machine.session(members.sites).token
-    members.secrets.renew_sessions()
+    refused("hub.may", lambda: members.sites.renew_sessions(members.actor("eve", Grant(role="releaser"))))
+    members.sites.renew_sessions(OWNER)
+    assert members.written()[-1] == "sessions.renew"
     assert other.sites.authenticate(token).site == "clinic-7", "the secret before it still checks"
     assert members.sites.authenticate(machine.session(other.sites).token)
     members.secrets.renew_sessions()

@@ -1,4 +1,4 @@
-"""`ecotone hub people`, `grant`, `token`, `sites`, `acts`, `login`, `logout`, `whoami`."""
+"""`ecotone hub people`, `grant`, `token`, `sites`, `acts`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 import click
 
+from ecotone.cli.hub_account import login, logout, whoami
 from ecotone.cli.hub_asking import Asked, at
-from ecotone.cli.options import without_site
 
 ROLES: Final = ("owner", "publisher", "releaser", "operator", "auditor", "reader")
 """As `access.ROLES` has them; a test compares the two."""
@@ -374,6 +374,26 @@ def revoke_site(asked: Asked, is_json: bool, site: str, why: str) -> None:
     hub_peoples.done(f"{site} is served nothing more", said, is_json=is_json)
 
 
+@sites.command("renew-sessions")
+@at
+def renew_sessions(asked: Asked, is_json: bool) -> None:
+    """Make session tokens with a new secret from now on; those of the one before it still hold.
+
+    Twice in a row ends every session at once: sites begin new ones by themselves. Where the hub has several machines,
+    carry `sessions.key` to the others: no process need be restarted.
+
+    \b
+    Examples:
+      ecotone hub sites renew-sessions /srv/hub
+    """
+    from ecotone.access import owner
+    from ecotone.cli import hub_asking, hub_peoples
+
+    with asked.opened() as hub:
+        hub.sites.renew_sessions(owner(f"local:{hub_asking.known()}"))
+    hub_peoples.done("tokens are made with a new secret", {"renewed": True}, is_json=is_json)
+
+
 @click.group()
 def acts() -> None:
     """Show and take away the hub's ledger: every act of people, of sites and of the hub itself.
@@ -416,56 +436,6 @@ def export_acts(asked: Asked, is_json: bool, to: Path) -> None:
     with asked.opened() as hub:
         hub.acts.export(to)
     hub_peoples.done(f"{to}: `ecotone ledger verify {to}`", {"folder": str(to)}, is_json=is_json)
-
-
-@click.command()
-@click.argument("url")
-@without_site
-@click.option("--key", "with_key", is_flag=True, help="Keep an API key, asked for here, in place of signing in.")
-def login(url: str, is_json: bool, with_key: bool) -> None:
-    """Sign in at a hub, for the commands that take its address.
-
-    Where the hub has an issuer (`oidc:`), a code is shown that is to be typed in at its page, on any device. What is
-    kept stands in ~/.config/ecotone/hubs.json, for this user alone; `ECOTONE_HUB_KEY` goes before it.
-
-    \b
-    Examples:
-      ecotone hub login https://hub.example.org
-      ecotone hub login https://hub.example.org --key
-    """
-    from ecotone.cli import hub_login
-
-    hub_login.login(url, with_key=with_key, is_json=is_json)
-
-
-@click.command()
-@click.argument("url")
-@without_site
-def logout(url: str, is_json: bool) -> None:
-    """Forget what is kept for a hub. A key stays good until it is revoked there.
-
-    \b
-    Examples:
-      ecotone hub logout https://hub.example.org
-    """
-    from ecotone.cli import hub_peoples, hub_remote
-
-    is_gone = hub_remote.forget(url)
-    hub_peoples.done("forgotten" if is_gone else "nothing was kept for it", {"forgotten": is_gone}, is_json=is_json)
-
-
-@click.command()
-@at
-def whoami(asked: Asked, is_json: bool) -> None:
-    """Say who you are at a hub, and what you may do.
-
-    \b
-    Examples:
-      ecotone hub whoami https://hub.example.org
-    """
-    from ecotone.cli import hub_peoples
-
-    hub_peoples.show_me(asked.ask("GET", "/me"), is_json=is_json)
 
 
 COMMANDS: Final = {

@@ -274,6 +274,18 @@ class Sites:
 
         return self._database.run(work)
 
+    def renew_sessions(self, actor: Actor) -> None:
+        """Makes tokens with a new secret from now on; twice ends all sessions at once, and sites begin new ones.
+
+        Raises:
+            ConfigError: `hub.keys`.
+            RefusalError: `hub.may`.
+            StoreError: it cannot be written.
+        """
+        demand(actor, "hub.sign")
+        self._acts.write(actor.name, "sessions.renew", "hub")
+        self._secrets.renew_sessions()
+
     def _enroll(self, connection: Connection, shown: Borne, site: str, key: str, now_s: float) -> None:
         token, there = self._open_token(connection, shown, site, now_s), _row(connection, site)
         if there is not None and (there["key"], there["token"], there["state"]) == (key, shown.id, "enrolled"):
