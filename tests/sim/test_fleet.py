@@ -12,7 +12,7 @@ import pytest
 
 from ecotone.fleet import waves
 from ecotone.fleet.memory import Memory
-from ecotone.sim import fleet, fleet_site
+from ecotone.sim import fleet
 from ecotone.sim.fleet import MUST_REACH, outcome, reached, run
 from ecotone.sim.fleet_hub import MadeFleetHub
 from ecotone.sim.fleet_links import DAY_S, HOUR_S, KINDS, NEVER, FleetLink

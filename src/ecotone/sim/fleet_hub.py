@@ -117,6 +117,7 @@ class MadeFleetHub:
             waves=scenario.waves,
             gate=scenario.gate,
             terms=scenario.terms,
+            scouts_share=scenario.scouts_share,
         )
         wishes = tuple(
             Wished(
@@ -150,6 +151,10 @@ class MadeFleetHub:
             self._reports[site] = report
         self._heard_s[site] = self._schedule.now_s
         self._changed(site)
+
+    def is_open(self, sha256: str) -> bool:
+        """See `FleetHub.is_open`."""
+        return any(sha256 in release.plan.digests and release.standing.state not in ENDED for release in self.releases)
 
     def fetched(self, site: str, count: float, from_s: float, to_s: float) -> None:
         """See `FleetHub.fetched`."""

@@ -71,6 +71,9 @@ class FleetHub(Protocol):
     def receive(self, site: str, raw: bytes) -> None:
         """A report has come."""
 
+    def is_open(self, sha256: str) -> bool:
+        """Whether a release of it has not ended."""
+
     def fetched(self, site: str, count: float, from_s: float, to_s: float) -> None:
         """So many bytes are fetched between two instants."""
 
@@ -251,6 +254,7 @@ class FleetSite:
             self._good = self.wish
             self._former = Former(version=self.wish.version, sha256=self.wish.sha256, figures=self.trial.figures)
             self._move(Event.PASSED)
+            self._schedule.at(self._schedule.now_s + REPORT_HOURS * HOUR_S, self._go_on, turn)
         elif isinstance(verdict, Failed):
             self.memory = remember(
                 self.memory,
@@ -268,6 +272,17 @@ class FleetSite:
             hours = 0.1 if self.trial.figures.hours < 1.2 else 1.0
             next_s = BOOT_S if fault == "boots" else hours * HOUR_S
             self._schedule.at(self._schedule.now_s + next_s, self._look, turn, hours)
+
+    def _go_on(self, turn: int) -> None:
+        """It is used on after its trial, and tells what it does as long as anybody counts it."""
+        if turn != self._turn or self.trial is None or self.wish is None or not self._hub.is_open(self.wish.sha256):
+            return
+        fault = self._fault()
+        self.hit_hours += REPORT_HOURS if fault is not None else 0.0
+        figures = grown(self._rng, self.trial.figures, self.nature, fault, REPORT_HOURS)
+        self.trial = trial.observed(self.trial, figures)
+        self.tell()
+        self._schedule.at(self._schedule.now_s + REPORT_HOURS * HOUR_S, self._go_on, turn)
 
     def _move(self, event: Event, why: str = "") -> None:
         state = trial.step(self.state, event)

@@ -101,6 +101,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         fault: Of the new version; None: it is good.
+        scouts_share: Of its releases.
         down: (From, to) in hours after the start, when the hub cannot be reached.
         pause: The same for a release that somebody pauses and resumes.
         abort: Somebody takes it back so many hours after the start.
@@ -119,6 +120,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     down: tuple[tuple[float, float], ...] = ()
     pause: tuple[float, float] | None = None
     is_fixed: bool = False
+    scouts_share: float = 0.05
     abort: float | None = None
     has_wrong_clocks: bool = True
 
