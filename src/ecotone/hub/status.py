@@ -26,6 +26,7 @@ from ecotone.values.fleet import AssetReport, Report
 __all__ = ["Ask", "AssetRow", "Counts", "Fleet", "Scope", "SiteRow", "Totals", "VersionRow", "fleet", "scope_of"]
 
 VERSIONS_MAX: Final = 200
+_PLAIN: Final = r"^[^\x00-\x1f]*\Z"
 _TOLD: Final = (
     "requests", "at_edge", "at_cloud", "deferred", "refused", "failed", "egress_bytes", "cloud_usd", "saved_usd",
     "bytes_left", "dropped",
@@ -46,9 +47,9 @@ class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         offset, limit: Which of those found.
     """
 
-    find: Annotated[str, Meta(max_length=100)] = ""
+    find: Annotated[str, Meta(max_length=100, pattern=_PLAIN)] = ""
     health: Literal["", "fine", "trouble", "unknown", "revoked"] = ""
-    asset: Annotated[str, Meta(max_length=140)] = ""
+    asset: Annotated[str, Meta(max_length=140, pattern=_PLAIN)] = ""
     offset: Annotated[int, Meta(ge=0, le=1 << 31)] = 0
     limit: Annotated[int, Meta(ge=0, le=1000)] = 100
 
