@@ -124,6 +124,7 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
         secret = hmac.digest(digest_key(store, Disk()), b"surrogates", "sha256")
         working = Working.open(inputs, config, store, state)
         teaching = Teaching(Documents(store, working.key), Examples(store, working.key), state, ledger, secret)
+        local.on_model = teaching.changed
         begun = _begun(config, store, state)
         ears = metrics if begun is None else begun.ears(metrics)
         parts = Parts(clock, ledger, metrics, memory, local, inspecting, guard, secret, working, teaching, ears, trying)
