@@ -104,7 +104,7 @@ class Journal:
         return os.path.realpath(os.fspath(what))
 
     def _is_ours(self, path: str) -> bool:
-        return os.path.realpath(path).startswith(self.root + "/")
+        return f"{os.path.realpath(path)}/".startswith(f"{self.root}/")
 
     def _note(self, *words: str) -> None:
         self.plain.get("write", os.write)(self.fd, json.dumps(words).encode() + b"\n")
