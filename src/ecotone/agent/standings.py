@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from ecotone.agent.figures import figures
-from ecotone.agent.trials import Standing, Used, Wish
+from ecotone.agent.trials import Kept, Standing, Used, Wish
 from ecotone.fleet import trial
 from ecotone.values.fleet import AssetReport, AssetState, Figures
 
-__all__ = ["by_hand", "good", "lost", "on_trial", "reports", "used_of"]
+__all__ = ["SPEED", "by_hand", "good", "lost", "on_trial", "remembered", "reports", "used_of"]
+
+SPEED: Final = "speed"
+"""Why a version was refused that writes more slowly than was asked."""
+
+FAILURES_TOLD_MAX: Final = 64
 
 WITH_ENGINE: Final = frozenset({"model", "adapter"})
 """Kinds of assets that something runs: others are used at once, without a trial."""
@@ -87,6 +93,24 @@ def reports(name: str, standing: Standing) -> list[AssetReport]:
         ready = Used(version=wish.version, sha256=wish.sha256, attempt=wish.attempt, state="ready")
         found.append(_report(name, standing.kind, ready))
     return found
+
+
+def remembered(kept: Kept, told: Sequence[AssetReport]) -> list[AssetReport]:
+    """Of what failed here before, the latest; without what is told already."""
+    known = {one.sha256 for one in told}
+    return [
+        AssetReport(
+            name=failure.name,
+            version=failure.version,
+            kind=kept.assets[failure.name].kind if failure.name in kept.assets else "model",
+            sha256=failure.sha256,
+            state="refused" if failure.why == SPEED else "failed",
+            attempt=failure.attempt,
+            why=failure.why,
+        )
+        for failure in kept.memory.failures[-FAILURES_TOLD_MAX:]
+        if failure.sha256 not in known
+    ]
 
 
 def _report(name: str, kind: str, one: Used, before: Figures | None = None) -> AssetReport:

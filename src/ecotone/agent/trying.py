@@ -118,11 +118,11 @@ class Trying:
         return tuple(f"{name}@{version}" for name, version in sorted(self._orders.pinned.items()))
 
     def reports(self) -> tuple[AssetReport, ...]:
-        """Where the versions stand that are used, wait to be, or failed."""
+        """Where the versions stand that are used, wait to be, or failed, for as long as that is remembered."""
         found: list[AssetReport] = []
         for name, standing in sorted(self._kept.assets.items()):
             found += standings.reports(name, standing)
-        return tuple(found)
+        return (*found, *standings.remembered(self._kept, found))
 
     def tok_s(self) -> dict[str, float]:
         """Tokens a second that versions really wrote here, by the SHA-256 of their manifests."""
@@ -298,7 +298,7 @@ class Trying:
             known = {**self._kept.tok_s, wish.sha256: tok_s}
             self._kept = msgspec.structs.replace(self._kept, tok_s=dict(list(known.items())[-1024:]))
         if 0 < tok_s < wish.decode_tok_s_min:
-            await self._fail(name, "speed", "refused", engines)
+            await self._fail(name, standings.SPEED, "refused", engines)
 
     async def _look(self, name: str, engines: Engines) -> None:
         """Judges a version on trial."""

@@ -255,3 +255,22 @@ def test_reports_are_of_all_that_is_known_and_hold_no_words(make: Make) -> None:
     assert report.figures.ttft_p95_ms == pytest.approx(100, rel=0.05)
     assert all(len(one.why) <= 64 for one in site.trying.reports())
     assert msgspec.json.decode(msgspec.json.encode(report)) is not None
+
+
+def test_what_failed_here_is_reported_for_as_long_as_it_is_remembered(make: Make) -> None:
+    site = make("a")
+    site.engines.broken["b"] = "engine_start"
+    site.engines.tok_s["c"] = [1.0]
+    site.take("b", attempt=2)
+    site.take("c", decode_tok_s_min=5.0)
+    site.take("d")
+    site.engines.serve(9)
+    site.turn()
+    assert site.states() == {"b": "failed", "c": "refused", "d": "good"}
+    assert (site.report("b").attempt, site.report("b").why) == (2, "load")
+    site.shelf.led["small"] = ""
+    site.turn()
+    assert site.states() == {"b": "failed", "c": "refused"}, "though the asset was removed"
+    del site.engines.broken["b"]
+    site.take("b", attempt=3)
+    assert site.states() == {"b": "trying", "c": "refused"}
