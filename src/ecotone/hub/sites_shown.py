@@ -40,11 +40,6 @@ class SiteActor(msgspec.Struct, frozen=True, kw_only=True):
     key_generation: int
 
     @property
-    def name(self) -> str:
-        """As the ledger names it."""
-        return f"site:{self.site}"
-
-    @property
     def place(self) -> Place:
         """As `access` asks for it."""
         return Place(self.site, self.groups, self.region)
