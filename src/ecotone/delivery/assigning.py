@@ -16,6 +16,7 @@ from tuf.api.metadata import Root, TargetFile, Targets
 from ecotone.delivery.repository import Repository
 from ecotone.trust import terms, writing
 from ecotone.trust.agreeing import Asset, SiteState
+from ecotone.values import ConfigError
 
 __all__ = ["LIST_MAX", "Assigning", "bits_for"]
 
@@ -90,7 +91,7 @@ class Assigning:
             before = self._generation(path, entries[path]) if path in entries else 0
             generation = max(before, floors.get(site, 0)) + 1
             states[site] = SiteState(site=site, generation=generation, assets=tuple(assets))
-            documents[path] = msgspec.json.encode(states[site])
+            documents[path] = _document(states[site])
             entries[path] = writing.target(path, documents[path], now_s, generation)
         self._director.put_documents(documents)
         longest = max(len(one.targets) for one in lists.values())
@@ -174,6 +175,16 @@ class Assigning:
             return known
         # Written by an Ecotone that did not say it there.
         return msgspec.json.decode(self._director.document(path, target), type=SiteState).generation
+
+
+def _document(state: SiteState) -> bytes:
+    """Read back as a site reads it: what a site would refuse must not be signed."""
+    content = msgspec.json.encode(state)
+    try:
+        msgspec.json.decode(content, type=SiteState)
+    except msgspec.DecodeError as error:
+        raise ConfigError("hub.assign", f"no site could read what is wished for '{state.site}': {error}") from error
+    return content
 
 
 def _role(top: Targets, site: str) -> str:

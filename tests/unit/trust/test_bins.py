@@ -13,6 +13,7 @@ from tests.unit.trust.made_hub import DAY_S, NOW_S, Files, World, refused, resig
 from ecotone.delivery import assigning, hub_keys
 from ecotone.delivery.assigning import bits_for
 from ecotone.trust import terms, writing
+from ecotone.values import ConfigError
 
 SITES = [f"site-{n:03}" for n in range(60)]
 
@@ -228,6 +229,15 @@ def test_what_ends_soon_is_signed_anew(many: World) -> None:
     ends_s = many.hub.director.publisher(bin_of(many, "site-007")).expires.timestamp()
     assert ends_s >= many.now_s + terms.LIFETIME_S["publisher"] - 1
     assert many.hub.renew(many.key("director")) == []
+
+
+def test_what_no_site_could_read_is_not_signed(many: World) -> None:
+    asset = many.hub.find("smol", "2").asset
+    before = many.files()
+    for wanted in ([asset] * (terms.ASSETS_MAX + 1), [msgspec.structs.replace(asset, name="A B")]):
+        with pytest.raises(ConfigError, match=r"hub\.assign"):
+            many.hub.assign_many({"site-001": [asset], "site-002": wanted}, many.key("director"))
+    assert many.files() == before
 
 
 @given(st.integers(0, 200_000), st.sampled_from([0, 4, 5, 7, 10]))
