@@ -60,7 +60,7 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     hours_min: Amount = 4.0
     requests_min: Count = 500
     reports_min: Few = 3
-    decided_share: Share = 0.6
+    decided_share: Share = 0.8
     refused_share: Share = 0.5
     silent_hours: Amount = 72.0
     hours_max: Amount = 336.0

@@ -35,7 +35,7 @@ def plan(*waves_: Wave, gate: Gate | None = None, **also: Any) -> Plan:
         version="2",
         digests=(NEW, OTHER),
         waves=waves_ or (Wave(count=4), Wave(share=1.0)),
-        gate=gate or Gate(hours_min=4, requests_min=100, reports_min=2),
+        gate=gate or Gate(hours_min=4, requests_min=100, reports_min=2, decided_share=0.6),
         **also,
     )
 

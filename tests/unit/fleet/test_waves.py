@@ -104,10 +104,10 @@ def test_a_gate_is_passed_and_the_next_wave_signed_at_once() -> None:
         (("good", "trying", "trying", "trying"), Gate(), "gate.reports"),
         (("good", "good", "good", "failed"), Gate(), "gate.good"),
         (("good", "good", "trying", "trying"), Gate(reports_min=2), "gate.decided"),
-        (("good", "good", "good", "fetching"), Gate(requests_min=301), "gate.requests"),
-        (("good", "good", "good", "fetching"), Gate(hours_min=6, requests_min=300), "gate.hours"),
+        (("good", "good", "good", "fetching"), Gate(decided_share=0.6, requests_min=301), "gate.requests"),
+        (("good", "good", "good", "fetching"), Gate(decided_share=0.6, hours_min=6, requests_min=300), "gate.hours"),
         (("good", "refused", "refused", "fetching"), Gate(), "gate.refused"),
-        (("good", "good", "good", "fetching"), Gate(requests_min=300), "wave"),
+        (("good", "good", "good", "fetching"), Gate(decided_share=0.6, requests_min=300), "wave"),
         (("good", "good", "good", "refused"), Gate(requests_min=300), "wave"),
     ],
 )
