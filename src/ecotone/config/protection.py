@@ -30,7 +30,8 @@ class Terms(Section, frozen=True, kw_only=True):
     file: Annotated[
         Text,
         Meta(
-            description="Text file, UTF-8, a term a line; empty lines and lines that begin with `#` are passed over.",
+            description="Text file, UTF-8, a term a line; empty lines and lines that begin with `#` are passed over. "
+            "`hub:NAME[@VERSION]` is one that the site's hub delivers, signed.",
             extra={"missing": "say which file holds the terms: `file: patients.txt`"},
         ),
     ]
@@ -66,7 +67,8 @@ class Privacy(Section, frozen=True, kw_only=True):
         Text | None,
         Meta(
             description="File with the site's own examples of topics, a JSON object a line: `label` (a new one, or one "
-            "of `topics`; `none` for text that may pass) and `text`. A few dozen for each label."
+            "of `topics`; `none` for text that may pass) and `text`. A few dozen for each label. May be "
+            "`hub:NAME[@VERSION]`."
         ),
     ] = None
     withhold: Annotated[

@@ -18,10 +18,13 @@ from ecotone.config.parse import config_error
 from ecotone.ports import Looked
 from ecotone.privacy import Find, Look
 from ecotone.privacy.patterns import Patterns
-from ecotone.values import Place
+from ecotone.values import EcotoneError, Place
 
 QUICK: Final = ("patterns",)
 """Detectors that run in this process; all others do in the worker."""
+
+HUB: Final = "hub:"
+"""What a list's name begins with that a hub delivers."""
 
 FILE_BYTES_MAX: Final = 256 << 20
 LOOK_EVERY_S: Final = 0.2
@@ -54,6 +57,7 @@ class Inspecting:
         self._wanted: tuple[tuple[str, ...], Any] = ((), None)
         self._closing: set[asyncio.Task[None]] = set()
         self._lists: tuple[Any, Patterns] | None = None
+        self._references: tuple[str, ...] = ()
 
     def arrange(self, config: settings.Config, *, is_cloud_off: bool) -> Look:
         """Who looks under this configuration. Reads the site's own lists; starts nothing yet (`settle`).
@@ -62,13 +66,15 @@ class Inspecting:
             ConfigError: a list cannot be read; the message names file and line.
         """
         privacy = config.privacy
+        named = (*(terms.file for terms in privacy.terms), privacy.topic_examples or "")
+        self._references = tuple(name for name in named if name.startswith(HUB))
         known = detectors.known()
         dear = tuple(name for name in privacy.detectors if name not in QUICK and name in known)
         missing = [name for name in privacy.detectors if name not in QUICK and name not in known]
         quick: dict[str, Find] = {}
         if "patterns" in privacy.detectors:
             quick["patterns"] = self._patterns(config).find
-        examples = _examples(privacy.topic_examples) if "topics" in dear else []
+        examples = self._examples(privacy.topic_examples) if "topics" in dear else []
         is_needed = not is_cloud_off and any(target.at is Place.CLOUD for target in config.targets.values())
         plain = {"store": str(self._store), "topics_examples": examples}
         self._wanted = (dear if is_needed else (), plain)
@@ -139,16 +145,57 @@ class Inspecting:
             await workers.close()
         await asyncio.gather(*self._closing)
 
+    def delivered(self) -> tuple[str, ...]:
+        """Digests of the lists that a hub delivers (`hub:NAME`), as they are now: others call for a reload."""
+        return tuple(_digest(self._store, name) for name in self._references)
+
     def _patterns(self, config: settings.Config) -> Patterns:
         """The detector, built once for the same lists."""
         lists = config.privacy.terms
-        stamp = tuple((terms, _stamp(Path(terms.file).expanduser())) for terms in lists)
+        files = [_file(self._store, terms.file, f"privacy.terms[{index}].file") for index, terms in enumerate(lists)]
+        stamp = tuple((terms, path, _stamp(path)) for terms, path in zip(lists, files, strict=True))
         if self._lists is None or self._lists[0] != stamp:
             found: dict[str, list[str]] = {}
-            for index, terms in enumerate(lists):
-                found.setdefault(terms.label, []).extend(_terms(terms.file, f"privacy.terms[{index}].file"))
+            for index, (terms, path) in enumerate(zip(lists, files, strict=True)):
+                found.setdefault(terms.label, []).extend(_terms(path, f"privacy.terms[{index}].file"))
             self._lists = (stamp, Patterns(found))
         return self._lists[1]
+
+    def _examples(self, name: str | None) -> list[dict[str, str]]:
+        return [] if name is None else _examples(_file(self._store, name, "privacy.topic_examples"))
+
+
+def _file(store: Path, name: str, path: str) -> Path:
+    """The file that is meant; one that a hub delivered has its signed digest.
+
+    Raises:
+        ConfigError: it was not delivered yet, or is not what was signed.
+    """
+    if not name.startswith(HUB):
+        return Path(name).expanduser()
+    from ecotone import assets
+
+    here = assets.open_store(store)
+    try:
+        asset = here.resolve(name)
+        if asset is not None:
+            return here.checked_path(asset)
+    except EcotoneError as error:
+        raise config_error([Problem(path, error.message)], "settings") from error
+    message = (
+        f"{name} is not here yet, and without it nobody knows what to protect: `ecotone models pull {name}` brings it"
+    )
+    raise config_error([Problem(path, message)], "settings")
+
+
+def _digest(store: Path, name: str) -> str:
+    from ecotone import assets
+
+    try:
+        asset = assets.open_store(store).resolve(name)
+    except EcotoneError:
+        return ""
+    return "" if asset is None else asset.digest
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -159,13 +206,12 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return stat.st_mtime_ns, stat.st_size
 
 
-def _lines(name: str, path: str) -> Iterator[tuple[int, str]]:
+def _lines(file: Path, path: str) -> Iterator[tuple[int, str]]:
     """(number, text) of the lines that say something.
 
     Raises:
         ConfigError: the file cannot be read.
     """
-    file = Path(name).expanduser()
     try:
         if file.stat().st_size > FILE_BYTES_MAX:
             raise config_error([Problem(path, f"{file} is larger than {FILE_BYTES_MAX} bytes")], "settings")
@@ -180,7 +226,7 @@ def _lines(name: str, path: str) -> Iterator[tuple[int, str]]:
             yield number, line.strip()
 
 
-def _terms(name: str, path: str) -> Iterator[str]:
+def _terms(name: Path, path: str) -> Iterator[str]:
     for number, line in _lines(name, path):
         if len(line) not in TERM_CHARS:
             message = f"{name} line {number}: a term has {TERM_CHARS.start} to {TERM_CHARS.stop - 1} characters"
@@ -188,9 +234,9 @@ def _terms(name: str, path: str) -> Iterator[str]:
         yield line
 
 
-def _examples(name: str | None) -> list[dict[str, str]]:
+def _examples(name: Path) -> list[dict[str, str]]:
     found = []
-    for number, line in () if name is None else _lines(name, "privacy.topic_examples"):
+    for number, line in _lines(name, "privacy.topic_examples"):
         try:
             example = msgspec.json.decode(line, type=Example)
         except msgspec.DecodeError:
