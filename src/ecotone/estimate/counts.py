@@ -19,6 +19,7 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
         decode_tok_s: Tokens a second, of answers of eight tokens and more.
         crashes: Deaths of a worker that was ready.
         memory_bytes: Most that a worker took.
+        pairs, quality: Answers that were compared with the cloud's, and the sum of how good they were (1 = as good).
     """
 
     requests: int = 0
@@ -27,6 +28,8 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
     decode_tok_s: Histogram = Histogram()
     crashes: int = 0
     memory_bytes: int = 0
+    pairs: int = 0
+    quality: float = 0.0
 
     def plus(self, other: Count) -> Count:
         """Both together."""
@@ -37,6 +40,8 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
             decode_tok_s=self.decode_tok_s.plus(other.decode_tok_s),
             crashes=self.crashes + other.crashes,
             memory_bytes=max(self.memory_bytes, other.memory_bytes),
+            pairs=self.pairs + other.pairs,
+            quality=self.quality + other.quality,
         )
 
     def minus(self, earlier: Count) -> Count:
@@ -48,4 +53,6 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
             decode_tok_s=self.decode_tok_s.minus(earlier.decode_tok_s),
             crashes=max(self.crashes - earlier.crashes, 0),
             memory_bytes=self.memory_bytes,
+            pairs=max(self.pairs - earlier.pairs, 0),
+            quality=self.quality - earlier.quality if self.pairs > earlier.pairs else 0.0,
         )

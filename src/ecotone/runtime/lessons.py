@@ -46,6 +46,9 @@ BAD_GAP: Final = 0.5
 BAD_MAX: Final = 50
 """So many examples wait to be written."""
 
+MODELS_MAX: Final = 64
+"""Targets and their models whose quality is remembered."""
+
 log = logging.getLogger("ecotone.learning")
 
 
@@ -85,6 +88,7 @@ class Room:
         self._bad: deque[tuple[Example, tuple[str, ...]]] = deque(maxlen=BAD_MAX)
         kept = state.read(STATE, _Kept) or _Kept()
         self._reported = kept.reported
+        self._quality: dict[tuple[str, str], tuple[int, float]] = {}
         # One thread for all fits: each thread that ever ran one keeps what it took from the system (10 MB and more).
         self._thread = ThreadPoolExecutor(1, "learning")
         self._feedbacks = Feedbacks()
@@ -124,6 +128,10 @@ class Room:
         """The target runs this model from now on, though it has not answered yet."""
         if target in self._reported:
             self._called([(target, model)])
+
+    def quality(self, target: str, model: str) -> tuple[int, float]:
+        """See `Teaching.quality`."""
+        return self._quality.get((target, model), (0, 0.0))
 
     async def live(self) -> None:
         """Works until cancelled."""
@@ -185,7 +193,14 @@ class Room:
         """A comparison, with its content: another model at a target shows by the name it gives itself."""
         if seen.gap >= BAD_GAP and self._config is not None and self._config().learning.examples:
             self._bad.append((_example(errand, seen, replies, self._site().clock.wall_s()), errand.labels))
+        self._count(errand.lesson.edge, replies[0].model, 1.0 - seen.gap)
         self._called(zip((errand.lesson.edge, errand.lesson.reference), [one.model for one in replies], strict=True))
+
+    def _count(self, target: str, model: str, quality: float) -> None:
+        pairs, total = self._quality.pop((target, model), (0, 0.0))
+        self._quality[target, model] = pairs + 1, total + quality
+        while len(self._quality) > MODELS_MAX:
+            del self._quality[next(iter(self._quality))]
 
     def _called(self, models: Iterable[tuple[str, str]]) -> None:
         """So targets call themselves now: (target, model). What stood for another model is void."""

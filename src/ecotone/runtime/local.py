@@ -41,6 +41,7 @@ class Local:
 
     Attributes:
         on_model: Told of each target which model it runs: as `live` begins, and whenever that changes.
+        quality: Takes a target and its model; gives how many answers were compared, and the sum of their quality.
     """
 
     def __init__(self, config: settings.Config, store: Path, speeds: Speeds) -> None:
@@ -50,6 +51,7 @@ class Local:
             ConfigError: the folder for sockets cannot be used.
         """
         self.on_model: Callable[[str, str], None] = lambda target, model: None
+        self.quality: Callable[[str, str], tuple[int, float]] = lambda target, model: (0, 0.0)
         self._config = config
         self._store = store
         self._assets = assets.open_store(store)
@@ -141,7 +143,8 @@ class Local:
             engine = self._targets[user].engine
             if engine is not None:
                 engine.rss_bytes()
-                return engine.tally.now
+                pairs, quality = self.quality(user, engine.model.name)
+                return msgspec.structs.replace(engine.tally.now, pairs=pairs, quality=quality)
         return None
 
     def trouble(self, name: str) -> str:

@@ -92,6 +92,12 @@ class Teaching:
         if self._room is not None:
             self._room.changed(target, model)
 
+    def quality(self, target: str, model: str) -> tuple[int, float]:
+        """Answers of the target's model that were compared in this process, and the sum of their quality (1 = as good
+        as the cloud's).
+        """
+        return (0, 0.0) if self._room is None else self._room.quality(target, model)
+
     async def live(self) -> None:
         """Works until cancelled."""
         await self._open.wait()

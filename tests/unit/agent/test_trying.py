@@ -75,6 +75,30 @@ def test_a_version_that_fails_many_requests_is_gone_back_from_and_not_tried_agai
     assert site.trying.troubles() == []
 
 
+def test_answers_that_are_clearly_worse_than_before_fail_it(make: Make) -> None:
+    site = make("a")
+    site.take("b", None)
+    site.engines.serve(2000, quality=0.95)
+    site.turn()
+    site.take("c", PATIENT)
+    site.engines.serve(2000, quality=0.2)
+    site.turn()
+    assert (site.report("c").state, site.report("c").why) == ("failed", "parity")
+    assert site.report("c").figures.parity == 0.2
+    assert site.kept().lost.figures.pairs == 2000
+
+
+def test_a_version_that_is_clearly_slower_fails(make: Make) -> None:
+    site = make("a")
+    site.take("b", None)
+    site.engines.serve(500, ms=100)
+    site.turn()
+    site.take("c", PATIENT)
+    site.engines.serve(500, ms=900)
+    site.turn()
+    assert (site.report("c").state, site.report("c").why) == ("failed", "latency")
+
+
 def test_crashes_fail_it(make: Make) -> None:
     site = make("a")
     site.take("b", PATIENT)

@@ -101,14 +101,18 @@ class Engines:
     def read_bytes_s(self) -> float:
         return self.rate
 
-    def serve(self, requests: int, errors: int = 0, ms: float = 100.0, crashes: int = 0) -> None:
-        """Requests at the version that runs now."""
+    def serve(
+        self, requests: int, errors: int = 0, ms: float = 100.0, crashes: int = 0, quality: float | None = None
+    ) -> None:
+        """Requests at the version that runs now; all compared with the cloud where a quality is given."""
         more = Count(
             requests=requests,
             errors=errors,
             ttft_ms=_times(ms, requests),
             crashes=crashes,
             memory_bytes=1000,
+            pairs=0 if quality is None else requests,
+            quality=0.0 if quality is None else requests * quality,
         )
         self.counts[self.running] = self.counts.get(self.running, Count()).plus(more)
 

@@ -30,6 +30,13 @@ def test_what_is_taken_away_never_leaves_less_than_nothing(one: Count, other: Co
     assert min(left.requests, left.errors, left.crashes, *left.ttft_ms.counts.values(), 0) == 0
 
 
+def test_quality_is_of_the_pairs_that_came_since() -> None:
+    before, after = Count(pairs=4, quality=3.0), Count(pairs=6, quality=4.5)
+    assert (after.minus(before).pairs, after.minus(before).quality) == (2, 1.5)
+    assert (before.minus(after).pairs, before.minus(after).quality) == (0, 0.0)
+    assert before.plus(after) == Count(pairs=10, quality=7.5)
+
+
 @given(counts)
 def test_it_is_kept_as_json(one: Count) -> None:
     assert msgspec.json.decode(msgspec.json.encode(one), type=Count) == one

@@ -169,6 +169,7 @@ def test_a_switch_to_another_version_voids_what_was_learned_and_so_does_the_way_
         assert one.teaching.pairs() == {"assistant": 1.0}, "the same version changes nothing"
         one.teaching.changed("small", f"hub:smol@{version}")
         assert one.teaching.pairs() == {"assistant": 0.0}
+        assert one.teaching.quality("small", replies[0].model) == (1, 1.0)
         replies = Reply(text="4", model=f"hub:smol@{version}"), replies[1]
 
 
@@ -221,6 +222,7 @@ def test_without_a_room_feedback_is_evidence(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path, "school")
     teaching = Teaching(Documents(tmp_path, KEY), Examples(tmp_path, KEY), State(tmp_path), ledger, b"s" * 32)
     teaching.changed("small", "hub:smol@2")
+    assert teaching.quality("small", "hub:smol@2") == (0, 0.0)
     ledger.note("outcome", {"request": "req-8", "key": ""})
     assert asyncio.run(teaching.feedback(Feedback(request="req-8", score=1.0), None)) is False
     asyncio.run(ledger.flush())
