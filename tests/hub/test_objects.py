@@ -140,6 +140,23 @@ def test_a_folder_gives_no_links_pipes_or_folders(tmp_path: Path) -> None:
     assert folder.size("packs/link") is None
 
 
+def test_what_killed_writers_left_is_removed_when_it_is_old(objects: Objects, tmp_path: Path) -> None:
+    objects.put("packs/aa", b"x")
+    if objects.local is None:
+        assert objects.tidy() == 0
+        return
+    old, new, other = fresh_name(objects.local / "packs"), fresh_name(objects.local / "packs"), objects.local / ".keep"
+    for path in (old, new, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (1.7e9, 1.7e9))
+    assert objects.tidy() == 1
+    assert not old.exists()
+    assert new.exists()
+    assert other.exists()
+    assert names(objects) == {"packs/aa": 1}
+
+
 def test_a_full_or_forbidden_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Folder(tmp_path / "hub")
     folder.put("a", b"old")

@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import stat
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,10 @@ __all__ = ["CONTENT_BYTES_MAX", "PIECE_BYTES", "Folder", "Objects", "Stored", "f
 CONTENT_BYTES_MAX: Final = 16 << 20
 """Most that is read or written as one piece of memory: a manifest. Packs go by `take` and `stream`."""
 PIECE_BYTES: Final = 256 << 10
+LEFT_S: Final = 86_400.0
+"""Nobody writes one file for so long."""
+_FRESH: Final = re.compile(r"\.[0-9]{1,10}-[0-9a-f]{12}\.new")
+"""As `fresh_name` makes them."""
 _PART: Final = r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,220}"
 _NAME: Final = re.compile(rf"(?:{_PART}/){{0,6}}{_PART}")
 _FOLDER: Final = re.compile(rf"(?:{_PART}/){{0,6}}")
@@ -85,6 +90,10 @@ class Objects(Protocol):
 
     def size(self, name: str) -> int | None:
         """Its length in bytes; None: it is not there."""
+        ...
+
+    def tidy(self, older_s: float = LEFT_S) -> int:
+        """Removes what writers that were killed have left here so long ago; gives how many files."""
         ...
 
     def scratch(self, name: str) -> Path:
@@ -192,6 +201,20 @@ class Folder:
         except FileNotFoundError:
             return None
         return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def tidy(self, older_s: float = LEFT_S) -> int:
+        """See `Objects.tidy`."""
+        count, before_s = 0, time.time() - older_s
+        with kept(f"removing what was left in {self.path}"):
+            for folder, _, names in os.walk(self.path):
+                for name in names:
+                    if _FRESH.fullmatch(name):
+                        path = Path(folder, name)
+                        with contextlib.suppress(FileNotFoundError):  # whoever writes it is done
+                            if path.stat(follow_symlinks=False).st_mtime < before_s:
+                                path.unlink()
+                                count += 1
+        return count
 
     def scratch(self, name: str) -> Path:
         """See `Objects.scratch`."""

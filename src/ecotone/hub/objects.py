@@ -17,7 +17,7 @@ from obstore import exceptions
 from obstore.store import from_url
 
 from ecotone.assets import StoreError
-from ecotone.delivery.objects import CONTENT_BYTES_MAX, PIECE_BYTES, Folder, Objects, Stored, named
+from ecotone.delivery.objects import CONTENT_BYTES_MAX, LEFT_S, PIECE_BYTES, Folder, Objects, Stored, named
 from ecotone.values import ConfigError
 
 __all__ = ["Bucket", "Folder", "Objects", "Stored", "open_objects", "secret"]
@@ -184,6 +184,10 @@ class Bucket:
                 return int(obstore.head(self._store, named(name))["size"])
         except FileNotFoundError:
             return None
+
+    def tidy(self, older_s: float = LEFT_S) -> int:
+        """See `Objects.tidy`. Parts of uploads that were cut off are the store's to remove: give it a rule for that."""
+        return 0
 
     def scratch(self, name: str) -> Path:
         """See `Objects.scratch`: the system's folder for such files (`TMPDIR`)."""

@@ -26,7 +26,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ecotone.assets import NoProgress, Progress, StoreError, files
-from ecotone.delivery.objects import CONTENT_BYTES_MAX, Objects, Stored, fresh_name, kept
+from ecotone.delivery.objects import CONTENT_BYTES_MAX, LEFT_S, Objects, Stored, fresh_name, kept
 from ecotone.values import ConfigError
 
 __all__ = ["FRAME_BYTES", "Keys", "Resealed", "Sealed", "is_sealed"]
@@ -185,6 +185,10 @@ class Sealed:
         """See `Objects.size`."""
         size = self._inner.size(name)
         return _plain(size) if size is not None and is_sealed(name) else size
+
+    def tidy(self, older_s: float = LEFT_S) -> int:
+        """See `Objects.tidy`."""
+        return self._inner.tidy(older_s)
 
     def scratch(self, name: str) -> Path:
         """See `Objects.scratch`: the system's folder, as what is made there is not sealed yet (`TMPDIR`)."""
