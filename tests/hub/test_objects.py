@@ -189,7 +189,7 @@ def test_secrets_come_by_reference_alone(tmp_path: Path, monkeypatch: pytest.Mon
     assert "hunter2" not in str(told.value)
     monkeypatch.delenv("NOT_THERE", raising=False)
     for reference in ("env:NOT_THERE", f"file:{tmp_path / 'none'}"):
-        with pytest.raises(ConfigError, match=r"hub\.secret"):
+        with pytest.raises(ConfigError, match=r"config\.secret"):
             open_objects("s3://x", {"aws_secret_access_key": reference})
     (tmp_path / "key").write_text("abc\n")
     open_objects(

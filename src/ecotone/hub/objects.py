@@ -17,14 +17,14 @@ from obstore import exceptions
 from obstore.store import from_url
 
 from ecotone.assets import StoreError
+from ecotone.config import secrets
 from ecotone.delivery.objects import CONTENT_BYTES_MAX, LEFT_S, PIECE_BYTES, Folder, Objects, Stored, named
 from ecotone.values import ConfigError
 
-__all__ = ["Bucket", "Folder", "Objects", "Stored", "open_objects", "secret"]
+__all__ = ["Bucket", "Folder", "Objects", "Stored", "open_objects"]
 
 SCHEMES: Final = ("s3://", "gs://", "az://")
 _SECRET: Final = re.compile(r"secret|access_key|account_key|token|password|sas|credential|service_account_key", re.I)
-_SECRET_BYTES_MAX: Final = 64 << 10
 _NONE: Final = MappingProxyType[str, str]({})
 _TAKE_BYTES_MAX: Final = 128 << 20
 """Longest file that is put where there must be none yet: it goes in one request. A sealed pack is shorter."""
@@ -40,7 +40,8 @@ def open_objects(where: str, options: Mapping[str, str] = _NONE) -> Objects:
             in the environment (`AWS_ACCESS_KEY_ID` ...), as its other tools do.
 
     Raises:
-        ConfigError: `hub.objects`: it is no such place; `hub.secret`: a secret stands there itself, or is not there.
+        ConfigError: `hub.objects`: it is no such place; `hub.secret`: a secret stands there itself; `config.secret`: a
+            reference leads to nothing.
     """
     if not where.startswith(SCHEMES):
         if "://" in where:
@@ -51,32 +52,19 @@ def open_objects(where: str, options: Mapping[str, str] = _NONE) -> Objects:
     return Bucket(where, {name: _given(name, value) for name, value in options.items()})
 
 
-def secret(reference: str) -> str:
-    """What `env:NAME` or `file:PATH` leads to.
-
-    Raises:
-        ConfigError: `hub.secret`.
-    """
-    kind, _, place = reference.partition(":")
-    if kind == "env" and (found := os.environ.get(place)):
-        return found
-    if kind == "file":
-        try:
-            with Path(place).open("rb") as file:
-                return file.read(_SECRET_BYTES_MAX).decode().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError("hub.secret", f"the file {place} cannot be read") from error
-    raise ConfigError("hub.secret", f"{kind}:{place if kind == 'env' else ''} leads to nothing: set it")
-
-
 def _given(name: str, value: str) -> str:
-    if value.startswith(("env:", "file:")):
-        return secret(value)
+    if secrets.is_readable(value):
+        return secrets.resolve(value, os.environ, _bytes_of, path=f"objects.{name}")
     if _SECRET.search(name) and not name.endswith("_id"):
         raise ConfigError(
             "hub.secret", f"objects.{name}: a secret must not stand in the file: `env:NAME` or `file:PATH`"
         )
     return value
+
+
+def _bytes_of(name: str) -> bytes:
+    with Path(name).expanduser().open("rb") as file:
+        return file.read(secrets.SECRET_BYTES_MAX + 1)
 
 
 class Bucket:
