@@ -270,19 +270,20 @@ class Local:
         rates = []
         async with self._switching:
             for name in names:
-                wanted, engine = self._pending.get(name), self._targets[name].engine
-                if wanted is None or engine is None:
-                    continue
+                wanted, target = self._pending.get(name), self._targets.get(name)
+                if wanted is None or target is None or target.engine is None:
+                    continue  # it was taken out of the configuration meanwhile, or leads there already
                 self._coming = {wanted.model}
                 try:
                     hold = functools.partial(self._assets.hold, wanted.asset)
-                    rates.append(await self._supervisor.replace(engine.model, wanted.model, hold))
+                    rates.append(await self._supervisor.replace(target.engine.model, wanted.model, hold))
                 finally:
                     self._coming = set()
-                if name in self._targets:  # and was not taken out of the configuration meanwhile
-                    self._targets[name].inner = self._made(name, self._given[name], wanted)
+                if self._targets.get(name) is target:
+                    target.inner = self._made(name, self._given[name], wanted)
                     self.on_model(name, wanted.model.name)
-                self._pending.pop(name, None)
+                if self._pending.get(name) is wanted:  # and not yet another one
+                    del self._pending[name]
                 log.info("%s: %s is another file now, %s", name, wanted.model.name, wanted.model.digest[:12])
             self._supervisor.keep(self._models())
         return rates

@@ -150,6 +150,43 @@ def test_a_reload_goes_over_as_soon_as_the_new_engine_answers(play: Callable[...
     play(scene)
 
 
+def test_who_follows_while_another_switch_goes_on_comes_to_the_newest(
+    play: Callable[..., None], tmp_path: Path
+) -> None:
+    put(tmp_path, "1", "starts", is_used=True)
+    put(tmp_path, "2", "slow 0.5")
+    put(tmp_path, "3", "starts")
+
+    async def scene(ward: Ward) -> None:
+        await ward.ask()
+        versions.switch(tmp_path, "smol", "2")
+        await ward.reload()
+        await asyncio.sleep(0.2)
+        versions.switch(tmp_path, "smol", "3")
+        await ward.local.follow("smol")
+        assert ward.targets["small"].spec.model == "hub:smol@3"
+        await ward.until(lambda: ward.runs() == ["ready hub:smol@3"])
+
+    play(scene)
+
+
+def test_a_target_that_goes_while_its_engine_is_switched(play: Callable[..., None], tmp_path: Path) -> None:
+    more = TEXT.replace("models:", '  twin: {engine: llama.cpp, model: "hub:smol", context_tokens: 512}\nmodels:')
+    put(tmp_path, "1", "starts", is_used=True)
+    put(tmp_path, "2", "slow 0.3")
+
+    async def scene(ward: Ward) -> None:
+        await ward.ask("twin")
+        versions.switch(tmp_path, "smol", "2")
+        await ward.reload(more)
+        await asyncio.sleep(0.1)
+        await ward.reload(TEXT)
+        await ward.until(lambda: ward.runs() == ["ready hub:smol@2"])
+        assert (await ward.ask()).code == ""
+
+    play(scene, more)
+
+
 def test_one_that_does_not_start_leaves_the_old_one_and_is_tried_again(
     play: Callable[..., None], tmp_path: Path
 ) -> None:
