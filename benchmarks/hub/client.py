@@ -23,6 +23,7 @@ from ecotone.values.fleet import AssetReport, Figures, MachineReport, Report, Tr
 
 AGAIN_S = 0.1
 TRIES = 200
+PIECE_BYTES = 1 << 20
 
 
 class Line:
@@ -68,16 +69,20 @@ class Site:
 
     def __init__(self, port: int, name: str, key: Ed25519PrivateKey) -> None:
         self.name, self.key = name, key
-        self.line, self.poll = Line(port), Line(port)
+        self.line, self.poll, self.files = Line(port), Line(port), Line(port)
         self.token, self.seq, self.acked, self.generation = "", 0, 0, 0
+        self.has = ("1", "a" * 64, 0)
         self.cuts = 0
 
     async def again(self, line: Line, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
         """As a site does: a broken connection, 503 and 429 are waited out."""
         for _ in range(TRIES):
             try:
-                status, content = await line.ask(method, path, body, authorization=f"Bearer {self.token}", **headers)
-            except (OSError, EOFError):
+                async with asyncio.timeout(90):
+                    status, content = await line.ask(
+                        method, path, body, authorization=f"Bearer {self.token}", **headers
+                    )
+            except (OSError, EOFError, TimeoutError):
                 self.cuts += 1
             else:
                 if status not in (429, 503):
@@ -99,7 +104,7 @@ class Site:
         """One report; it counts when it is acknowledged."""
         self.seq += 1
         status, raw = await self.again(
-            self.line, "POST", f"/v1/sites/{self.name}/reports", report(self.name, self.seq, self.generation)
+            self.line, "POST", f"/v1/sites/{self.name}/reports", report(self.name, self.seq, self.generation, self.has)
         )
         assert status == 200, raw
         self.acked = max(self.acked, json.loads(raw)["ack_seq"])
@@ -119,19 +124,23 @@ class Site:
         came = 0
         for at in range(0, size, piece):
             last = min(at + piece, size) - 1
-            status, content = await self.again(self.line, "GET", f"/packs/{pack}", range=f"bytes={at}-{last}")
+            status, content = await self.again(self.files, "GET", f"/packs/{pack}", range=f"bytes={at}-{last}")
             assert status in (200, 206), (status, content)
             came += len(content)
         return came
 
 
-def report(site: str, seq: int, generation: int) -> bytes:
+def report(site: str, seq: int, generation: int, has: tuple[str, str, int]) -> bytes:
     """A report as long as a real one of a site with two models."""
     figures = Figures(hours=12.5, requests=8_123, errors=2, ttft_p50_ms=81.2, ttft_p95_ms=220.1, decode_tok_s=31.7)
-    assets = tuple(
-        AssetReport(name=name, version="2", kind="model", sha256="a" * 64, state="good", since_s=1.8e9, figures=figures)
-        for name in ("smol", "names")
-    )
+    version, sha256, attempt = has
+    assets = (
+        AssetReport(
+            name="smol", version=version, kind="model", sha256=sha256, attempt=attempt, state="good", since_s=1.8e9,
+            figures=figures, before=figures,
+        ),
+        AssetReport(name="names", version="7", kind="model", sha256="b" * 64, state="good", since_s=1.8e9),
+    )  # fmt: skip
     machine = MachineReport(cores=4, memory_bytes=8 << 30, disk_free_bytes=100 << 30, arch="x86_64")
     traffic = Traffic(since_s=1.8e9, requests=9_000 + seq, at_edge=8_000, at_cloud=1_000, saved_usd=3.2)
     return msgspec.json.encode(
@@ -178,16 +187,65 @@ class Sites:
         await asyncio.gather(*(one(site, number) for number, site in enumerate(self.all)))
         return {**_figures(took, time.perf_counter() - began_s), "cuts": sum(site.cuts for site in self.all)}
 
+    async def polls(self, seconds: float) -> dict[str, Any]:
+        """Every site asks for news for so long, and there are none."""
+        until_s = time.perf_counter() + seconds
+
+        async def one(site: Site) -> None:
+            while time.perf_counter() < until_s:
+                began_s = time.perf_counter()
+                path = f"/v1/sites/{site.name}/desired?after={site.generation}&wait=0"
+                status, raw = await site.again(site.line, "GET", path)
+                assert status == 304, raw
+                took.append(time.perf_counter() - began_s)
+
+        took: list[float] = []
+        began_s = time.perf_counter()
+        await asyncio.gather(*(one(site) for site in self.all))
+        return _figures(took, time.perf_counter() - began_s)
+
+    async def release(self, started_s: float, new: list[Any], pack: tuple[str, int], every_s: float) -> dict[str, Any]:
+        """A release comes to all while all report: each hears of it, fetches it, and tells that it is good."""
+        is_over = asyncio.Event()
+        took: list[float] = []
+
+        async def reporting(site: Site, number: int) -> None:
+            await asyncio.sleep(every_s * number / len(self.all))
+            while not is_over.is_set():
+                began_s = time.perf_counter()
+                await site.report()
+                took.append(time.perf_counter() - began_s)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(is_over.wait(), every_s)
+
+        async def taking(site: Site) -> float:
+            at_s = await site.hear()
+            await site.fetch(*pack, PIECE_BYTES)
+            site.has = (str(new[0]), str(new[1]), int(new[2]))
+            return at_s
+
+        reporters = [asyncio.create_task(reporting(site, number)) for number, site in enumerate(self.all)]
+        came = sorted(await asyncio.gather(*(taking(site) for site in self.all)))
+        await asyncio.sleep(2 * every_s)
+        is_over.set()
+        await asyncio.gather(*reporters)
+        waits = [at_s - started_s for at_s in came]
+        seconds = time.time() - started_s
+        return {
+            **_figures(took, seconds), "first_s": round(waits[0], 1), "half_s": round(waits[len(waits) // 2], 1),
+            "last_s": round(waits[-1], 1),
+        }  # fmt: skip
+
     async def heard(self, signed_s: float) -> dict[str, Any]:
         """When each heard of what was signed then."""
         came = await asyncio.gather(*self.listening)
         self.listening = []
         return _figures([max(0.0, at_s - signed_s) for at_s in came], max(came) - signed_s)
 
-    async def fetch(self, pack: str, size: int, piece: int) -> dict[str, Any]:
+    async def fetch(self, pack: str, size: int) -> dict[str, Any]:
         """Every site fetches a pack, all at once."""
         began_s = time.perf_counter()
-        sizes = await asyncio.gather(*(site.fetch(pack, size, piece) for site in self.all))
+        sizes = await asyncio.gather(*(site.fetch(pack, size, PIECE_BYTES) for site in self.all))
         took_s = time.perf_counter() - began_s
         return {"bytes": sum(sizes), "took_s": took_s, "mb_s": sum(sizes) / took_s / 1e6}
 

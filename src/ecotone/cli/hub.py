@@ -39,7 +39,7 @@ KEY = click.option(
 )
 
 
-FURTHER: Final = ("ecotone.cli.hub_people", "ecotone.cli.hub_release", "ecotone.cli.hub_status")
+FURTHER: Final = tuple(f"ecotone.cli.{name}" for name in ("hub_people", "hub_release", "hub_status", "hub_keeping"))
 """Modules with a table `COMMANDS` of further commands of this group. They are light: what they do, they import."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -221,7 +221,7 @@ def _decoded(line: bytes) -> Order:
 
 def main() -> int:
     """A child: its order stands in the first line of its standard input. The exit code."""
-    order = _decoded(sys.stdin.buffer.readline())
+    order = _decoded(_line())
     set_up_logs("info", order.log_format)
     from ecotone.hub.serving_process import run as serve
 
@@ -241,8 +241,16 @@ def main() -> int:
     return 0
 
 
+def _line() -> bytes:
+    found = b""
+    while not found.endswith(b"\n") and (piece := os.read(0, 65_536)):
+        found += piece
+    return found
+
+
 def _follow_parent() -> None:
-    while sys.stdin.buffer.read(4096):
+    # Unbuffered: a thread that is left in a buffer's lock would break the interpreter's end.
+    while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
