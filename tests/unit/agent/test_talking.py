@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import pytest
 
@@ -270,5 +271,33 @@ def test_a_hub_that_acknowledges_nothing_is_not_flooded(tmp_path: Path) -> None:
         await one.until(lambda: one.hub.batches)
         await one.until(lambda: one.talk.why == "bad_answer" or one.talk.state == "up")
         assert one.box.counts().waiting >= 1
+
+    play(tmp_path, act)
+
+
+def test_a_month_without_a_link_stays_small_and_drains_in_order(tmp_path: Path) -> None:
+    """Rule 1: an hour is a turn; every third day something changes."""
+
+    async def act(one: Scene) -> None:
+        await one.until(lambda: one.box.counts().acked_seq)
+        one.hub.is_down = True
+        await one.until(lambda: one.talk.state == "down")
+        one.habits = Habits(every_s=1e9, wait_s=1.0)
+        for hour in range(30 * 24):
+            one.clock.more_s += 3600.0
+            kind: Literal["state", "level"] = "state" if hour % 72 == 0 else "level"
+            one.box.put(one.look(), kind, one.clock.wall_s())
+        waiting = [report.seq for report in one.box.unsent()]
+        assert len(waiting) <= 30 * 24 / 72 + 3
+        assert (tmp_path / "outbox.sqlite").stat().st_size < 1 << 20
+        assert one.box.counts().dropped == 0
+        before = set(one.hub.known)
+        one.habits = Habits(every_s=0.05, wait_s=1.0)
+        one.hub.is_down = False
+        one.talk.stir()
+        one.talk.changed()
+        await one.until(lambda: set(waiting) <= set(one.hub.known))
+        drained = [seq for batch in one.hub.batches for seq in batch if seq not in before]
+        assert drained[: len(waiting)] == waiting
 
     play(tmp_path, act)
