@@ -10,7 +10,7 @@ import msgspec
 from ecotone.agent.figures import figures
 from ecotone.agent.trials import Kept, Standing, Used, Wish
 from ecotone.fleet import trial
-from ecotone.values.fleet import AssetReport, AssetState, Figures
+from ecotone.values.fleet import AssetReport, AssetState
 
 __all__ = ["SPEED", "by_hand", "good", "lost", "on_trial", "remembered", "reports", "used_of"]
 
@@ -51,7 +51,8 @@ def on_trial(standing: Standing, wish: Wish, now_s: float) -> Standing:
 def lost(standing: Standing, why: str, state: AssetState, now_s: float) -> Standing:
     """As soon as the version in use has failed: the one before is used again, nothing where there is none."""
     done = figures(standing.counts, standing.hours)
-    failed = msgspec.structs.replace(standing.used, state=state, since_s=now_s, why=why, figures=done)
+    compared = None if standing.former is None else standing.former.figures
+    failed = msgspec.structs.replace(standing.used, state=state, since_s=now_s, why=why, figures=done, before=compared)
     before = standing.former or Used(version="")
     return Standing(kind=standing.kind, used=before, is_led=False, lost=failed, orders=standing.orders)
 
@@ -85,8 +86,8 @@ def reports(name: str, standing: Standing) -> list[AssetReport]:
     used, lost, wish = standing.used, standing.lost, standing.ready
     if used.sha256:
         before = None if standing.former is None else standing.former.figures
-        now = msgspec.structs.replace(used, figures=figures(standing.counts, standing.hours))
-        found.append(_report(name, standing.kind, now, before))
+        now = msgspec.structs.replace(used, figures=figures(standing.counts, standing.hours), before=before)
+        found.append(_report(name, standing.kind, now))
     if lost is not None and lost.sha256 not in ("", used.sha256):
         found.append(_report(name, standing.kind, lost))
     if wish is not None and wish.sha256 not in [one.sha256 for one in found]:
@@ -113,7 +114,7 @@ def remembered(kept: Kept, told: Sequence[AssetReport]) -> list[AssetReport]:
     ]
 
 
-def _report(name: str, kind: str, one: Used, before: Figures | None = None) -> AssetReport:
+def _report(name: str, kind: str, one: Used) -> AssetReport:
     return AssetReport(
         name=name,
         version=one.version,
@@ -124,5 +125,5 @@ def _report(name: str, kind: str, one: Used, before: Figures | None = None) -> A
         since_s=max(one.since_s, 0.0),
         why=one.why,
         figures=one.figures,
-        before=before,
+        before=one.before,
     )

@@ -43,6 +43,7 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
         since_s: Of the last change of `state`, by the site's reckoning.
         why: See `values.fleet.AssetReport`.
         figures: What it did, as far as that was kept.
+        before: What the one did that it was compared with.
     """
 
     version: str
@@ -52,6 +53,7 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
     since_s: float = 0.0
     why: str = ""
     figures: Figures | None = None
+    before: Figures | None = None
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

@@ -86,6 +86,7 @@ def test_answers_that_are_clearly_worse_than_before_fail_it(make: Make) -> None:
     assert (site.report("c").state, site.report("c").why) == ("failed", "parity")
     assert site.report("c").figures.parity == 0.2
     assert site.kept().lost.figures.pairs == 2000
+    assert site.report("c").before.parity == 0.95
 
 
 def test_a_version_that_is_clearly_slower_fails(make: Make) -> None:
