@@ -27,7 +27,7 @@ from ecotone.agent.outbox import BYTES_MAX, Outbox
 from ecotone.assets import files
 from ecotone.delivery.bundle_file import Contents, Writing, malformed, new_file
 from ecotone.delivery.sources import SourceMissing
-from ecotone.store import CHECKPOINTS, FOLDER, PUBLIC
+from ecotone.store import CHECKPOINTS, FOLDER, PUBLIC, notes
 from ecotone.store.segments import listed
 from ecotone.values import ConfigError, EcotoneError, TrustError
 from ecotone.values.fleet import Count, Report, SiteName, decode_report
@@ -277,10 +277,11 @@ def _ledger(store: Path) -> list[tuple[str, Path, int]]:
     """
     folder = store / FOLDER
     with files.durably(f"reading {folder}"):
-        # Checkpoints first: what they cover was in the segments before.
-        notes = [(f"{_LEDGER}{name}", folder / name) for name in (_REMOVED, CHECKPOINTS)]
-        notes.append((f"{_LEDGER}{PUBLIC}", store / PUBLIC))
-        found = [(name, path, path.stat().st_size) for name, path in notes if path.exists()]
+        small = {f"{_LEDGER}{_REMOVED}": folder / _REMOVED, f"{_LEDGER}{PUBLIC}": store / PUBLIC}
+        found = [(name, path, path.stat().st_size) for name, path in small.items() if path.exists()]
+        # Checkpoints before segments: what they cover was in the segments first.
+        if (signed := folder / CHECKPOINTS).exists():
+            found.append((f"{_LEDGER}{CHECKPOINTS}", signed, notes.end_of(signed, lambda _: True)))
         segments = listed(folder) if folder.is_dir() else []
         return found + [(f"{_LEDGER}{path.name}", path, _whole_lines(path)) for path in segments]
 

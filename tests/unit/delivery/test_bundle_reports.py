@@ -113,11 +113,14 @@ def test_the_ledger_goes_along_and_proves_there_what_it_proves_here(site: Site, 
 
 def test_a_line_that_is_being_written_is_left_out(site: Site, tmp_path: Path) -> None:
     site.ledger()
-    segment = next((site.store / "ledger").glob("*.jsonl"))
-    whole = segment.read_bytes()
+    segment, signed = next((site.store / "ledger").glob("*.jsonl")), site.store / "ledger" / "checkpoints"
+    whole, notes = segment.read_bytes(), signed.read_bytes()
     segment.write_bytes(whole + b'{"v":1,"half')
+    signed.write_bytes(notes + notes[: len(notes) // 2])
     with Brought(Path(site.export(has_ledger=True).path)) as brought:
-        assert (brought.unpack(tmp_path / "copy") / segment.name).read_bytes() == whole
+        copy = brought.unpack(tmp_path / "copy")
+    assert (copy / segment.name).read_bytes() == whole
+    assert (copy / "checkpoints").read_bytes() == notes
     segment.write_bytes(b"x" * ((1 << 20) + 5))  # no line ends in it
     with Brought(Path(site.export("none", has_ledger=True).path)) as brought:
         assert (brought.unpack(tmp_path / "other") / segment.name).read_bytes() == b""

@@ -327,3 +327,26 @@ def test_it_has_neither_documents_nor_packs() -> None:
 def test_an_address_that_is_taken_is_said(tmp_path: Path) -> None:
     with up(tmp_path) as server, pytest.raises(ConfigError, match=r"hub\.listen"):
         NeighbourServer(tmp_path, "127.0.0.1", server.server_address[1])
+
+
+def said_to(server: NeighbourServer, raw: bytes, *, is_end: bool = False) -> bytes:
+    """The status of what is answered to bytes as they are."""
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as caller:
+        caller.sendall(raw)
+        if is_end:
+            caller.shutdown(socket.SHUT_WR)
+        return caller.makefile("rb").read().split()[1]
+
+
+HEAD = b"POST /v1/segments HTTP/1.1\r\nHost: x\r\nContent-Length: 65\r\n\r\n"
+
+
+def test_a_body_that_comes_byte_by_byte_holds_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbour_server, "TIMEOUT_S", 0.0)
+    with up(tmp_path) as server:
+        assert said_to(server, HEAD + b"a") == b"400"
+
+
+def test_a_body_that_ends_early_is_no_question(tmp_path: Path) -> None:
+    with up(tmp_path) as server:
+        assert said_to(server, HEAD + b"aaa", is_end=True) == b"400"
