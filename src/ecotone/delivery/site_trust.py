@@ -19,6 +19,7 @@ import msgspec
 
 from ecotone.assets import Asset, FetchError, NoProgress, Progress, files
 from ecotone.assets.web import Cut
+from ecotone.delivery.choosing import one_of_each
 from ecotone.delivery.install import install
 from ecotone.delivery.sources import Source, SourceMissing
 from ecotone.transfer import Manifest, decode
@@ -136,7 +137,8 @@ def deliver(
         packs: Where weights may be, the best first.
         store: The site's store folder.
         is_import: As `desired` has it.
-        names: `NAME` or `NAME@VERSION`; none: everything.
+        names: `NAME` or `NAME@VERSION`; none: everything. Of several variants of a name the first that this machine
+            can run, unless one is named.
         progress: Told of all steps.
 
     Raises:
@@ -145,10 +147,10 @@ def deliver(
     """
     progress = progress or NoProgress()
     agreed = desired(metadata, store, is_import=is_import, progress=progress)
-    chosen = agreed.assets if not names else tuple(_named(agreed, name) for name in names)
+    chosen = agreed.assets if not names else tuple(one for name in names for one in _named(agreed, name))
     manifests = [manifest_of(assigned) for assigned in chosen]
     done: list[Asset] = []
-    for assigned, manifest in zip(chosen, manifests, strict=True):
+    for assigned, manifest in one_of_each(list(zip(chosen, manifests, strict=True)), store):
         done += install(manifest, packs, store, progress=progress)
         _remember(store, assigned, progress)
     return Delivered(agreed.site, agreed.generation, tuple(done))
@@ -163,11 +165,11 @@ def _remember(store: Path, assigned: Assigned, progress: Progress) -> None:
         _keep(store, msgspec.structs.replace(known, installed=installed))
 
 
-def _named(agreed: Agreed, name: str) -> Assigned:
+def _named(agreed: Agreed, name: str) -> list[Assigned]:
     wanted, _, version = name.partition("@")
-    for assigned in agreed.assets:
-        if assigned.asset.name == wanted and version in ("", assigned.asset.version):
-            return assigned
+    found = [one for one in agreed.assets if one.asset.name == wanted and version in ("", one.asset.version)]
+    if found:
+        return found
     raise TrustError(
         "trust.not_assigned",
         f"the hub does not want '{name[:130]}' at '{agreed.site}': `ecotone hub assign` there says what it wants",
