@@ -19,7 +19,7 @@ STYLE = (
 
 
 def picture(curves: Mapping[str, Sequence[float]], sizes: Sequence[Mapping[str, Any]]) -> str:
-    """An SVG: `curves` are seconds after the start at which sites were on a version for good, `sizes` as in `run.sizes`."""
+    """An SVG: `curves` are seconds after the start at which a site was on a version for good, `sizes` as in `run`."""
     most = max((len(curve) for curve in curves.values()), default=1)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',

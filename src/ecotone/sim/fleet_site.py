@@ -21,8 +21,8 @@ from ecotone.values.fleet import AssetReport, AssetState, Report
 
 __all__ = ["FleetHub", "FleetSite", "Schedule", "Step"]
 
-REPORT_HOURS: Final = 6.0
-"""A site that has something under way tells so at least so often."""
+REPORT_HOURS, GO_ON_HOURS = 6.0, 24.0
+"""A site that has something under way tells so at least so often; and what a version does after its trial."""
 
 REBOOT_HOURS: Final = 480.0
 BOOT_S: Final = 120.0
@@ -254,7 +254,7 @@ class FleetSite:
             self._good = self.wish
             self._former = Former(version=self.wish.version, sha256=self.wish.sha256, figures=self.trial.figures)
             self._move(Event.PASSED)
-            self._schedule.at(self._schedule.now_s + REPORT_HOURS * HOUR_S, self._go_on, turn)
+            self._schedule.at(self._schedule.now_s + GO_ON_HOURS * HOUR_S, self._go_on, turn)
         elif isinstance(verdict, Failed):
             self.memory = remember(
                 self.memory,
@@ -278,11 +278,11 @@ class FleetSite:
         if turn != self._turn or self.trial is None or self.wish is None or not self._hub.is_open(self.wish.sha256):
             return
         fault = self._fault()
-        self.hit_hours += REPORT_HOURS if fault is not None else 0.0
-        figures = grown(self._rng, self.trial.figures, self.nature, fault, REPORT_HOURS)
+        self.hit_hours += GO_ON_HOURS if fault is not None else 0.0
+        figures = grown(self._rng, self.trial.figures, self.nature, fault, GO_ON_HOURS)
         self.trial = trial.observed(self.trial, figures)
         self.tell()
-        self._schedule.at(self._schedule.now_s + REPORT_HOURS * HOUR_S, self._go_on, turn)
+        self._schedule.at(self._schedule.now_s + GO_ON_HOURS * HOUR_S, self._go_on, turn)
 
     def _move(self, event: Event, why: str = "") -> None:
         state = trial.step(self.state, event)
