@@ -100,6 +100,9 @@ def test_nobody_else_is_let_in_and_nothing_says_why(served: Served) -> None:
     assert {(answer.status, answer.body) for answer in told} == {(401, told[0].body)}
     assert told[0].code == "hub.session"
     assert "www-authenticate" in told[0].headers
+    assert served.ask("POST", "/v1/sites/a%00b/challenge").status == 404
+    said = {"token": "eco1.a\x00b.c", "site": "a\x00b", "key": "\x00"}
+    assert served.ask("POST", "/v1/enroll", said).status in (400, 401)
     # Another's paths are not there.
     joined(served, "other")
     assert site.get("/v1/sites/other/desired?after=0").status == 404
@@ -250,6 +253,12 @@ def test_people_need_a_key_and_whoever_guesses_is_stopped(tmp_path: Path) -> Non
         assert (me.status, me.json["who"]) == (200, "rita")
         assert at.ask("POST", "/admin/people", {"name": "x"}, token=secret).status == 403
         assert at.ask("POST", "/admin/people", b"[]", token=secret).code == "hub.body"
+        for method, path, body in (
+            ("POST", "/admin/people", b'{"name": "a\\u0000b"}'),
+            ("POST", "/admin/people", b'{"x": [{"y\\u0000": 1}]}'),
+            ("GET", "/admin/sites?find=%00", None),
+        ):
+            assert at.ask(method, path, body, token=secret).code == "hub.body", path
         assert at.ask("POST", "/admin/people", b"x" * (2 << 20), token=secret).code == "hub.too_large"
         answers = [at.ask("GET", "/admin/me", token=f"guess{number}") for number in range(12)]
         assert [answer.status for answer in answers] == [401] * 10 + [429] * 2

@@ -17,7 +17,11 @@ import click
 import ecotone
 from ecotone import config
 from ecotone.cli.root import ecotone as root
-from ecotone.telemetry.metrics import METRICS
+from ecotone.config.reference import tables
+from ecotone.hub import settings as hub_settings
+from ecotone.hub.web_metrics import METRICS as HUB_METRICS
+from ecotone.hub.web_metrics import Metric as HubMetric
+from ecotone.telemetry.metrics import METRICS, Metric
 from ecotone.values import errors, reasons
 
 _MADE: Final = "by `python -m ecotone.cli.reference`; do not edit by hand."
@@ -33,7 +37,26 @@ def pages() -> dict[str, str]:
         "headers.md": headers_page(),
         "metrics.md": metrics_page(),
         "ecotone.schema.json": json.dumps(config.json_schema(), indent=2, ensure_ascii=False) + "\n",
+        "hub-configuration.md": hub_page(),
+        "hub.schema.json": json.dumps(hub_settings.json_schema(), indent=2, ensure_ascii=False) + "\n",
     }
+
+
+def hub_page() -> str:
+    """Every key of `hub.yaml`."""
+    lines = [
+        "# Configuration of a hub",
+        "",
+        f"Generated from `src/ecotone/hub/settings.py` {_MADE}",
+        "",
+        "`ecotone hub up -c hub.yaml`; how it fits together is in [run a hub](../how-to/run-a-hub.md). Unknown keys",
+        "are refused with their place: `ecotone hub validate FILE` prints every problem. Secrets are never written",
+        "into the file: `env:NAME` names an environment variable, `file:PATH` a file. A key of the file that a command",
+        "names too (`DIR`, `--listen`, `--processes`, `--open`) is as the command says.",
+        "",
+        *tables(hub_settings.file_type()),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def cli_page() -> str:
@@ -231,9 +254,26 @@ def metrics_page() -> str:
     lines += ["`GET /metrics`, Prometheus text. No label ever holds content.", ""]
     lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
     for name, metric in METRICS.items():
-        labels = ", ".join(f"`{label}`" for label in metric.labels)
-        lines.append(f"| `{name}` | {metric.kind} | {labels} | {metric.help} |")
+        lines.append(_metric(name, metric))
+    lines += [
+        "",
+        "## A hub",
+        "",
+        "Generated from `src/ecotone/hub/web_metrics.py`. `GET /metrics` of a hub, for callers on its",
+    ]
+    lines += [
+        "own machine, and for people who may read the fleet. All processes of one machine are counted together.",
+        "",
+    ]
+    lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    for name, found in HUB_METRICS.items():
+        lines.append(_metric(name, found))
     return "\n".join(lines) + "\n"
+
+
+def _metric(name: str, metric: Metric | HubMetric) -> str:
+    labels = ", ".join(f"`{label}`" for label in metric.labels)
+    return f"| `{name}` | {metric.kind} | {labels} | {metric.help} |"
 
 
 def main(arguments: list[str]) -> int:

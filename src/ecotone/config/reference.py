@@ -46,19 +46,24 @@ _OTHER: Final = {
 
 def reference_markdown() -> str:
     """The whole page."""
-    lines = [_HEAD]
-    root = bare(config_type())
-    assert isinstance(root, types.StructType)
-    lines += ["## The file", "", *_table(_fields(root, ""))]
-    for field in root.fields:
-        for title, struct, path in _sections(field):
-            doc = (struct.cls.__doc__ or "").strip()
-            lines += [f"## `{title}`", "", doc, "", *_table(_fields(struct, path))]
+    lines = [_HEAD, *tables(config_type())]
     lines += ["## Environment variables", "", "Each sets one key, over the file and under the flags.", ""]
     lines += ["| variable | sets |", "|---|---|"]
     lines += [f"| `{name}` | `{path}` |" for name, path in variables().items()]
     lines += [f"| `{name}` | {text} |" for name, text in OTHER_VARIABLES.items()]
     return "\n".join(lines) + "\n"
+
+
+def tables(type_: types.Type) -> list[str]:
+    """What a file of this type may hold: a table of its own keys, and one for each section."""
+    root = bare(type_)
+    assert isinstance(root, types.StructType)
+    lines = ["## The file", "", *_table(_fields(root, ""))]
+    for field in root.fields:
+        for title, struct, path in _sections(field):
+            doc = (struct.cls.__doc__ or "").strip()
+            lines += [f"## `{title}`", "", doc, "", *_table(_fields(struct, path))]
+    return lines
 
 
 def keys() -> list[str]:

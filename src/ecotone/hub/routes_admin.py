@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -16,7 +17,7 @@ from starlette.routing import Route
 from ecotone.access import Actor
 from ecotone.hub.web import Front, answer
 from ecotone.hub.web_asking import json_object
-from ecotone.values import EcotoneError
+from ecotone.values import EcotoneError, RequestError
 
 if TYPE_CHECKING:
     from ecotone.hub.serving import Hub
@@ -63,6 +64,7 @@ class AdminRoutes:
         if request.method not in ("GET", "HEAD"):
             body = json_object(await self._front.asking(request).body(self._front.settings.limits.body_bytes_max))
         path, query = dict(request.path_params), dict(request.query_params)
+        _without_nul(body, path, query)
         status, value = await self._front.threads.call(door, self._hub, actor, path, body, query)
         return Response(status_code=204) if status == 204 else answer(value, status)
 
@@ -70,6 +72,7 @@ class AdminRoutes:
         actor = await self._actor(request)
         pieces = self._front.asking(request).pieces(self._front.settings.limits.upload_bytes_max)
         path, headers = dict(request.path_params), dict(request.headers)
+        _without_nul(path)
         headers.pop("authorization", None)
         status, told, value = await self._front.threads.upload(door, self._hub, actor, path, headers, pieces)
         return Response(status_code=204, headers=told) if status == 204 else answer(value, status, told)
@@ -91,3 +94,13 @@ class AdminRoutes:
         self._front.limited(self._front.sites, f"person {actor.name}")
         self._front.named(request, actor.name)
         return actor
+
+
+def _without_nul(*said: object) -> None:
+    """No text with a NUL: no name has one, PostgreSQL takes none, and SQLite would.
+
+    Raises:
+        RequestError: `hub.body`.
+    """
+    if b"\\u0000" in msgspec.json.encode(said):
+        raise RequestError("hub.body", "a text holds a NUL character: leave it out")

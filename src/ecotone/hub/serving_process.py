@@ -42,7 +42,7 @@ __all__ = ["run"]
 
 BACKLOG: Final = 1024
 DESCRIPTORS_BESIDE: Final = 256
-CHECKPOINT_EVERY_S: Final = 600.0
+CHECKPOINT_EVERY_S: Final = 60.0
 DRAIN_LOGS_EVERY_S: Final = 0.2
 log = logging.getLogger("ecotone.hub")
 

@@ -173,7 +173,8 @@ class HubFile(Section, frozen=True, kw_only=True):
     ] = None
     listen: Listen = Listen()
     public_url: Annotated[
-        Web | None, Meta(description="Address by which sites and people reach it, without a path's last slash.")
+        Web | None,
+        Meta(description="Address by which sites and people reach it. With https:// browsers are told so (HSTS)."),
     ] = None
     database: Database = Database()
     objects: Objects = Objects()
@@ -303,7 +304,7 @@ def parse(text: str, name: str) -> HubFile:
     except DocumentError as error:
         raise config_error([error.problem], name) from error
     builder = Builder()
-    plain = builder.build(root, _type(), "")
+    plain = builder.build(root, file_type(), "")
     problems += builder.problems
     if not problems:
         try:
@@ -351,7 +352,8 @@ def json_schema() -> dict[str, Any]:
 
 
 @functools.cache
-def _type() -> msgspec.inspect.Type:
+def file_type() -> msgspec.inspect.Type:
+    """The types of `hub.yaml`, as msgspec describes them."""
     return msgspec.inspect.type_info(HubFile)
 
 

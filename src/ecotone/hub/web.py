@@ -152,6 +152,8 @@ class Web:
     def _found(self, scope: Scope) -> tuple[Route | None, bool]:
         """The route, and whether it knows the method. Its pattern is for figures and the log: not what was asked."""
         partial = None
+        if "\x00" in scope["path"]:  # no name has one, and PostgreSQL takes none
+            return None, False
         for route in self._routes:
             match, inner = route.matches(scope)
             if match is Match.FULL:
