@@ -6,12 +6,13 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from ecotone.delivery import versions
 from tests.e2e.conftest import ECOTONE, Site, Start, poll, starter_file
-from tests.e2e.versions_site import Callers, config, filled, put, unknown_architecture, variant
+from tests.e2e.versions_site import Callers, adapter, config, filled, put, unknown_architecture, variant
 
 pytestmark = [
     pytest.mark.engine,
@@ -90,6 +91,41 @@ def test_going_back_is_one_command_with_a_site_and_without(start: Start) -> None
     said = cli(site, "models", "pin", "hub:smol@2")
     assert (said["by"], said["version"], said["pinned"]) == ("this command", "2", "2")
     assert "asset.unknown" in json.dumps(cli(site, "models", "pin", "hub:smol@9", code=2))
+
+
+def test_an_adapter_is_loaded_with_its_model_and_switched_like_one(start: Start) -> None:
+    def fill(store: Path) -> None:
+        filled(store)
+        put(store, "1", adapter(1), is_used=True, name="style")
+        put(store, "2", adapter(2), name="style")
+        put(store, "3", adapter(3, width=64, blocks=2), name="style")
+
+    def says() -> str:
+        body = {"model": "assistant", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
+        status, _, told = site.ask("POST", "/v1/chat/completions", body | {"temperature": 0})
+        assert status == 200, told
+        answer = json.loads(told)
+        assert answer["model"] == models()[0]
+        return str(answer["choices"][0]["message"]["content"])
+
+    def models() -> list[str]:
+        return [name for name, row in site.status()["engines"].items() if row["state"] == "ready"]
+
+    given = config()
+    given["targets"]["small"]["adapter"] = "hub:style"
+    site = start(given, fill=fill)
+    poll(lambda: models() == ["hub:smol@1+hub:style@1"], "it runs with its adapter", 60)
+    first = says()
+    with Callers(site, threads=2) as callers:
+        cli(site, "models", "pin", "hub:style@2")
+        poll(lambda: models() == ["hub:smol@1+hub:style@2"], "the next adapter", 60)
+        second = says()
+        cli(site, "models", "pin", "hub:style@3")
+        poll(lambda: [one for one in site.status()["troubles"] if "style" in one], "one for another model is told", 60)
+        cli(site, "models", "pin", "hub:smol@2")
+        poll(lambda: models() == ["hub:smol@2+hub:style@2"], "the next model", 60)
+    assert callers.ends.faults == []
+    assert first != second
 
 
 def test_a_reload_takes_what_is_led_elsewhere(start: Start) -> None:

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import http.client
 import json
+import struct
 import threading
 import time
 from collections import Counter
@@ -36,6 +37,24 @@ def unknown_architecture() -> bytes:
     return starter_file().read_bytes().replace(b"llama", b"lxama", 1)
 
 
+def adapter(seed: int, rank: int = 4, width: int = 576, blocks: int = 30) -> bytes:
+    """A LoRA adapter for the starter model that makes it say something else: noise on all its queries."""
+    import numpy as np
+
+    from tests.unit.transfer.files import gguf, text
+
+    dice = np.random.default_rng(seed)
+    words = {"general.architecture": "llama", "general.type": "adapter", "adapter.type": "lora"}
+    keys = [(key, 8, text(value)) for key, value in words.items()]
+    keys.append(("adapter.lora.alpha", 6, struct.pack("<f", float(rank))))
+    tensors = []
+    for block in range(blocks):
+        for side, shape in (("a", (width, rank)), ("b", (rank, width))):
+            content = (dice.standard_normal(shape) * 0.3).astype("<f4").tobytes()
+            tensors.append((f"blk.{block}.attn_q.weight.lora_{side}", shape, content))
+    return gguf(tensors, keys=keys)
+
+
 def put(store: Path, version: str, content: bytes | None, *, is_used: bool = False, name: str = "smol") -> str:
     """A version is in the store, as a delivery leaves it; None: the starter model's own file. Its SHA-256."""
     sha256 = starter_file().name if content is None else hashlib.sha256(content).hexdigest()
@@ -45,7 +64,7 @@ def put(store: Path, version: str, content: bytes | None, *, is_used: bool = Fal
     fresh = Installed(
         name=name,
         version=version,
-        manifest=hashlib.sha256(f"manifest {version}".encode()).hexdigest(),
+        manifest=hashlib.sha256(f"manifest {name} {version}".encode()).hexdigest(),
         files={"m.gguf": sha256},
         state="used" if is_used else "ready",
     )

@@ -47,6 +47,11 @@ class Held:
         return f"/proc/self/fd/{self.fd}"
 
     @property
+    def fds(self) -> tuple[int, ...]:
+        """The descriptor, alone."""
+        return (self.fd,)
+
+    @property
     def bytes(self) -> int:
         """Size of the file."""
         return self._identity[2]

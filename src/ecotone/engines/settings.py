@@ -43,6 +43,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         threads, batch, cache_type: As configured; None where a measurement may choose.
         embeddings: Serve embeddings too (mean pooling).
         idle_unload_s: Seconds without a request after which it is unloaded; 0 = never.
+        adapter_digest, adapter_bytes: Of the adapter that is loaded with it; empty and 0: none.
     """
 
     name: str
@@ -56,6 +57,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     cache_type: CacheType | None = None
     embeddings: bool = False
     idle_unload_s: float = 900.0
+    adapter_digest: str = ""
+    adapter_bytes: int = 0
 
     def settled(self, found: Tuned) -> Tuned:
         """The settings to run with: the configured ones, else those found."""
@@ -156,4 +159,8 @@ def guess_bytes(model: Model) -> int:
     (28), 104 KiB for 4.7 GB (128).
     """
     token_bytes = 32 * 1024 + model.file_bytes // 65_536
-    return int(model.file_bytes * 1.05) + model.context_tokens * model.slots * token_bytes + 80 * MIB
+    return (
+        int((model.file_bytes + model.adapter_bytes) * 1.05)
+        + model.context_tokens * model.slots * token_bytes
+        + 80 * MIB
+    )

@@ -62,7 +62,7 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One engine, for `ecotone status`.
 
     Attributes:
-        file: The beginning of its file's SHA-256.
+        file: The beginning of its file's SHA-256, of its adapter's where it has one.
         slots_used: Requests at the worker. waiting: Requests in the queue.
         load_s: Seconds that the last load took; None before the first.
         why: The last failure in words, or `''`.
@@ -362,7 +362,7 @@ class Supervisor:
         running = engine.running
         return EngineStatus(
             model=engine.model.name,
-            file=engine.model.digest[:FILE_CHARS],
+            file=(engine.model.adapter_digest or engine.model.digest)[:FILE_CHARS],
             state=engine.state.value,
             pid=None if running is None else running.worker.pid,
             rss_bytes=engine.rss_bytes(),

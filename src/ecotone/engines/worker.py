@@ -22,6 +22,7 @@ import time
 from typing import Any
 
 SETTINGS_BYTES_MAX = 64 * 1024
+FILES_MAX = 2
 PR_SET_PDEATHSIG = 1
 LOG_ERRORS_ONLY = 1
 
@@ -35,11 +36,11 @@ def main() -> None:
     import xllamacpp  # while the parent still checks the model file
 
     link = to_parent()
-    settings, model_fd = receive(link)
+    settings, fds = receive(link)
     threading.Thread(target=exit_with, args=(link,), daemon=True).start()
     limit(settings)
     load_s = time.monotonic()
-    server = xllamacpp.Server(params(xllamacpp, settings, f"/proc/self/fd/{model_fd}"))
+    server = xllamacpp.Server(params(xllamacpp, settings, [f"/proc/self/fd/{fd}" for fd in fds]))
     now_s = time.monotonic()
     ready = {"address": server.listening_address, "load_s": now_s - load_s, "up_s": now_s - began_s}
     os.write(ready_fd, json.dumps(ready).encode() + b"\n")
@@ -74,19 +75,19 @@ def to_parent() -> socket.socket:
     return socket.socket(fileno=0)
 
 
-def receive(link: socket.socket) -> tuple[dict[str, Any], int]:
-    """The settings line and the model file's descriptor. Exits where the parent has closed."""
+def receive(link: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """The settings line and the descriptors of the model file and its adapter's. Exits where the parent has closed."""
     data, fds = b"", array.array("i")
     while not data.endswith(b"\n"):
-        piece, ancillary, _, _ = link.recvmsg(SETTINGS_BYTES_MAX, socket.CMSG_SPACE(fds.itemsize))
+        piece, ancillary, _, _ = link.recvmsg(SETTINGS_BYTES_MAX, socket.CMSG_SPACE(FILES_MAX * fds.itemsize))
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds.frombytes(content[: fds.itemsize])
+                fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
         data += piece
         if not piece or len(data) > SETTINGS_BYTES_MAX:
             os._exit(0)
     settings: dict[str, Any] = json.loads(data)
-    return settings, fds[0]
+    return settings, list(fds)
 
 
 def exit_with(link: socket.socket) -> None:
@@ -110,10 +111,12 @@ def limit(settings: dict[str, Any]) -> None:
             os.nice(settings["nice"])
 
 
-def params(engine: Any, settings: dict[str, Any], model_path: str) -> Any:
+def params(engine: Any, settings: dict[str, Any], paths: list[str]) -> Any:
     """The engine's parameters: safe where its defaults are not (no key, CORS for all, web page, 8 GiB of cache)."""
     p = engine.CommonParams()
-    p.model.path = model_path
+    p.model.path = paths[0]
+    if len(paths) > 1:
+        p.lora_adapters = [engine.CommonAdapterLoraInfo(paths[1], 1.0)]
     p.model_alias = {settings["alias"]}
     p.hostnames, p.port = [settings["socket"]], 0
     p.api_keys = [settings["key"]]

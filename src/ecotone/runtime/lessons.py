@@ -233,6 +233,8 @@ class Room:
         target = config.targets[name]
         what: Any = (target.model, self._reported.get(name, ""))
         what += (target.url,) if isinstance(target, settings.UrlTarget) else (target.sha256, target.tools)
+        if isinstance(target, settings.LocalTarget) and target.adapter is not None:
+            what += (target.adapter,)
         return hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:16]
 
     def _load(self, names: Mapping[str, settings.Model]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from ecotone.delivery import versions
 from ecotone.estimate import Prior, Speeds
 from ecotone.estimate.counts import Count
 from ecotone.ports import Target
-from ecotone.runtime.switching import AbsentTarget, Switched, Wanted
+from ecotone.runtime.switching import AbsentTarget, Both, Switched, Wanted
 from ecotone.upstreams import WorkerChannel
 from ecotone.values import EcotoneError
 
@@ -213,10 +214,12 @@ class Local:
     def _wanted(self, target: settings.LocalTarget) -> Wanted | None:
         """What the target leads to; None where that is not on this machine."""
         asset = self._assets.resolve(target.model, target.sha256)
-        if asset is None:
+        adapter = None if target.adapter is None else self._assets.resolve(target.adapter)
+        if asset is None or (adapter is None) is not (target.adapter is None):
             return None
-        asset = msgspec.structs.replace(asset, name=self._called(asset))
-        model = self._model(asset, target)
+        name = self._called(asset) if adapter is None else f"{self._called(asset)}+{self._called(adapter)}"
+        asset = msgspec.structs.replace(asset, name=name)
+        model = self._model(asset, adapter, target)
         profile = shaping.profile_for(
             asset.name,
             context_tokens=model.context_tokens,
@@ -226,7 +229,17 @@ class Local:
         )
         if target.tools != "auto":
             profile = msgspec.structs.replace(profile, tools=target.tools)
-        return Wanted(asset, model, profile)
+        return Wanted(asset, adapter, model, profile)
+
+    @contextlib.contextmanager
+    def _held(self, wanted: Wanted) -> Iterator[engines.Held]:
+        """See `engines.Hold`."""
+        with self._assets.hold(wanted.asset) as held:
+            if wanted.adapter is None:
+                yield held
+                return
+            with self._assets.hold(wanted.adapter) as adapter:
+                yield Both(held, adapter)
 
     def _called(self, asset: assets.Asset) -> str:
         """How the model calls itself in answers: of a hub's with its version, as another version is another model."""
@@ -240,9 +253,12 @@ class Local:
         self, name: str, target: settings.LocalTarget, wanted: Wanted | None
     ) -> engines.EngineTarget | AbsentTarget:
         if wanted is None:
-            why = f"{target.model} is not on this machine: ecotone models pull {target.model}"
+            lacks = target.model
+            if target.adapter is not None and self._assets.resolve(lacks, target.sha256) is not None:
+                lacks = target.adapter
+            why = f"{lacks} is not on this machine: ecotone models pull {lacks}"
             return AbsentTarget(name, target.model, why)
-        engine = self._supervisor.engine(wanted.model, lambda: self._assets.hold(wanted.asset))
+        engine = self._supervisor.engine(wanted.model, functools.partial(self._held, wanted))
         return engines.EngineTarget(name, wanted.profile, engine)
 
     def _arrange(self, name: str) -> bool:
@@ -275,7 +291,7 @@ class Local:
                     continue  # it was taken out of the configuration meanwhile, or leads there already
                 self._coming = {wanted.model}
                 try:
-                    hold = functools.partial(self._assets.hold, wanted.asset)
+                    hold = functools.partial(self._held, wanted)
                     rates.append(await self._supervisor.replace(target.engine.model, wanted.model, hold))
                 finally:
                     self._coming = set()
@@ -319,7 +335,8 @@ class Local:
         return [
             user
             for user, given in self._given.items()
-            if user in self._targets and (given.model == refs[0] or given.model.startswith(refs[1]))
+            if user in self._targets
+            and any(ref == refs[0] or ref.startswith(refs[1]) for ref in (given.model, given.adapter or ""))
         ]
 
     def _tell(self, name: str, target: Switched) -> None:
@@ -331,7 +348,7 @@ class Local:
         best = engine.measured.best
         self._speeds.give_prior(name, Prior(best.prefill_tok_s, best.decode_tok_s))
 
-    def _model(self, asset: assets.Asset, target: settings.LocalTarget) -> engines.Model:
+    def _model(self, asset: assets.Asset, adapter: assets.Asset | None, target: settings.LocalTarget) -> engines.Model:
         context_tokens = target.context_tokens or engines.Model(name="", digest="", file_bytes=0).context_tokens
         if asset.context_tokens is not None:
             context_tokens = min(context_tokens, asset.context_tokens)
@@ -341,6 +358,8 @@ class Local:
             name=asset.name,
             digest=asset.digest,
             file_bytes=asset.bytes,
+            adapter_digest="" if adapter is None else adapter.digest,
+            adapter_bytes=0 if adapter is None else adapter.bytes,
             context_tokens=context_tokens,
             queue_max=target.queue_max,
             cache_type=target.cache_type,
@@ -351,10 +370,12 @@ class Local:
 
 
 def missing(config: settings.Config, store: Path) -> list[tuple[str, str | None]]:
-    """(model, sha256) of local models that are not on this machine."""
+    """(model, sha256) of local models, and of their adapters, that are not on this machine."""
     shelf = assets.open_store(store)
     local = [target for target in config.targets.values() if isinstance(target, settings.LocalTarget)]
-    return [(target.model, target.sha256) for target in local if shelf.resolve(target.model, target.sha256) is None]
+    wanted = [(target.model, target.sha256) for target in local]
+    wanted += [(target.adapter, None) for target in local if target.adapter is not None]
+    return [(ref, sha256) for ref, sha256 in wanted if shelf.resolve(ref, sha256) is None]
 
 
 def fetch(models: list[tuple[str, str | None]], store: Path) -> None:

@@ -22,13 +22,33 @@ class Wanted(msgspec.Struct, frozen=True):
 
     Attributes:
         asset: The model file.
+        adapter: The file of its adapter; None: it has none.
         model: As it is to be run.
         profile: What is known of it.
     """
 
     asset: assets.Asset
+    adapter: assets.Asset | None
     model: engines.Model
     profile: shaping.Profile
+
+
+class Both:
+    """See `engines.Held`: a model file and its adapter's."""
+
+    def __init__(self, model: assets.Held, adapter: assets.Held) -> None:
+        """Takes the checked files; who gave them closes them."""
+        self._files = model, adapter
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """See `engines.Held`."""
+        return tuple(one.fd for one in self._files)
+
+    def confirm(self) -> None:
+        """See `engines.Held`."""
+        for one in self._files:
+            one.confirm()
 
 
 class Switched:

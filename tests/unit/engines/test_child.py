@@ -77,7 +77,7 @@ def test_settings_for_one_that_is_gone_are_no_error(script):
             os.sched_yield()
         model = Model(name="m", digest="", file_bytes=1)
         settings = worker_settings(model, Tuned(threads=1), Limits(), is_x86=True, socket="", key="")
-        made.configure(settings, 0)
+        made.configure(settings, [0])
         await made.gone
 
     run(acts)

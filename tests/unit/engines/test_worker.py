@@ -41,16 +41,18 @@ def link():
         yield ours, theirs
 
 
-def test_settings_come_with_the_files_descriptor_even_in_pieces(link, tmp_path):
+@pytest.mark.parametrize("count", [1, 2])
+def test_settings_come_with_the_files_descriptors_even_in_pieces(link, tmp_path, count):
     ours, theirs = link
     with (tmp_path / "model").open("w+b") as file:
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file.fileno()]))]
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file.fileno()] * count))]
         ours.sendmsg([b'{"a":'], rights)
         ours.sendmsg([b"1}\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i"))][:0])
-        settings, fd = worker.receive(theirs)
+        settings, fds = worker.receive(theirs)
         assert settings == {"a": 1}
-        assert os.fstat(fd).st_ino == os.fstat(file.fileno()).st_ino
-        os.close(fd)
+        assert [os.fstat(fd).st_ino for fd in fds] == [os.fstat(file.fileno()).st_ino] * count
+        for fd in fds:
+            os.close(fd)
 
 
 def test_without_settings_it_ends(link):
@@ -112,7 +114,7 @@ def test_the_engines_unsafe_defaults_are_off(embeddings):
     model = Model(name="m", digest="", file_bytes=1, slots=2, embeddings=embeddings)
     made = worker_settings(model, Tuned(threads=3), Limits(), is_x86=True, socket="/s", key="k")
     line = json.loads(msgspec.json.encode(made))
-    params = worker.params(types.SimpleNamespace(**engine), line, "/proc/self/fd/9")
+    params = worker.params(types.SimpleNamespace(**engine), line, ["/proc/self/fd/9"])
     assert (params.api_keys, params.hostnames, params.port) == (["k"], ["/s"], 0)
     assert (params.cors_origins, params.ui, params.offline, params.endpoint_props) == ("", False, True, False)
     assert params.model.path == "/proc/self/fd/9"
@@ -127,7 +129,8 @@ def test_every_parameter_is_one_that_the_real_engine_knows():
     model = Model(name="m", digest="", file_bytes=1, embeddings=True)
     made = worker_settings(model, Tuned(threads=1), Limits(), is_x86=True, socket="/s", key="k")
     line = json.loads(msgspec.json.encode(made))
-    params = worker.params(engine, line, "/m")
+    params = worker.params(engine, line, ["/m", "/a"])
+    assert [one.path for one in params.lora_adapters] == ["/a"]
     assert params.n_ctx == 4096
     assert params.cache_type_k == engine.ggml_type.GGML_TYPE_F16
 

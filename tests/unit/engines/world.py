@@ -24,7 +24,7 @@ class Held:
     """A model file whose digest is right."""
 
     def __init__(self, path: Path, fd: int) -> None:
-        self.path, self.fd = path, fd
+        self.path, self.fds = path, (fd,)
 
     def confirm(self) -> None:
         if "changed" in self.path.read_text():

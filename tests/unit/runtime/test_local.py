@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from tests.unit.engines.world import FAKE, Answer, request
@@ -30,15 +30,13 @@ models:
 """
 
 
-def put(store: Path, version: str, how: str, *, is_used: bool = False) -> None:
+def put(store: Path, version: str, how: str, *, is_used: bool = False, name: str = "smol") -> None:
     """A version is here; its content says how the fake engine starts."""
-    content = f"{how} {version}".encode()
+    content = f"{how} {name} {version}".encode()
     sha256 = hashlib.sha256(content).hexdigest()
     (store / "come").write_bytes(content)
-    state = "used" if is_used else "ready"
-    fresh = versions.Installed(
-        name="smol", version=version, manifest=sha256, files={"m.gguf": sha256}, state=state  # type: ignore[arg-type]  # one of its words
-    )  # fmt: skip
+    state: Literal["used", "ready"] = "used" if is_used else "ready"
+    fresh = versions.Installed(name=name, version=version, manifest=sha256, files={"m.gguf": sha256}, state=state)
     with versions.locked(store):
         versions.remember(store, fresh)
     refs = fresh.pinned_refs | (fresh.refs if is_used else {})
@@ -262,6 +260,30 @@ def test_targets_that_share_an_engine_go_over_together_and_others_stay(
         await ward.until(lambda: ward.runs() == ["ready hub:smol@2"])
 
     play(scene, text)
+
+
+def test_an_adapter_comes_with_its_model_and_is_followed_like_one(play: Callable[..., None], tmp_path: Path) -> None:
+    put(tmp_path, "1", "starts", is_used=True)
+    put(tmp_path, "2", "starts", name="style")
+    put(tmp_path, "3", "fails", name="style")
+
+    async def scene(ward: Ward) -> None:
+        assert "hub:style is not on this machine" in ward.local.troubles()[0]
+        assert room.missing(ward.config, tmp_path) == [("hub:style", None)]
+        versions.switch(tmp_path, "style", "2")
+        assert await ward.local.follow("style") > 0
+        assert ward.targets["small"].spec.model == "hub:smol@1+hub:style@2"
+        assert (await ward.ask()).code == ""
+        seen = ward.local.seen("style")
+        assert seen is not None
+        assert seen.requests == 1
+        versions.switch(tmp_path, "style", "3")
+        with pytest.raises(TargetError):
+            await ward.local.follow("style")
+        assert (await ward.ask()).code == ""
+        assert ward.runs() == ["ready hub:smol@1+hub:style@2"]
+
+    play(scene, TEXT.replace('model: "hub:smol",', 'model: "hub:smol", adapter: "hub:style",'))
 
 
 def test_trouble_of_an_engine_is_told_by_the_name_of_its_asset(play: Callable[..., None], tmp_path: Path) -> None:

@@ -18,8 +18,14 @@ ggml_type = types.SimpleNamespace(GGML_TYPE_F16=1, GGML_TYPE_Q8_0=8, GGML_TYPE_Q
 llama_pooling_type = types.SimpleNamespace(LLAMA_POOLING_TYPE_MEAN=1)
 
 
+class CommonAdapterLoraInfo:
+    def __init__(self, path, scale):
+        self.path, self.scale = path, scale
+
+
 class CommonParams:
     def __init__(self):
+        self.lora_adapters = []
         self.model = types.SimpleNamespace(path="")
         self.cpuparams = types.SimpleNamespace(n_threads=-1)
         self.cpuparams_batch = types.SimpleNamespace(n_threads=-1)
@@ -89,6 +95,9 @@ class Server:
     def __init__(self, p):
         with open(p.model.path) as file:
             self.how = file.read(200).split()
+        for adapter in p.lora_adapters:
+            with open(adapter.path) as file:
+                self.how += file.read(200).split()
         self.p = p
         self.busy = [False] * p.n_parallel
         self.lock = threading.Lock()
