@@ -62,7 +62,7 @@ NEEDS: dict[tuple[str, str], Act | None] = {
     ("GET", "/publications/{id}"): "asset.read",
     ("GET", "/publications/{id}/manifest"): "asset.publish",
     ("DELETE", "/publications/{id}"): "asset.publish",
-    ("GET", "/publishers/{name}"): "asset.publish",
+    ("GET", "/publishers/{name}"): "asset.read",
     ("GET", "/work"): "fleet.read",
     ("GET", "/garbage"): "hub.collect",
     ("POST", "/garbage/collect"): "hub.collect",
@@ -116,6 +116,7 @@ def names(hub: Hub) -> dict[str, dict[str, str]]:
     release = running[0] if running else hub.releases.start(OWNER, Start(name="smol", version="2"))
     if release.state == "paused":
         hub.releases.resume(OWNER, release.id)
+    bob = next(one for one in hub.people.everyone(OWNER) if one.name == "bob")
     token_id, _ = hub.sites.tokens.new(OWNER, TokenAsked(site="y"))
     mine = hub.uploads.list(OWNER)
     upload = mine[0] if mine else hub.uploads.begin(OWNER, Begin(file="a", bytes=0, sha256=DIGEST))
@@ -123,8 +124,8 @@ def names(hub: Hub) -> dict[str, dict[str, str]]:
 
     return {
         "/people/": {"name": "bob"},
-        "/keys/": {"id": hub.people.key(OWNER, "bob")[0]},
-        "/grants/": {"id": hub.people.grant(OWNER, "bob", Grant(role="reader"))},
+        "/keys/": {"id": bob.keys[0].id if bob.keys else hub.people.key(OWNER, "bob")[0]},
+        "/grants/": {"id": bob.grants[0].id if bob.grants else hub.people.grant(OWNER, "bob", Grant(role="reader"))},
         "/tokens/": {"id": token_id},
         "/confinements/": {"id": hub.sites.rules.confine(OWNER, Confinement(assets=("models/none",)))},
         "/releases/": {"id": release.id},

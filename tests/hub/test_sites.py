@@ -295,23 +295,16 @@ def test_answered_challenges_are_forgotten_when_they_are_too_old_to_be_answered(
         assert connection.execute(select(func.count()).select_from(challenges_used)).scalar() == 1
 
 
-def test_where_an_asset_may_rest_is_asked_of_the_site_and_of_the_confinements(members: Members) -> None:
-    members.enrolled("eu-1", region="eu", groups=("clinics",))
-    members.enrolled("far")
-    sites = members.sites
-    sites.demand_hold("eu-1", "models/a", ("eu",))
-    refused("hub.residency", lambda: sites.demand_hold("far", "models/a", ("eu",)))
-    sites.demand_hold("far", "models/a", ())
-    rule = sites.rules.confine(OWNER, Confinement(assets=("models/*",), groups=("clinics",)))
-    refused("hub.confined", lambda: sites.demand_hold("far", "models/a", ()))
-    sites.demand_hold("eu-1", "models/a", ())
-    assert [one.id for one in sites.rules.listed(OWNER)] == [rule]
-    sites.rules.free(OWNER, rule)
-    sites.demand_hold("far", "models/a", ())
-    refused("hub.unknown_confinement", lambda: sites.rules.free(OWNER, rule))
-    refused("hub.unknown_site", lambda: sites.demand_hold("nobody", "models/a", ()))
-    sites.revoke(OWNER, "far")
-    refused("hub.revoked", lambda: sites.demand_hold("far", "models/a", ()))
+def test_confinements_are_kept_and_taken_away(members: Members) -> None:
+    rules = members.sites.rules
+    rule = Confinement(assets=("models/*",), groups=("clinics",))
+    rule_id = rules.confine(OWNER, rule)
+    assert members.other().sites.rules.all() == (rule,)
+    assert [(one.id, one.rule, one.made_by) for one in rules.listed(OWNER)] == [(rule_id, rule, OWNER.name)]
+    rules.free(OWNER, rule_id)
+    assert rules.all() == ()
+    refused("hub.unknown_confinement", lambda: rules.free(OWNER, rule_id))
+    assert members.written() == ["confinement.set", "confinement.lift"]
 
 
 def test_an_operator_of_one_group_brings_no_site_into_another(members: Members) -> None:

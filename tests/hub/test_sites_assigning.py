@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.hub.members import Machine
 from tests.hub.served import OWNER, made, publish
 
 from ecotone.access import Actor, Confinement, Grant, Person
+from ecotone.cli.root import ecotone
 from ecotone.hub.people_doors import DOORS
+from ecotone.hub.publications import About, Ask, Publications
 from ecotone.hub.serving import Hub, opened
 from ecotone.hub.sites_assigning import assign
 from ecotone.hub.sites_tokens import TokenAsked
+from ecotone.hub.uploads import Begin
 from ecotone.values import ConfigError, RefusalError, RequestError
 
 
@@ -71,3 +76,51 @@ def test_what_cannot_be_assigned_is_told(hub: Hub) -> None:
     refused("hub.assign", lambda: assign(hub, OWNER, "eu-1", [("smol", "1"), ("smol", "2")]))
     hub.sites.revoke(OWNER, "far")
     refused("hub.revoked", lambda: assign(hub, OWNER, "far", []))
+
+
+# `ecotone hub assign` and `publish`: the same questions, wherever they can be answered.
+
+
+def command(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(ecotone, ["hub", *arguments])
+    return done.exit_code, done.output
+
+
+def test_the_command_asks_the_hub_that_has_enrolled_the_site(hub: Hub, tmp_path: Path) -> None:
+    file = tmp_path / "hub.yaml"
+    file.write_text(f"database: {{url: '{hub.settings.database.url}'}}\nobjects: {{region: us}}\n")
+    where, config = str(hub.settings.folder), ("-c", str(file))
+    code, said = command("assign", where, "far", "clinic-lm", *config)
+    assert (code, "may only rest in eu" in said) == (1, True)
+    code, said = command("assign", where, "far", "clinic-lm", *config, "--region", "eu")
+    assert code == 1, "what the hub knows of its sites goes before what is said"
+    code, said = command("assign", where, "eu-1", "clinic-lm", "smol@1", *config)
+    assert (code, "generation 1" in said) == (0, True), said
+    assert hub.acts.newest(1)[0].body["act"] == "site.assign"
+    (tmp_path / "a.txt").write_text("a" * 1000)
+    about = ("--name", "a", "--version", "1", "--licence", "MIT")
+    key = ("--key", str(hub.settings.keys / "publisher-models.key"))
+    code, said = command("publish", where, str(tmp_path / "a.txt"), *about, *key, *config, "--region", "eu")
+    assert (code, "a 1 at this hub: it may only rest in eu" in said) == (1, True)
+    assert command("publish", where, str(tmp_path / "a.txt"), *about, *key, *config, "--region", "us")[0] == 0
+
+
+def test_for_a_site_that_is_not_enrolled_the_command_is_told_where_it_stands(hub: Hub) -> None:
+    where = str(hub.settings.folder)
+    code, said = command("assign", where, "harbour-1", "clinic-lm")
+    assert (code, "`--region` says where the site stands" in said) == (1, True)
+    assert command("assign", where, "harbour-1", "smol")[0] == 0
+    assert command("assign", where, "harbour-1", "clinic-lm", "--region", "eu")[0] == 0
+
+
+def test_a_hub_takes_in_nothing_that_may_not_rest_where_its_objects_do(hub: Hub) -> None:
+    def ask(region: str, *residency: str) -> object:
+        rooms = (hub.database, hub.acts, hub.repositories, hub.uploads, hub.tasks)
+        said = hub.uploads.begin(OWNER, Begin(file="a", bytes=0, sha256=hashlib.sha256(b"").hexdigest()))
+        about = About(name="a", version="1", licence="MIT", residency=residency)
+        return Publications(*rooms, region).begin(OWNER, Ask(about=about, publisher="models", uploads=(said.id,)))
+
+    refused("hub.residency", lambda: ask("us", "eu"))
+    assert ask("eu", "eu")
+    assert ask("us")
+    assert ask("", "eu"), "where the hub's region is not known its owner knows where it stands"

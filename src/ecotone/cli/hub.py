@@ -39,6 +39,16 @@ KEY = click.option(
 )
 
 
+CONFIG = click.option(
+    "-c",
+    "--config",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The hub's configuration, hub.yaml, where it has one.",
+)
+
+
 FURTHER: Final = tuple(f"ecotone.cli.{name}" for name in ("hub_people", "hub_release", "hub_status", "hub_keeping"))
 """Modules with a table `COMMANDS` of further commands of this group. They are light: what they do, they import."""
 
@@ -111,7 +121,8 @@ def init(folder: Path, is_json: bool, publishers: tuple[str, ...]) -> None:
 @hub.command()
 @FOLDER
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@without_site
+@CONFIG
+@as_json
 @KEYS
 @KEY
 @click.option("--name", required=True, help="The asset's name: sites say hub:NAME.")
@@ -128,9 +139,7 @@ def init(folder: Path, is_json: bool, publishers: tuple[str, ...]) -> None:
 @click.option("--made-from", "lineage", metavar="NAME@VERSION", multiple=True, help="What it was made from.")
 @click.option("--region", "residency", metavar="REGION", multiple=True, help="Where it may rest. Default: anywhere.")
 @click.option("--needs-memory-mb", type=click.IntRange(min=0), default=0, help="Memory that a machine must have.")
-def publish(
-    folder: Path, files: tuple[Path, ...], is_json: bool, keys: Path | None, key: Path, **about: object
-) -> None:
+def publish(folder: Path, files: tuple[Path, ...], is_json: bool, **about: Any) -> None:
     """Publish the files as one version of an asset, signed.
 
     Files of an unsafe format are refused by what is in them: pickles, archives with one inside, HTML. Only what no
@@ -143,19 +152,23 @@ def publish(
     extra.signed_delivery()
     from ecotone.cli import hubs
 
-    hubs.publish(folder, files, hubs.Publishing(keys=keys, key=key, about=about), is_json=is_json)
+    keys, key, file = (about.pop(name) for name in ("keys", "key", "file"))
+    hubs.publish(folder, files, hubs.Publishing(keys=keys, key=key, file=file, about=about), is_json=is_json)
 
 
 @hub.command()
 @FOLDER
 @click.argument("site")
 @click.argument("assets", metavar="[NAME[@VERSION]]...", nargs=-1)
-@without_site
+@CONFIG
+@as_json
 @KEYS
-def assign(folder: Path, site: str, assets: tuple[str, ...], is_json: bool, keys: Path | None) -> None:
+@click.option("--region", default="", metavar="REGION", help="Where a site stands that is not enrolled here.")
+def assign(folder: Path, site: str, assets: tuple[str, ...], is_json: bool, **given: Any) -> None:
     """Say what SITE shall have: these assets, and no others. Without @VERSION the one that was published last.
 
-    Nothing is removed at a site by this; it takes nothing else from then on.
+    Nothing is removed at a site by this; it takes nothing else from then on. An asset goes to no region but its own:
+    what an enrolled site's is, the hub knows.
 
     \b
     Examples:
@@ -164,7 +177,7 @@ def assign(folder: Path, site: str, assets: tuple[str, ...], is_json: bool, keys
     extra.signed_delivery()
     from ecotone.cli import hubs
 
-    hubs.assign(folder, site, assets, keys, is_json=is_json)
+    hubs.assign(folder, site, assets, hubs.Assigning(**given), is_json=is_json)
 
 
 @hub.command()

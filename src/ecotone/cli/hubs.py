@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,12 +13,14 @@ import click
 import msgspec
 from securesystemslib.signer import CryptoSigner
 
+from ecotone.access import demand_rest, owner
 from ecotone.assets import LineProgress, NoProgress
 from ecotone.cli.output import show_json
 from ecotone.delivery import hub_keys, packs
 from ecotone.delivery.hub_folder import Hub
 from ecotone.transfer import Manifest, Requires
 from ecotone.trust import terms
+from ecotone.trust.agreeing import SiteState
 from ecotone.values import ConfigError
 
 _SOON_DAYS: Final = {"timestamp": 2.0, "snapshot": 30.0, "root": 90.0}
@@ -26,11 +29,20 @@ _CARD_BYTES_MAX: Final = 1 << 16
 
 
 class Publishing(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of `hub publish`."""
+    """The options of `hub publish`. `file`: the hub's configuration."""
 
     keys: Path | None
     key: Path
+    file: Path | None
     about: Mapping[str, Any]
+
+
+class Assigning(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of `hub assign`. `file`: the hub's configuration. `region`: where the site stands."""
+
+    keys: Path | None
+    file: Path | None
+    region: str
 
 
 class Rotating(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +85,8 @@ def publish(folder: Path, paths: Sequence[Path], given: Publishing, *, is_json: 
         requires=Requires(memory_bytes=about["needs_memory_mb"] << 20),
         residency=tuple(about["residency"]),
     )
+    if region := _region(folder, given.file):
+        demand_rest(what.residency, region, f"{what.name} {what.version} at this hub")
     with hub.locked():
         earlier = [(named, hub.manifest(named.asset)) for named in hub.assets()]
         same = [manifest for named, manifest in earlier if named.asset.name == what.name]
@@ -89,21 +103,60 @@ def publish(folder: Path, paths: Sequence[Path], given: Publishing, *, is_json: 
     _say_published(manifest, publisher, is_announced=is_announced, is_json=is_json)
 
 
-def assign(folder: Path, site: str, assets: Sequence[str], keys: Path | None, *, is_json: bool) -> None:
+def _region(folder: Path, file: Path | None) -> str:
+    """Where the hub's objects rest, if its configuration says so."""
+    if file is None:
+        return ""
+    from ecotone.hub import settings
+
+    return settings.load(folder, file).objects.region or ""
+
+
+def assign(folder: Path, site: str, assets: Sequence[str], given: Assigning, *, is_json: bool) -> None:
     """Says what a site shall have."""
-    hub = _hub(folder)
-    with hub.locked():
-        wanted = [hub.find(*_split(text)).asset for text in assets]
-        if len({asset.name for asset in wanted}) != len(wanted):
-            raise ConfigError("hub.assign", "one asset is named twice: a site has one version of each")
-        signer = hub_keys.read(_keys(folder, keys) / "director.key")
-        state = hub.assign(site, wanted, signer)
-        hub.refresh([signer])
+    state = _assigned_here(folder, site, assets, given) or _assigned(folder, site, assets, given)
     if is_json:
         show_json(state)
         return
     what = ", ".join(f"{asset.name} {asset.version}" for asset in state.assets) or "nothing"
     click.echo(f"{site} shall have {what} (generation {state.generation})")
+
+
+def _assigned(folder: Path, site: str, assets: Sequence[str], given: Assigning) -> SiteState:
+    """By the director's key alone: a hub that knows no people and sites."""
+    hub = _hub(folder)
+    with hub.locked():
+        wanted = [hub.find(*_split(text)).asset for text in assets]
+        if len({asset.name for asset in wanted}) != len(wanted):
+            raise ConfigError("hub.assign", "one asset is named twice: a site has one version of each")
+        for asset in wanted:
+            what = f"{asset.name} {asset.version} at {site} (`--region` says where the site stands)"
+            demand_rest(hub.manifest(asset).residency, given.region, what)
+        signer = hub_keys.read(_keys(folder, given.keys) / "director.key")
+        state = hub.assign(site, wanted, signer)
+        hub.refresh([signer])
+    return state
+
+
+def _assigned_here(folder: Path, site: str, assets: Sequence[str], given: Assigning) -> SiteState | None:
+    """By a hub that has enrolled the site: it also asks where assets may rest, and writes the act. None: it has not."""
+    if find_spec("sqlalchemy") is None:
+        return None
+    from ecotone.cli.hub_asking import known
+    from ecotone.hub import settings
+    from ecotone.hub.serving import opened
+    from ecotone.hub.sites_assigning import assign as assigned
+
+    chosen = settings.load(folder, given.file)
+    if given.file is None and not (chosen.state / "hub.sqlite").exists():
+        return None
+    if given.keys is not None:
+        chosen = msgspec.structs.replace(chosen, keys=given.keys)
+    with opened(chosen) as hub:
+        if hub.sites.get(site) is None:
+            return None
+        assigned(hub, owner(f"local:{known()}"), site, [_split(text) for text in assets])
+        return hub.wishes.state(site)
 
 
 def sign(folder: Path, keys: Path | None, *, is_json: bool) -> None:

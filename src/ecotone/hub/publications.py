@@ -10,7 +10,7 @@ from msgspec import Meta
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Connection
 
-from ecotone.access import Actor, Subject, demand
+from ecotone.access import Actor, Subject, demand, demand_rest
 from ecotone.delivery.hub_folder import Hub
 from ecotone.hub.acts import Acts
 from ecotone.hub.database import Database
@@ -86,25 +86,30 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 class Publications:
     """What people do with publications. Several threads and processes may."""
 
-    def __init__(self, database: Database, acts: Acts, hub: Hub, uploads: Uploads, tasks: Tasks) -> None:
-        """Reads nothing yet."""
+    def __init__(
+        self, database: Database, acts: Acts, hub: Hub, uploads: Uploads, tasks: Tasks, region: str = ""
+    ) -> None:
+        """Reads nothing yet. `region`: where the hub's objects rest, if that is known."""
         self._database: Final = database
         self._acts: Final = acts
         self._hub: Final = hub
         self._uploads: Final = uploads
         self._tasks: Final = tasks
+        self._region: Final = region
         self._clock: Final[Callable[[], float]] = tasks.clock
 
     def begin(self, actor: Actor, asked: Ask) -> Publication:
         """The hub begins to look at the files.
 
         Raises:
-            RefusalError: `hub.may`.
+            RefusalError: `hub.may`; `hub.residency`: it may not rest at this hub.
             ConfigError: `hub.unknown`: no such publisher or upload.
             RequestError: `hub.offset`: an upload is not whole; `hub.asked`: two files have one name.
         """
         about = asked.about
         demand(actor, "asset.publish", Subject(folder(about.kind, about.name)))
+        if self._region:
+            demand_rest(about.residency, self._region, f"{about.name} {about.version} at this hub")
         if asked.publisher not in self._hub.catalogue.publishers:
             raise ConfigError(
                 "hub.unknown", f"there is no publisher '{asked.publisher}' here: `ecotone hub rotate` adds one"

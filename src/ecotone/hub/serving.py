@@ -129,7 +129,8 @@ class Hub:
     @functools.cached_property
     def publications(self) -> Publications:
         """Versions that are being published."""
-        return Publications(self.database, self.acts, self.repositories, self.uploads, self.tasks)
+        region = self.settings.objects.region or ""
+        return Publications(self.database, self.acts, self.repositories, self.uploads, self.tasks, region)
 
     def prepare(self) -> None:
         """Makes what is not there yet, and heals what a crash left half done."""

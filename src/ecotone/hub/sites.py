@@ -17,11 +17,8 @@ from ecotone.access import (
     Actor,
     Borne,
     Claims,
-    Good,
-    Place,
     borne,
     demand,
-    demand_hold,
     is_one_of,
     is_signed,
     matches,
@@ -195,22 +192,6 @@ class Sites:
         if row["state"] != "enrolled":
             raise _revoked(name)
         return [raw_key(key) for key in (row["key"], row["next_key"]) if key]
-
-    def demand_hold(self, name: str, asset: str, residency: tuple[str, ...]) -> None:
-        """Goes on only if an asset may be at a site, by its residency and by the hub's confinements.
-
-        Args:
-            asset: Such as `models/clinic-7b`.
-
-        Raises:
-            RequestError: `hub.unknown_site`.
-            RefusalError: `hub.residency`, `hub.confined`, `hub.revoked`.
-        """
-        with self._database.read() as connection:
-            site = sites_shown.site(_found(connection, name))
-        if site.state != "enrolled":
-            raise _revoked(name)
-        demand_hold(Place(name, site.groups, site.region), Good(asset, residency), self.rules.all())
 
     # What people ask.
 

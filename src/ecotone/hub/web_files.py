@@ -10,13 +10,14 @@ from typing import Final
 
 import msgspec
 
+from ecotone.access import Good, Place, may_take
 from ecotone.delivery.hub_folder import Hub as Repositories
 from ecotone.delivery.objects import Objects
 from ecotone.hub.sites import SiteActor, Sites
 from ecotone.hub.wishes import Wishes
 from ecotone.trust import terms
 from ecotone.trust.agreeing import Asset
-from ecotone.values import RefusalError, RequestError, TrustError
+from ecotone.values import TrustError
 
 __all__ = ["Files", "Span", "is_moving", "span"]
 
@@ -25,7 +26,7 @@ PATH: Final = re.compile(
     r"(?:catalogue|director)/targets/[a-z]{1,20}/[0-9a-f]{64}\.[A-Za-z0-9][A-Za-z0-9._+@-]{0,150}|packs/[0-9a-f]{64})"
 )
 GRANTS_S: Final = 30.0
-"""How long what a site is granted is remembered, if nothing else changes it."""
+"""How long what a site is granted is remembered, if neither its wish nor its groups and region change."""
 
 _RANGE: Final = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})?")
 _SITES_KEPT: Final = 4_096
@@ -53,6 +54,7 @@ class Span(msgspec.Struct, frozen=True):
 class _Granted(msgspec.Struct, frozen=True):
     until_s: float
     generation: int
+    place: Place
     documents: frozenset[str]
     packs: frozenset[str]
 
@@ -99,7 +101,8 @@ class Files:
         now_s = self._clock()
         known = self._granted.get(actor.site)
         generation = self._wishes.generation(actor.site)
-        if known is None or known.generation != generation or known.until_s < now_s:
+        is_new = known is None or (known.generation, known.place) != (generation, actor.place)
+        if known is None or is_new or known.until_s < now_s:
             known = self._looked_up(actor, generation, now_s + GRANTS_S)
             self._granted[actor.site] = known
             while len(self._granted) > _SITES_KEPT:
@@ -108,15 +111,20 @@ class Files:
 
     def _looked_up(self, actor: SiteActor, generation: int, until_s: float) -> _Granted:
         state = self._wishes.state(actor.site)
+        assets = state.assets if state else ()
+        wished, rules = {asset.sha256 for asset in assets}, self._sites.rules.all()
         documents, packs = set(), set[str]()
-        for asset in state.assets if state else ():
+        for asset in assets:
             path = terms.asset_path(asset.kind, asset.name, asset.version)
             found = self._manifest(asset)
-            if found is None or not self._may_rest(actor.site, path, found[1]):
+            if found is None:
+                continue
+            good = Good(path.partition("@")[0], found[1])
+            if not may_take(actor.place, good, asset.sha256, wished, rules):
                 continue
             documents.add(terms.target(terms.CATALOGUE, path, asset.sha256))
             packs |= found[0]
-        return _Granted(until_s, generation, frozenset(documents), frozenset(packs))
+        return _Granted(until_s, generation, actor.place, frozenset(documents), frozenset(packs))
 
     def _manifest(self, asset: Asset) -> tuple[frozenset[str], tuple[str, ...]] | None:
         """Packs and residency of a version, by its manifest."""
@@ -130,13 +138,6 @@ class Files:
             while len(self._packs) > _MANIFESTS_KEPT:
                 self._packs.popitem(last=False)
         return known
-
-    def _may_rest(self, site: str, path: str, residency: tuple[str, ...]) -> bool:
-        try:
-            self._sites.demand_hold(site, path.partition("@")[0], residency)
-        except (RefusalError, RequestError):
-            return False
-        return True
 
 
 def is_moving(path: str) -> bool:

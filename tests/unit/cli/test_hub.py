@@ -26,7 +26,7 @@ def hub(shell: Any) -> Any:
     shell.write("smol.txt", "weights " * 20_000)
     shell.write("card.md", "# Card")
     publish(shell, "1", "--card", "card.md", "--made-from", "base@1", "--region", "eu", "--needs-memory-mb", "5")
-    done(shell, "hub", "assign", "hub", "harbour", "smol")
+    done(shell, "hub", "assign", "hub", "harbour", "smol", "--region", "eu")
     done(shell, "trust", "hub", "--site", "harbour")
     return shell
 
@@ -70,7 +70,7 @@ def test_a_hub_tells_what_goes_where(shell: Any) -> None:
 def test_a_version_goes_from_the_publisher_to_the_site(hub: Any) -> None:
     assert "hub:smol is 1 now" in done(hub, "models", "pull", "hub:smol", "--from", "hub")
     publish(hub, "2")
-    said(hub, "hub", "assign", "hub", "harbour", "smol")
+    said(hub, "hub", "assign", "hub", "harbour", "smol", "--region", "eu")
     made = said(hub, "bundle", "export", "hub", "--for", "harbour", "--since", "1", "-o", "a.bundle")
     assert made["packs_bytes"] == 0, "the same weights need not travel"
     imported = said(hub, "bundle", "import", "a.bundle")
@@ -101,7 +101,7 @@ def test_a_site_whose_hub_wants_nothing(hub: Any) -> None:
 
 
 def test_what_is_refused(hub: Any) -> None:
-    done(hub, "hub", "assign", "hub", "inland", "smol")
+    done(hub, "hub", "assign", "hub", "inland", "smol", "--region", "eu")
     done(hub, "bundle", "export", "hub", "--for", "inland", "-o", "inland.bundle")
     assert refused(hub, "trust.other_site", "bundle", "import", "inland.bundle") == 1
     assert refused(hub, "hub.file", "bundle", "import", "none.bundle") == 2
