@@ -241,6 +241,19 @@ def test_the_command_shows_the_fleet(command: Any, settings: Settings) -> None:
     assert "as of" in command("--watch", "--count", "1").output
 
 
+def test_the_command_asks_a_hub_from_afar(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(settings) as rooms:
+        fleets.enrolled(rooms.database, "harbour")
+    with served.serving(settings) as at:
+        monkeypatch.setenv("ECOTONE_HUB_KEY", served.key(at, "rita", "reader"))
+        asked = ["hub", "status", f"http://127.0.0.1:{at.port}"]
+        result = CliRunner().invoke(ecotone, asked)
+        assert (result.exit_code, "harbour" in result.output) == (0, True), result.output
+        monkeypatch.setenv("ECOTONE_HUB_KEY", "eco_wrong_key")
+        assert CliRunner().invoke(ecotone, asked).exit_code == 2
+    assert CliRunner().invoke(ecotone, asked).exit_code == 3
+
+
 def test_check_leaves_with_1_where_somebody_must_look(command: Any, settings: Settings) -> None:
     assert command("--check").exit_code == 0
     database = Database.open(settings.database_url())

@@ -35,6 +35,7 @@ METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
     }
 )
 """Every metric of the fleet; the reference page is made from this."""
+_OTHERS: Final = ("deferred", "refused", "failed")
 
 
 def text(database: Database, now_s: float) -> bytes:
@@ -59,6 +60,3 @@ def text(database: Database, now_s: float) -> bytes:
     for name in ("bytes_left", "egress_bytes", "cloud_usd", "saved_usd"):
         gauges[f"ecotone_fleet_{name}"].set(getattr(totals, name))
     return generate_latest(registry)
-
-
-_OTHERS: Final = ("deferred", "refused", "failed")
