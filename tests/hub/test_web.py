@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import logging
@@ -14,8 +15,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.hub.served import Limits, Served, Site, assign, joined, key, made, publish, serving
+from tests.hub.served import OWNER, Limits, Served, Site, assign, joined, key, made, publish, serving
 
+from ecotone.access import session_message
 from ecotone.hub.serving import opened
 from ecotone.values.fleet import Report
 
@@ -116,10 +118,8 @@ def test_a_revoked_site_is_served_nothing_from_the_next_request_on(served: Serve
     site = joined(served, "harbour")
     assign(served, "harbour", "smol")
     assert site.get("/trust.json").status == 200
-    from ecotone.access import owner
-
     with opened(served.settings) as hub:
-        hub.sites.revoke(owner("ann"), "harbour", "stolen")
+        hub.sites.revoke(OWNER, "harbour", "stolen")
     answers = [
         site.get("/trust.json"),
         site.get("/v1/sites/harbour/desired?after=0"),
@@ -371,3 +371,24 @@ def test_behind_a_proxy_the_last_address_it_tells_is_the_callers(tmp_path: Path)
         assert [ask(f"2001:db8::{number:x}") for number in range(14)][-1] == 429
         assert ask("2001:db8:0:1::1") == 200
         assert at.ask("GET", "/metrics").status == 401
+
+
+def test_two_hubs_on_one_database_are_one(tmp_path: Path, database_url: str) -> None:
+    chosen = made(tmp_path, database_url)
+    with serving(chosen) as one, serving(chosen) as other:
+        site = joined(one, "harbour")
+        # A session of one holds at the other, and so does a challenge, once.
+        assert other.ask("GET", "/trust.json", token=site.token).status == 200
+        challenge = one.ask("POST", "/v1/sites/harbour/challenge").json["challenge"]
+        signature = base64.b64encode(site.key.sign(session_message("harbour", challenge))).decode()
+        said = {"challenge": challenge, "signature": signature}
+        answers = [at.ask("POST", "/v1/sites/harbour/session", said).status for at in (other, one, other)]
+        assert answers == [200, 401, 401]
+        # A report that one has taken is known to the other.
+        assert site.report(report("harbour", 5)).json["ack_seq"] == 5
+        there = Site(other, "harbour")
+        there.key, there.token = site.key, site.token
+        assert there.report(report("harbour", 4)).json["ack_seq"] == 5
+        with opened(chosen) as hub:
+            hub.sites.revoke(OWNER, "harbour", "stolen")
+        assert {at.ask("GET", "/trust.json", token=site.token).status for at in (one, other)} == {403}

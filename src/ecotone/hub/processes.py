@@ -6,6 +6,7 @@ parent only watches. When the parent is gone, however it went, its children see 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -18,7 +19,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,8 +103,9 @@ class _Child:
             os.close(writing)
         assert self.process.stdin is not None
         order = msgspec.structs.replace(order, listener=listener.fileno(), ready=writing)
-        self.process.stdin.write(_encoded(order) + b"\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended already, which `look` will find
+            self.process.stdin.write(_encoded(order) + b"\n")
+            self.process.stdin.flush()
 
     def look(self) -> int | None:
         """Its exit code; None while it lives."""
@@ -116,7 +117,8 @@ class _Child:
         """Its pipes are closed: it ends if it has not."""
         os.close(self.ready)
         assert self.process.stdin is not None
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
 
 
 class _Crew:
@@ -148,7 +150,8 @@ class _Crew:
             self._end()
 
     def _start(self, started: Callable[[], None]) -> None:
-        self._children = [_Child(self._order, self._listener) for _ in range(self._settings.processes)]
+        for _ in range(self._settings.processes):
+            self._children.append(_Child(self._order, self._listener))
         until_s = time.monotonic() + READY_S
         while not self._stop.wait(LOOK_EVERY_S / 4):
             codes = [child.look() for child in self._children]
@@ -190,7 +193,7 @@ class _Crew:
             child.close()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _counting_together(state: Path) -> Iterator[None]:
     """The children's counters are one: each keeps its own in a file of this folder."""
     folder = tempfile.mkdtemp(prefix="figures-", dir=state)
