@@ -143,7 +143,8 @@ def _rate(tree: Config) -> Rate:
 
 def _tidied(tree: Config, store: Path, progress: Progress) -> None:
     """What no configuration and nothing that runs can need any more goes."""
-    named = [target.model for target in tree.targets.values() if isinstance(target, LocalTarget)]
+    local = [target for target in tree.targets.values() if isinstance(target, LocalTarget)]
+    named = [name for target in local for name in (target.model, target.adapter) if name is not None]
     named += [*(terms.file for terms in tree.privacy.terms), *filter(None, [tree.privacy.topic_examples])]
     if freed := collect(store, in_use=named):
         progress.step(f"removed versions that nothing needs any more: {freed / 1e6:.1f} MB")
