@@ -23,7 +23,8 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         audience: One of its audiences.
-        name_claim: Which claim a person is known by; beside the subject, which is always there.
+        name_claim: Which claim a person is known by; beside the subject, which is always there. What people may change
+            themselves names anybody; an `email` counts only with `email_verified`.
         roles_claim: Which claim holds roles; a path with dots such as `realm_access.roles`.
         roles: Value in it -> the grant that it stands for. Any other value gives nothing.
     """
@@ -44,6 +45,8 @@ def problem(claims: Mapping[str, Any], expected: Expected, now_s: float) -> str:
         return "it is meant for another audience"
     if _name(claims, expected) is None:
         return f"`{expected.name_claim}` says nobody's name"
+    if expected.name_claim == "email" and claims.get("email_verified") is not True:
+        return "the issuer does not say that the e-mail address was verified"
     return _times(claims, now_s)
 
 

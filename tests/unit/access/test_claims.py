@@ -53,9 +53,11 @@ def test_a_token_must_say_all_of_it(change: dict[str, Any], why: str) -> None:
 
 def test_people_of_the_issuer_are_never_taken_for_the_hubs_own() -> None:
     named = Expected(issuer="https://id", audience="hub", name_claim="email")
-    said = {**GOOD, "email": "ann@example.org"}
+    said = {**GOOD, "email": "ann@example.org", "email_verified": True}
     assert problem(said, named, NOW_S) == ""
     assert person(said, named).name == "oidc:ann@example.org"
+    for unsaid in (False, None, "true", 1):
+        assert "was verified" in problem({**said, "email_verified": unsaid}, named, NOW_S)
     assert problem({**said, "sub": None}, named, NOW_S), "the subject must be there all the same"
 
 
