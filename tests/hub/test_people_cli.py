@@ -227,3 +227,26 @@ def test_who_works_at_the_hubs_machine_has_a_name_that_a_ledger_can_hold(monkeyp
 
     monkeypatch.setattr(getpass, "getuser", nobody)
     assert known() == "unknown"
+
+
+def test_programs_read_json(folder: str, tmp_path: Path) -> None:
+    def said(*arguments: str, given: str | None = None) -> dict[str, object]:
+        done = CliRunner().invoke(ecotone, ["hub", *arguments, "--json"], input=given)
+        assert done.exit_code == 0, done.output
+        found = json.loads(done.stdout)
+        assert isinstance(found, dict)
+        return found
+
+    made_key = said("people", "add", folder, "ann", "--role", "owner")
+    assert said("people", "revoke-key", folder, str(made_key["id"])) == {"revoked": made_key["id"]}
+    assert set(said("people", "list", folder)) == {"people"}
+    assert set(said("grant", "confinements", folder)) == {"confinements"}
+    assert set(said("token", "new", folder, "--site", "a")) == {"id", "token"}
+    assert set(said("token", "list", folder)) == {"tokens"}
+    assert said("sites", "list", folder)["total"] == 0
+    assert said("whoami", folder)["via"] == "local"
+    assert said("sites", "renew-sessions", folder) == {"renewed": True}
+    assert set(said("acts", "list", folder, "--before", "3")) == {"acts"}
+    assert "acts" in str(said("acts", "export", folder, str(tmp_path / "acts"))["folder"])
+    done = CliRunner().invoke(ecotone, ["hub", "grant", "take", folder, "ffff", "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["error"]["code"]) == (1, "hub.unknown_grant")
