@@ -176,7 +176,7 @@ class Folder:
         target = self.path / named(name)
         with kept(f"writing {target}"):
             files.folder(target.parent)
-            if path.stat().st_dev != target.parent.stat().st_dev:
+            if not _is_same_disk(path, target.parent):
                 self._copied(path, target, is_new=is_new)
             else:
                 _placed(path, target, 0o444, is_new=is_new)
@@ -262,6 +262,10 @@ class Folder:
                 with contextlib.suppress(FileNotFoundError):  # removed since
                     about = entry.stat(follow_symlinks=False)
                     yield Stored(f"{prefix}{entry.name}", about.st_size, about.st_mtime)
+
+
+def _is_same_disk(path: Path, folder: Path) -> bool:
+    return path.stat().st_dev == folder.stat().st_dev
 
 
 def _placed(fresh: Path, target: Path, mode: int, *, is_new: bool) -> None:
