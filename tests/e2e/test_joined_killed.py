@@ -90,11 +90,7 @@ def test_a_site_that_is_killed_goes_on_at_its_next_start(start: Start, big: Sett
                 30,
             )
             assert seen[0] is None or seen[0] <= left + 70_000
-            poll(
-                lambda: newest(hub).get("assets", [{}])[0:1] and newest(hub)["assets"][0]["state"] == "good",
-                "it is here",
-                120,
-            )
+            poll(lambda: states(site) == {"big@1": "good"}, "it is here", 120)
         finally:
             again.send_signal(signal.SIGTERM)
             again.wait(30)

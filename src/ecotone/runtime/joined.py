@@ -205,7 +205,7 @@ class Joined:
             ca_file=hub.ca_file,
             mirrors=hub.mirrors,
             bytes_per_s=None if kbit is None else kbit * 125,
-            in_use=tuple(local),
+            in_use=(*local, *_lists(view.config)),
             proxy="" if proxy is None else proxy.url,
             direct=() if given is None else given.direct,
         )
@@ -413,6 +413,12 @@ def _row(one: AssetReport) -> dict[str, Any]:
         "left_bytes": one.bytes_left or None,
         "since": instant(one.since_s),
     }
+
+
+def _lists(config: settings.Config) -> list[str]:
+    """Lists of words and examples that a hub brings."""
+    named = [terms.file for terms in config.privacy.terms] + [config.privacy.topic_examples]
+    return [one for one in named if one is not None and one.startswith("hub:")]
 
 
 def _saved(config: settings.Config) -> Save:

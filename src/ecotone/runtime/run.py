@@ -124,7 +124,7 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
         secret = hmac.digest(digest_key(store, Disk()), b"surrogates", "sha256")
         working = Working.open(inputs, config, store, state)
         teaching = Teaching(Documents(store, working.key), Examples(store, working.key), state, ledger, secret)
-        local.on_model = teaching.changed
+        local.on_model, local.quality = teaching.changed, teaching.quality
         begun = _begun(config, store, state)
         ears = metrics if begun is None else begun.ears(metrics)
         parts = Parts(clock, ledger, metrics, memory, local, inspecting, guard, secret, working, teaching, ears, trying)
@@ -279,12 +279,17 @@ class Reloading:
         else:
             log.info("reload: %s", said["message"])
 
+    def _stamp(self) -> object:
+        """Changes when the file does, or a list that a hub has brought; None where there is nothing to look at."""
+        file, lists = self._inputs.stamp(), self._parts.inspecting.delivered()
+        return (file, lists) if file is not None or lists else None
+
     async def watch_file(self) -> None:
-        """Reloads when the file has changed and then stood still for one look."""
-        known = seen = self._inputs.stamp()
+        """Reloads when something has changed and then stood still for one look."""
+        known = seen = self._stamp()
         while True:
             await asyncio.sleep(LOOK_AT_FILE_EVERY_S)
-            stamp = await asyncio.to_thread(self._inputs.stamp)
+            stamp = await asyncio.to_thread(self._stamp)
             if stamp is not None and stamp == seen and stamp != known:
                 known = stamp
                 await self.reload_by_itself()
