@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from tests.hub.served import Limits, Served, assign, joined, key, made, serving
 
+from ecotone.assets import StoreError
 from ecotone.hub.serving import opened
 
 
@@ -211,3 +212,72 @@ def test_who_reads_slowly_holds_little(sqlite: Served) -> None:
         slow.sendall(head.encode())
         time.sleep(0.2)
         assert json.loads(sqlite.ask("GET", "/healthz").body)["status"] == "ok"
+
+
+def test_what_is_withdrawn_damaged_or_gone_is_not_there(sqlite: Served) -> None:
+    site = joined(sqlite, "harbour")
+    assign(sqlite, "harbour", "smol@1")
+    with opened(sqlite.settings) as hub:
+        asset = hub.repositories.find("smol", "1").asset
+        pack = hub.repositories.manifest(asset).packs[0]
+        hub.objects.put(f"catalogue/targets/models/{asset.sha256}.smol@1", b"damaged")
+    assert site.get(f"/packs/{pack}").status == 404
+    assert site.get("/director/metadata/999.root.json").status == 404
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_not_there(sqlite: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = joined(sqlite, "harbour")
+    monkeypatch.setattr(type(sqlite.process._hub.objects), "size", lambda *_: 100)
+    assert site.get("/director/metadata/999.root.json").status == 404
+
+
+def test_readiness_is_lost_before_the_process_stops(sqlite: Served) -> None:
+    assert sqlite.ask("GET", "/readyz").status == 200
+    sqlite.process._front.is_stopping = True
+    sqlite.process._waiting._looked_s = -1e9
+    answer = sqlite.ask("GET", "/readyz")
+    assert answer.status == 503
+    assert answer.json["why"][0] == "stopping"
+    assert sqlite.ask("GET", "/admin/sign-in").json == {}
+
+
+def test_a_process_that_has_not_looked_yet_sends_sites_away_for_a_moment(sqlite: Served) -> None:
+    site = joined(sqlite, "harbour")
+    sqlite.process._waiting._mark = -1
+    # The next look, within a second, mends it.
+    answer = site.get("/v1/sites/harbour/desired?after=0")
+    assert answer.status in (503, 304)
+    sqlite.process._waiting._mark = -1
+    sqlite.process._waiting._changed = _never  # type: ignore[misc]
+    answer = site.get("/v1/sites/harbour/desired?after=0")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "2")
+
+
+async def _never(_: int) -> Any:
+    raise StoreError("hub.database", "gone")
+
+
+def test_bodies_without_a_length_are_bounded_too(tmp_path: Path) -> None:
+    chosen = made(tmp_path, f"sqlite:///{tmp_path / 'hub.db'}", limits=Limits(upload_bytes_max=1 << 20))
+    with serving(chosen) as at:
+        site = joined(at, "harbour")
+        head = f"POST /v1/sites/harbour/reports HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {site.token}\r\n"
+        chunk = b"%x\r\n%b\r\n" % (1 << 20, b"x" * (1 << 20))
+        answer = raw(at.port, f"{head}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n", chunk * 5)
+        assert b" 413 " in answer[:20]
+        secret = key(at, "paula", "publisher")
+        about = {"file": "w.txt", "bytes": 4 << 20, "sha256": "0" * 64}
+        path = f"/admin/uploads/{at.ask('POST', '/admin/uploads', about, token=secret).json['id']}"
+        head = f"PATCH {path} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {secret}\r\nUpload-Offset: 0\r\n"
+        answer = raw(at.port, f"{head}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n", chunk * 3)
+        assert b" 413 " in answer[:20]
+        # A caller that leaves in the middle: what came is kept, and it goes on from there.
+        with socket.create_connection(("127.0.0.1", at.port), timeout=20) as leaving:
+            offset = int(at.ask("HEAD", path, token=secret).headers["upload-offset"])
+            head = head.replace("Offset: 0", f"Offset: {offset}")
+            leaving.sendall(f"{head}Content-Length: 900000\r\n\r\n".encode() + b"y" * 500_000)
+            time.sleep(0.3)
+        until_s = time.monotonic() + 20
+        while int(at.ask("HEAD", path, token=secret).headers["upload-offset"]) == offset:
+            assert time.monotonic() < until_s
+            time.sleep(0.05)

@@ -5,6 +5,8 @@ An id, security headers, one shape of errors, limits by address, a line of the l
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import logging
 import math
@@ -27,6 +29,9 @@ from ecotone.hub.web_metrics import Metrics
 from ecotone.values import ConfigError, EcotoneError, RefusalError, RequestError, TrustError
 
 __all__ = ["AnswerCut", "Front", "Web", "answer", "not_found"]
+
+LINGER_S: Final = 2.0
+"""What still comes is read for so long after a refusal, so that the refusal arrives."""
 
 ACCESS: Final = "ecotone.hub.access"
 """The logger of the line that each request gets."""
@@ -124,7 +129,7 @@ class Web:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         assert scope["type"] == "http", scope["type"]
-        cycle = _Cycle(scope, send, self._headers)
+        cycle = _Cycle(scope, receive, send, self._headers)
         route, is_method = self._found(scope)
         path = "other" if route is None else route.path
         began_s = self._front.clock()
@@ -137,9 +142,9 @@ class Web:
                 raise not_found()
             if not is_method:
                 raise RequestError("hub.method", "this is not done here", status=405)
-            await route.handle(scope, receive, cycle.send)
+            await route.handle(scope, cycle.receive, cycle.send)
         except Exception as error:  # noqa: BLE001 - the outermost handler of a request
-            await self._failed(error, cycle, scope, receive)
+            await self._failed(error, cycle)
         finally:
             self._in_flight -= weight
             self._account(cycle, path, self._front.clock() - began_s)
@@ -163,7 +168,7 @@ class Web:
                 partial = route
         return partial, False
 
-    async def _failed(self, error: Exception, cycle: _Cycle, scope: Scope, receive: Receive) -> None:
+    async def _failed(self, error: Exception, cycle: _Cycle) -> None:
         told = _told(error)
         cycle.code = told.code
         self._front.metrics.refused.labels(told.code).inc()
@@ -174,7 +179,7 @@ class Web:
             log.warning("request %s: %s", cycle.id, type(getattr(error, "orig", None) or error).__name__)
         if cycle.status:
             raise AnswerCut(told.code) from error
-        await _refusal(told)(scope, receive, cycle.send)
+        await cycle.refuse(_refusal(told))
 
     def _account(self, cycle: _Cycle, route: str, took_s: float) -> None:
         metrics = self._front.metrics
@@ -204,14 +209,38 @@ class Web:
 class _Cycle:
     """One answer on its way."""
 
-    def __init__(self, scope: Scope, send: Send, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self.scope: Final = scope
         self.id: Final = secrets.token_hex(8)
+        self._receive: Final = receive
+        names = {name for name, _ in scope["headers"]}
+        self._has_unread = not names.isdisjoint((b"content-length", b"transfer-encoding"))
         self.status = 0
         self.sent = 0
         self.code = ""
         self._send: Final = send
         self._headers: Final = headers
+
+    async def receive(self) -> Message:
+        """Marks the end of the body."""
+        message = await self._receive()
+        if not message.get("more_body", False):
+            self._has_unread = False
+        return message
+
+    async def refuse(self, answer: Response) -> None:
+        """Sends a refusal, and reads on for a moment where the caller is still writing: else it would be lost."""
+        if not self._has_unread:
+            await answer(self.scope, self.receive, self.send)
+            return
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        await self.send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+        await self.send({"type": "http.response.body", "body": bytes(answer.body), "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while self._has_unread:
+                    await self.receive()
+        await self.send({"type": "http.response.body", "body": b""})
 
     async def send(self, message: Message) -> None:
         """Adds what every answer has; counts."""
