@@ -53,6 +53,9 @@ CLOCK_SLACK_S: Final = 3 * DAY_S
 RELEASED_S: Final = 1_795_600_000.0
 """When this version was made (November 2026): no earlier clock is right."""
 
+VERSIONS_FROM_S: Final = 1_795_600_000.0
+"""From when versions of metadata are counted (`writing.next_version`). Never to be changed: sites remember them."""
+
 ROOT_BYTES_MAX: Final = 512_000
 TIMESTAMP_BYTES_MAX: Final = 16_384
 SNAPSHOT_BYTES_MAX: Final = 2_000_000

@@ -163,12 +163,12 @@ def delegates(targets: Targets) -> list[str]:
 
 
 def next_version(newest: int, now_s: float) -> int:
-    """The version after the newest: never below the hundredths of a second since this program was made.
+    """The version after the newest: never below the hundredths of a second since November 2026.
 
     So a hub that was restored from an old copy goes on above all that its sites have seen, and needs no report for it:
     none signs as often as that.
     """
-    return max(newest + 1, int((now_s - terms.RELEASED_S) * 100))
+    return max(newest + 1, int((now_s - terms.VERSIONS_FROM_S) * 100))
 
 
 def target(path: str, content: bytes, now_s: float, generation: int = 0) -> TargetFile:
