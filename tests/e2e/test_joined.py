@@ -248,3 +248,20 @@ def test_tokens_that_are_none_and_hubs_that_are_none(hub: Served, tmp_path: Path
     assert good.returncode == 0, good.stderr + good.stdout
     assert json.loads(good.stdout)["site"] == "test"
     assert (folder / "store" / "hub" / "joined.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", ["joined.json", "identity.key", "trials.json", "outbox.sqlite"])
+def test_what_is_damaged_of_a_hub_keeps_no_site_from_serving(
+    start: Start, hub: Served, upstream: Upstream, name: str
+) -> None:
+    def damage(store: Path) -> None:
+        joining(hub)(store)
+        (store / "hub" / name).write_bytes(b"\xff not what it was " * 50)
+
+    site = start(config(hub, upstream), fill=damage)
+    assert site.ask("POST", "/v1/chat/completions", ASK)[0] == 200
+    if name in ("joined.json", "identity.key"):
+        assert any("the hub is not asked" in trouble for trouble in site.status()["troubles"])
+        assert "hub" not in site.status()
+    else:
+        poll(lambda: newest(hub), "reports go", 30)

@@ -217,7 +217,8 @@ class Deliveries:
         if errand.is_over:
             return not self._is_passing and self._trouble[0] in ("", NOTHING)
         if not self._news.is_set() and self._shop.is_open():
-            self._fail("delivery.process", f"the child ended with {child.returncode} before it was done")
+            why = f"the child ended with {child.returncode} before it was done; is `ecotone[hub]` installed?"
+            self._fail("delivery.process", why)
         return False
 
     async def _watch(self, child: asyncio.subprocess.Process) -> None:

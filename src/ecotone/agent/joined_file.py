@@ -11,7 +11,7 @@ import msgspec
 
 from ecotone.values import ConfigError
 
-__all__ = ["Joined", "folder", "read", "write"]
+__all__ = ["Joined", "folder", "is_there", "read", "write"]
 
 _BYTES_MAX: Final = 64 << 10
 
@@ -43,6 +43,11 @@ def folder(store: Path) -> Path:
     except OSError as error:
         raise ConfigError("store.path", f"{found}: {error}; check owner, rights and free space") from error
     return found
+
+
+def is_there(store: Path) -> bool:
+    """Whether the site has joined a hub once."""
+    return (store / "hub" / "joined.json").exists()
 
 
 def read(store: Path) -> Joined | None:

@@ -125,15 +125,14 @@ async def _live(inputs: Inputs, config: settings.Config) -> int:
         working = Working.open(inputs, config, store, state)
         teaching = Teaching(Documents(store, working.key), Examples(store, working.key), state, ledger, secret)
         local.on_model, local.quality = teaching.changed, teaching.quality
-        begun = _begun(config, store, state)
+        begun, unjoined = _begun(config, store, state)
         ears = metrics if begun is None else begun.ears(metrics)
         parts = Parts(clock, ledger, metrics, memory, local, inspecting, guard, secret, working, teaching, ears, trying)
         try:
             running = Running(inputs, config, parts)
+            running.unjoined = unjoined
             if begun is not None:
-                from ecotone.runtime.joined import Joined
-
-                running.joined = Joined(begun, running, trying)
+                _join(begun, running, trying)
             working.begin(lambda: running.site, lambda: running.config, running.resolver)
             working.note(ledger)
             teaching.begin(lambda: running.site, lambda: running.config)
@@ -161,7 +160,7 @@ def _not_brought(
     models: list[tuple[str, str | None]], config: settings.Config, store: Path
 ) -> list[tuple[str, str | None]]:
     """Those of the missing models that no hub brings by itself; of the others the log says so."""
-    if config.hub is None or config.hub.deliver != "auto" or joined_file.read(store) is None:
+    if config.hub is None or config.hub.deliver != "auto" or not joined_file.is_there(store):
         return models
     for model, _ in models:
         if model.startswith("hub:"):
@@ -169,18 +168,32 @@ def _not_brought(
     return [one for one in models if not one[0].startswith("hub:")]
 
 
-def _begun(config: settings.Config, store: Path, state: State) -> Begun | None:
+def _begun(config: settings.Config, store: Path, state: State) -> tuple[Begun | None, str]:
     """What a site counts for the hub that it has joined; None: it has joined none, or its configuration names none.
 
-    Raises:
-        ConfigError: `hub.joined`: what it remembers of that is damaged.
+    And why not, where it had: what is damaged of that never keeps a site from serving.
     """
-    joined = joined_file.read(store) if config.hub is not None else None
+    try:
+        joined = joined_file.read(store) if config.hub is not None else None
+    except ConfigError as error:
+        log.error("%s", error.message)  # noqa: TRY400 - the trace says nothing to an operator
+        return None, error.message
     if joined is None:
-        return None
+        return None, ""
     from ecotone.runtime.joined import Begun
 
-    return Begun(joined.site, store, state)
+    return Begun(joined.site, store, state), ""
+
+
+def _join(begun: Begun, running: Running, trying: Trying) -> None:
+    """The site's side of its hub, or why there is none: it serves all the same."""
+    from ecotone.runtime.joined import Joined
+
+    try:
+        running.joined = Joined(begun, running, trying)
+    except ConfigError as error:
+        log.error("%s", error.message)  # noqa: TRY400 - the trace says nothing to an operator
+        running.unjoined = error.message
 
 
 async def _serve(inputs: Inputs, running: Running, parts: Parts) -> None:

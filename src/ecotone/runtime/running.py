@@ -65,6 +65,7 @@ class Running:
     Attributes:
         site: The view that new requests work with; those under way keep the one that they began with.
         joined: The site's side of its hub; None where it has joined none.
+        unjoined: Why there is none though it had joined one, or `''`.
     """
 
     def __init__(self, inputs: Inputs, config: settings.Config, parts: Parts) -> None:
@@ -86,6 +87,7 @@ class Running:
         self._reloads = 0
         self._last_reload = ""
         self.joined: Joined | None = None
+        self.unjoined = ""
         self.config = config
         self.keys = inputs.key_ring(config)
         self.site = self._build(config)
@@ -193,6 +195,7 @@ class Running:
         found += self._parts.teaching.troubles()
         found += self._parts.trying.troubles()
         found += [] if self.joined is None else self.joined.troubles()
+        found += [f"the hub is not asked: {self.unjoined}"] if self.unjoined else []
         return [*found, *self._parts.inspecting.troubles(), *self._parts.local.troubles()]
 
     def trouble_codes(self) -> list[str]:
