@@ -19,6 +19,7 @@ from ecotone import config
 from ecotone.cli.root import ecotone as root
 from ecotone.config.reference import tables
 from ecotone.hub import settings as hub_settings
+from ecotone.hub.status_metrics import METRICS as FLEET_METRICS
 from ecotone.hub.web_metrics import METRICS as HUB_METRICS
 from ecotone.hub.web_metrics import Metric as HubMetric
 from ecotone.telemetry.metrics import METRICS, Metric
@@ -259,14 +260,14 @@ def metrics_page() -> str:
         "",
         "## A hub",
         "",
-        "Generated from `src/ecotone/hub/web_metrics.py`. `GET /metrics` of a hub, for callers on its",
+        "Generated from `src/ecotone/hub/{web,status}_metrics.py`. `GET /metrics` of a hub, for callers on its",
     ]
     lines += [
         "own machine, and for people who may read the fleet. All processes of one machine are counted together.",
         "",
     ]
     lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for name, found in HUB_METRICS.items():
+    for name, found in {**HUB_METRICS, **FLEET_METRICS}.items():
         lines.append(_metric(name, found))
     return "\n".join(lines) + "\n"
 

@@ -21,17 +21,21 @@ __all__ = ["PublicRoutes"]
 class PublicRoutes:
     """`/healthz`, `/readyz`, `/metrics`, `/`."""
 
-    def __init__(self, front: Front, people: People, why_not: Callable[[], list[str]]) -> None:
+    def __init__(
+        self, front: Front, people: People, why_not: Callable[[], list[str]], fleet: Callable[[], bytes]
+    ) -> None:
         """Nothing happens yet.
 
         Args:
             front: What routes share.
             people: Who may see figures.
             why_not: Why this process cannot serve now; empty: it can.
+            fleet: The fleet's figures, as Prometheus text.
         """
         self._front: Final = front
         self._people: Final = people
         self._why_not: Final = why_not
+        self._fleet: Final = fleet
 
     def routes(self) -> list[Route]:
         """Where they are."""
@@ -59,7 +63,7 @@ class PublicRoutes:
             self._front.watched(request)
             actor = await self._front.threads.call(self._people.authenticate, dict(request.headers))
             access.demand(actor, "fleet.read")
-        text = await self._front.threads.call(self._front.metrics.text)
+        text = await self._front.threads.call(lambda: self._front.metrics.text() + self._fleet())
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def sign_in(self, request: Request) -> Response:

@@ -125,13 +125,13 @@ class SiteRoutes:
         after, wait_s = _number(request, "after", 0), min(float(_number(request, "wait", 0)), WAIT_MAX_S)
         if not self._waiting.is_ready:
             raise RefusalError("hub.unavailable", "the hub is not ready yet", status=503, retry_after_s=2.0)
+        if 0 < after - self._waiting.generation(site) <= FLOOR_STEP_MAX:
+            # The site has seen more than this hub remembers: it was restored from a copy (or is a moment behind).
+            await self._front.threads.call(self._wishes.raise_floor, site, after)
         with self._front.metrics.waiting.track_inprogress():
             generation = await self._waiting.wait(site, after, wait_s, _gone(request))
         if generation > after:
             return answer({"generation": generation, "now_s": time.time()})
-        if generation < after <= generation + FLOOR_STEP_MAX:
-            # The site has seen more than this hub remembers: it was restored from a copy (or is a moment behind).
-            await self._front.threads.call(self._wishes.raise_floor, site, after)
         return Response(status_code=304)
 
     async def reports(self, request: Request) -> Response:

@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 
 from ecotone.gateway.connection import Connection
 from ecotone.gateway.limits import Limits as ConnectionLimits
-from ecotone.hub import people_doors, releases_doors, status_doors, work_jobs
+from ecotone.hub import people_doors, releases_doors, status_doors, status_metrics, work_jobs
 from ecotone.hub import settings as hub_settings
 from ecotone.hub.routes_admin import AdminRoutes
 from ecotone.hub.routes_files import FileRoutes
@@ -149,11 +149,14 @@ class _Process:
         files = Files(hub.objects, hub.repositories, hub.wishes, hub.sites)
         doors = {**people_doors.DOORS, **releases_doors.DOORS, **status_doors.DOORS}
         return [
-            *PublicRoutes(front, hub.people, self._why_not).routes(),
+            *PublicRoutes(front, hub.people, self._why_not, self._fleet).routes(),
             *sites.routes(),
             *FileRoutes(front, files, sites).routes(),
             *AdminRoutes(front, hub, doors, releases_doors.UPLOADS).routes(),
         ]
+
+    def _fleet(self) -> bytes:
+        return status_metrics.text(self._hub.database, self._hub.clock())
 
     def _trust(self) -> bytes:
         return self._hub.repositories.pins()

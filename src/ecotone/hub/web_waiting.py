@@ -85,10 +85,12 @@ class Waiting:
     async def wait(self, site: str, after: int, within_s: float, gone: Coroutine[Any, Any, None]) -> int:
         """The site's generation: as soon as it is higher than `after`, or after so long, or when the caller is gone.
 
+        A site that knows more than this hub, which was restored from a copy, waits like any other.
+
         Raises:
             RefusalError: `hub.waiting`, with so many waiting that one more is too many.
         """
-        if self.generation(site) != after or self._is_over or within_s <= 0:
+        if self.generation(site) > after or self._is_over or within_s <= 0:
             gone.close()
             return self.generation(site)
         if self._waiting >= self._waiting_max:
