@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -211,3 +212,24 @@ def test_a_missing_key_is_an_alarm_and_the_other_repository_is_signed_all_the_sa
     assert "catalogue" in found.value.message
     overdue = {(one.repository, one.role) for one in due(press.hub, press.clock()) if one.is_overdue}
     assert overdue == {("catalogue", "timestamp")}
+
+
+def test_a_pack_that_is_written_anew_by_who_is_still_cutting_stays(tmp_path: Path) -> None:
+    """No manifest names it yet: that it was written lately is all that says that somebody needs it."""
+    database = Database.open(str(tmp_path / "hub.db"))
+    press = Press(database, Folder(tmp_path / "objects"), tmp_path)
+    press.objects.put(f"packs/{'0' * 64}", b"nobody's")
+    path = tmp_path / "objects" / "packs" / ("0" * 64)
+    os.utime(path, (1e9, 1e9))
+    collecting = press.collecting()
+    collecting(now, "")
+    press.clock.now_s += 8 * DAY_S
+    os.utime(path, (press.clock(), press.clock()))
+    collecting(now, "")
+    assert path.exists()
+    os.utime(path, (1e9, 1e9))
+    collecting(now, "")
+    press.clock.now_s += 8 * DAY_S
+    collecting(now, "")
+    assert not path.exists()
+    database.close()

@@ -69,6 +69,21 @@ def test_a_run_is_noted_once(tasks: Tasks, clock: Clock) -> None:
     assert tasks.finished(("look", "a", 2), 0, Next())
     assert tasks.every() == []
     assert tasks.next_s() is None
+
+
+def test_a_number_is_never_given_twice(tasks: Tasks, clock: Clock) -> None:
+    """A run that notes its end twice, as it was killed in between, does not end a newer one of the same subject."""
+    tasks.wake("look", "a")
+    seen = tasks.woken("look", "a")
+    assert tasks.finished(("look", "a", 1), seen, Next())
+    assert tasks.due() == []
+    tasks.wake("look", "a")
+    assert not tasks.finished(("look", "a", 1), seen, Next())
+    assert [task.number for task in tasks.due()] == [2]
+    tasks.finished(("look", "a", 2), tasks.woken("look", "a"), Next())
+    assert tasks.forget() == 0
+    clock.now_s += 31 * 86_400
+    assert tasks.forget() == 1
     assert tasks.woken("look", "a") == 0
 
 

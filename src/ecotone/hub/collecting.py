@@ -91,6 +91,7 @@ class Collecting:
     def __call__(self, step: Step, subject: str) -> Next:
         """Marks what nothing needs, and removes what was marked long ago."""
         step("uploads", self.give_up)
+        step("tidy", self._hub.objects.tidy)
         marked = step("mark", self.mark)
         if marked["ripe_objects"]:
             step("act", lambda: self._act(marked))
@@ -143,8 +144,11 @@ class Collecting:
             ripe = list(c.execute(self._ripe().limit(AT_ONCE)).scalars())
         if not ripe:
             return 0
+        before_s = self._clock() - self._keep.grace_s
         with self._hub.locked():
             needed = self._needed()
+            # Written anew since: somebody publishes the same content, and no manifest names it yet.
+            needed |= {one.name for one in self._hub.objects.list(f"{PACKS}/") if one.modified_s > before_s}
             for name in ripe:
                 if name not in needed:
                     self._hub.objects.delete(name)

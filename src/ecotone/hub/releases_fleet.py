@@ -26,6 +26,11 @@ from ecotone.values.fleet import Report
 __all__ = ["Fleet", "Signing", "folder"]
 
 
+_ROWS: Final = 500
+_SEQS: Final = select(reports.c.site, reports.c.seq, reports.c.came_s)
+_decode: Final = msgspec.json.Decoder(Report).decode
+
+
 class Signing(Protocol):
     """What the director says of each site, as `hub.wishes.Wishes` does."""
 
@@ -52,7 +57,7 @@ def folder(kind: str, name: str) -> str:
 
 
 class Fleet:
-    """Looks at all that is known of the sites. It keeps the wishes that it has read; several threads may ask."""
+    """Looks at all that is known of the sites. It keeps the wishes and reports that it has read; several threads may ask."""
 
     def __init__(self, database: Database, sites: Sites, wishes: Signing, clock: Callable[[], float]) -> None:
         """Reads nothing yet."""
@@ -62,6 +67,7 @@ class Fleet:
         self.clock: Final = clock
         self._lock: Final = threading.Lock()
         self._seen = -1
+        self._told: Final[dict[str, Report]] = {}
         self._wished: Final[dict[str, tuple[Asset, ...]]] = {}
 
     def wished(self, sites: Iterable[str]) -> dict[str, tuple[Asset, ...]]:
@@ -106,10 +112,14 @@ class Fleet:
     def told(self, sites: Iterable[str]) -> dict[str, tuple[Report, float]]:
         """The newest report of each of the sites, and when it came (Unix seconds by the hub's clock)."""
         wanted = frozenset(sites)
-        with self._database.read() as c:
-            rows = c.execute(select(reports.c.site, reports.c.raw, reports.c.came_s)).all()
-        decode = msgspec.json.Decoder(Report).decode
-        return {row.site: (decode(row.raw), float(row.came_s)) for row in rows if row.site in wanted}
+        with self._lock, self._database.read() as c:
+            seen = {row.site: (row.seq, row.came_s) for row in c.execute(_SEQS) if row.site in wanted}
+            fresh = [site for site, (seq, _) in seen.items() if site not in self._told or self._told[site].seq != seq]
+            for at in range(0, len(fresh), _ROWS):
+                some = select(reports.c.site, reports.c.raw).where(reports.c.site.in_(fresh[at : at + _ROWS]))
+                for row in c.execute(some):
+                    self._told[row.site] = _decode(row.raw)
+            return {site: (self._told[site], float(came_s)) for site, (_, came_s) in seen.items()}
 
     def pinned(self, name: str, version: str) -> frozenset[str]:
         """Sites where the hub holds another version of the asset fast."""

@@ -24,7 +24,7 @@ Base = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 _Waves = Annotated[tuple[Wave, ...], Meta(min_length=1, max_length=32)]
 _T = TypeVar("_T", bound=msgspec.Struct)
 
-DEFAULT_WAVES: Final = (Wave(share=0.01), Wave(share=0.1), Wave(share=0.4), Wave(share=1.0))
+_DEFAULTS: Final = {field.name: field.default for field in msgspec.structs.fields(Plan)}
 SITES_NAMED_MAX: Final = 10_000
 
 
@@ -58,7 +58,7 @@ class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     name: Name
     version: Base
     scope: Scope = Scope()
-    waves: _Waves = DEFAULT_WAVES
+    waves: _Waves = _DEFAULTS["waves"]
     gate: Gate = Gate()
     terms: Terms = Terms()
     variants: Annotated[tuple[Version, ...], Meta(max_length=16)] = ()

@@ -119,6 +119,7 @@ class Work:
             durable.close(5.0)
 
     def _begin(self, durable: Durable) -> None:
+        durable.settle()
         for task in self.tasks.due():
             running = durable.running()
             busy = {kind for kind, _ in running}

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from dbos import DBOS, DBOSConfig, Serializer
 from dbos import SetWorkflowID as Named
@@ -14,7 +14,7 @@ from dbos import SetWorkflowID as Named
 from ecotone.hub.work_tasks import Failed, Job, Next, Task, Tasks
 from ecotone.values import EcotoneError
 
-__all__ = ["Durable", "Runs", "Stopped"]
+__all__ = ["Durable", "Stopped"]
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +35,6 @@ class Stopped(BaseException):
 
 class StepError(EcotoneError):
     """An error that a step had ended with, as it was read back: its code and words, not its class."""
-
-
-class Runs(Protocol):
-    """What runs jobs durably."""
-
-    def start(self, task: Task) -> None:
-        """Begins a run, or finds that it has begun."""
-        ...
-
-    def running(self) -> frozenset[tuple[str, str]]:
-        """Kind and subject of what runs in this process."""
-        ...
 
 
 class _Json(Serializer):
@@ -84,6 +72,7 @@ class Durable:
         self._stop: Final = threading.Event()
         self._lock: Final = threading.Lock()
         self._running: Final[set[tuple[str, str]]] = set()
+        self._begun: Final[dict[tuple[str, str], tuple[Task, Any]]] = {}
         logging.getLogger("dbos").setLevel(logging.ERROR)
         DBOS.destroy(destroy_registry=True)
         DBOS(config=_config(url))
@@ -100,21 +89,25 @@ class Durable:
 
     def start(self, task: Task) -> None:
         """Begins a run, or finds that it has begun: a run has one id, whoever starts it."""
-        key = (task.kind, task.subject)
-        with self._lock:
-            self._running.add(key)
         with Named(task.id):
             handle = DBOS.start_workflow(self._workflow, task.kind, task.subject, task.number)
-        if handle.get_status().status in _ENDED:
-            # Without a note it was given up, or had killed its process again and again; with one this changes nothing.
-            self._tasks.finished((*key, task.number), -1, Failed("hub.work"))
-            with self._lock:
-                self._running.discard(key)
+        with self._lock:
+            self._begun[task.kind, task.subject] = (task, handle)
+
+    def settle(self) -> None:
+        """Looks after runs that were begun and are not at work here: they wait for their turn, or have ended."""
+        with self._lock:
+            waiting = [one for key, one in self._begun.items() if key not in self._running]
+        for task, handle in waiting:
+            if handle.get_status().status in _ENDED:
+                # Without a note it was given up, or had killed its process again and again; with one this does nothing.
+                self._tasks.finished((task.kind, task.subject, task.number), -1, Failed("hub.work"))
+                self._forget(task.kind, task.subject)
 
     def running(self) -> frozenset[tuple[str, str]]:
-        """Kind and subject of what runs in this process."""
+        """Kind and subject of what is at work in this process, or waits for its turn."""
         with self._lock:
-            return frozenset(self._running)
+            return frozenset(self._running | self._begun.keys())
 
     def tidy(self) -> None:
         """Forgets runs that ended long ago: what they did is written elsewhere."""
@@ -123,14 +116,16 @@ class Durable:
         )
         if ended:
             DBOS.delete_workflows([one.workflow_id for one in ended])
+        self._tasks.forget()
 
     def close(self, wait_s: float) -> None:
         """Ends it: a run stops after the step that it is at, and is gone on with by whoever comes next."""
         self._stop.set()
         waiting = threading.Event()
         for _ in range(int(wait_s / 0.05)):
-            if not self.running():
-                break
+            with self._lock:
+                if not self._running:
+                    break
             waiting.wait(0.05)
         DBOS.destroy(destroy_registry=True)
 
@@ -140,8 +135,12 @@ class Durable:
         try:
             return self._run(kind, subject, number)
         finally:
-            with self._lock:
-                self._running.discard((kind, subject))
+            self._forget(kind, subject)
+
+    def _forget(self, kind: str, subject: str) -> None:
+        with self._lock:
+            self._running.discard((kind, subject))
+            self._begun.pop((kind, subject), None)
 
     def _run(self, kind: str, subject: str, number: int) -> str:
         woken = int(self._step("woken", lambda: self._tasks.woken(kind, subject)))

@@ -17,6 +17,11 @@ __all__ = ["Failed", "Job", "Next", "Step", "Task", "Tasks", "within"]
 
 RETRY_S: Final = 15.0
 RETRY_S_MAX: Final = 3600.0
+ASLEEP_S: Final = 1e11
+"""Added to the instant at which a task was done for good. Its row stays: were its number ever given anew, a run that
+was killed while it noted its end would end the newer one."""
+FORGET_S: Final = 30 * 86_400.0
+"""So long after that nothing of an old run can be about any more."""
 
 
 class Step(Protocol):
@@ -92,14 +97,21 @@ class Tasks:
             return [_task(row) for row in c.execute(found)]
 
     def every(self) -> list[Task]:
-        """All of them."""
+        """All that will be due."""
+        awake = select(tasks).where(tasks.c.due_s < ASLEEP_S)
         with self._database.read() as c:
-            return [_task(row) for row in c.execute(select(tasks).order_by(tasks.c.kind, tasks.c.subject))]
+            return [_task(row) for row in c.execute(awake.order_by(tasks.c.kind, tasks.c.subject))]
+
+    def forget(self) -> int:
+        """Removes tasks that were done for good long ago; gives how many."""
+        with self._database.begin() as c:
+            old = tasks.c.due_s.between(ASLEEP_S, ASLEEP_S + self.clock() - FORGET_S)
+            return int(c.execute(delete(tasks).where(old)).rowcount)
 
     def next_s(self) -> float | None:
         """Seconds until something is due; None where nothing is."""
         with self._database.read() as c:
-            first = c.execute(select(func.min(tasks.c.due_s))).scalar()
+            first = c.execute(select(func.min(tasks.c.due_s)).where(tasks.c.due_s < ASLEEP_S)).scalar()
         return None if first is None else max(0.0, first - self.clock())
 
     def woken(self, kind: str, subject: str) -> int:
@@ -123,14 +135,12 @@ class Tasks:
             if row is None:
                 return False
             again = int(row.woken) != woken
+            values: dict[str, Any] = {"failures": 0, "why": ""}
             if isinstance(outcome, Failed):
                 wait_s = min(RETRY_S * 2.0 ** min(row.failures, 16), RETRY_S_MAX)
                 values = {"failures": row.failures + 1, "why": outcome.why[:64]}
-            elif outcome.in_s is None and not again:
-                c.execute(delete(tasks).where(*here))
-                return True
             else:
-                wait_s, values = outcome.in_s or 0.0, {"failures": 0, "why": ""}
+                wait_s = ASLEEP_S if outcome.in_s is None else outcome.in_s
             due_s = self.clock() + (0.0 if again else wait_s)
             c.execute(update(tasks).where(*here).values(number=number + 1, due_s=due_s, **values))
             return True
