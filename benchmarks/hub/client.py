@@ -9,6 +9,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -280,6 +281,8 @@ def _figures(took: list[float], all_s: float) -> dict[str, Any]:
 
 async def main(port: int, keys: dict[str, str]) -> None:
     """Does what the lines on standard input say."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * len(keys) + 100)), hard))
     sites = Sites(port, keys)
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

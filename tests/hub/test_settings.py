@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.docs.blocks import blocks
 
 from ecotone.hub import settings
 from ecotone.values import ConfigError
@@ -147,3 +148,10 @@ def test_the_schema_names_every_key_with_what_it_means() -> None:
         for name, key in struct["properties"].items():
             assert "description" in key or "$ref" in json.dumps(key), name
     assert settings.parse(WHOLE, "hub.yaml").processes == 3
+
+
+def test_the_examples_of_the_page_are_valid() -> None:
+    found = [block.text for block in blocks("docs/how-to/run-a-hub.md") if block.language == "text"]
+    assert len(found) == 2
+    for text in found:
+        assert settings.parse(text, "hub.yaml").folder == "/srv/hub"
