@@ -226,6 +226,17 @@ def test_the_key_is_gone_after_signing_out(page: Browser, owner: str) -> None:
     assert "site-0" not in page.run("document.body.textContent")
 
 
+def test_a_hub_that_is_gone_is_said_and_found_again(page: Browser, owner: str) -> None:
+    signed_in(page, owner)
+    page.run("window.kept = window.fetch; window.fetch = () => Promise.reject(new TypeError('no network'))")
+    page.run("document.dispatchEvent(new Event('visibilitychange'))")
+    page.until("document.querySelector('#heard').textContent.includes('does not answer')")
+    assert page.run(ROWS) == 50  # what stood there stands, and is said to be old
+    assert "may be old" in page.run("document.querySelector('#heard').textContent")
+    page.run("window.fetch = window.kept; document.dispatchEvent(new Event('visibilitychange'))")
+    page.until("document.querySelector('#heard').textContent.startsWith('as of')")
+
+
 def test_it_can_be_used_by_keyboard_and_read_by_those_who_cannot_see(page: Browser, owner: str) -> None:
     signed_in(page, owner)
     unnamed = page.run(

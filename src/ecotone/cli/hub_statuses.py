@@ -81,9 +81,11 @@ def _screen(said: Mapping[str, Any]) -> dict[str, Any]:
     first = said["offset"] + 1
     if not said["sites"]:
         return shown
-    shown[f"sites ({first} to {first - 1 + len(said['sites'])} of {said['found']})"] = [
-        _site(one, now_s) for one in said["sites"]
-    ]
+    rows = [_site(one, now_s) for one in said["sites"]]
+    # A column in which nothing stands is left out: the table is to fit on the screen.
+    columns = [name for name in rows[0] if any(row[name] not in ("", None, 0) for row in rows)]
+    title = f"sites ({first} to {first - 1 + len(rows)} of {said['found']})"
+    shown[title] = [{name: row[name] for name in columns} for row in rows]
     return shown
 
 
@@ -111,7 +113,7 @@ def _site(one: Mapping[str, Any], now_s: float) -> dict[str, Any]:
         "generation": f"{one['generation']}/{one['wanted']}",
         "stale_s": one["stale_s"],
         "left_bytes": one["bytes_left"],
-        "link": one["link"],
+        "link": "" if one["link"] in ("up", "unknown") else one["link"],
         "why": ", ".join(one["why"]),
     }
 
