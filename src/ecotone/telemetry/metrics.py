@@ -104,8 +104,8 @@ METRICS: Final[dict[str, Metric]] = {
     "ecotone_hub": Metric(
         "gauge",
         ("state",),
-        "1 for how a site that has joined stands with its hub: `starting`, `up`, `down`, `refused` (its key), `held` (by "
-        "policy, a window or a budget).",
+        "1 for how a site that has joined stands with its hub: `starting`, `up`, `down`, `refused` (its key), `held` "
+        "(by policy, a window or a budget).",
     ),
     "ecotone_hub_generation": Metric(
         "gauge", ("what",), "What the hub wants here: as it says (`wanted`), and as was verified (`verified`)."
