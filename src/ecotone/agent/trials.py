@@ -20,7 +20,9 @@ from ecotone.values.fleet import AssetState, Figures, Terms
 
 __all__ = ["Kept", "Standing", "Used", "Wish", "file", "named", "read", "replaced", "write"]
 
-FILE_BYTES_MAX: Final = 8 << 20
+FILE_BYTES_MAX: Final = 64 << 20
+NAMES_MAX: Final = 4096
+"""Assets that are remembered. A hub may want 256 at once; those of before stay until they are removed."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +93,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     version: Literal[1] = 1
-    assets: Annotated[dict[str, Standing], Meta(max_length=256)] = {}
+    assets: Annotated[dict[str, Standing], Meta(max_length=NAMES_MAX)] = {}
     memory: memory.Memory = memory.Memory()
     tok_s: Annotated[dict[str, float], Meta(max_length=1024)] = {}
     read_bytes_s: float = 0.0
