@@ -112,11 +112,12 @@ def main() -> None:
     lines = [
         f"{platform.machine()}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "",
-        "| sites | layout | bytes of the director a site reads at a change | of that the snapshot | a wish for all, s | for one, s |",
+        "| sites | layout | bytes a site reads at a change | of that the snapshot | a wish for all, s | for one, s |",
         "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row.sites:,} | {row.layout} | {row.bytes_read:,} | {row.snapshot_bytes:,} | {row.all_s:.2f} | {row.one_s:.3f} |"
+        f"| {row.sites:,} | {row.layout} | {row.bytes_read:,} | {row.snapshot_bytes:,} | "
+        f"{row.all_s:.2f} | {row.one_s:.3f} |"
         for row in rows
     ]
     text = "\n".join(lines) + "\n"
