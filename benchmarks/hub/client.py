@@ -57,6 +57,11 @@ class Line:
             raise
         return status, content
 
+    async def send(self, path: str, token: str) -> None:
+        """Asks, and does not wait for the answer."""
+        self._streams = await asyncio.open_connection("127.0.0.1", self.port)
+        self._streams[1].write(f"GET {path} HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {token}\r\n\r\n".encode())
+
     def close(self) -> None:
         """The connection is given up."""
         if self._streams is not None:
@@ -160,6 +165,7 @@ class Sites:
             Site(port, name, Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed))) for name, seed in keys.items()
         ]
         self.listening: list[asyncio.Task[float]] = []
+        self.crowded: list[Line] = []
 
     async def sessions(self, rounds: int) -> dict[str, Any]:
         """Every site signs in, all at once, so many times."""
@@ -170,6 +176,27 @@ class Sites:
         self.listening = [asyncio.create_task(site.hear()) for site in self.all]
         await asyncio.sleep(2)
         return {"waiting": sum(not task.done() for task in self.listening)}
+
+    async def crowd(self, each: int) -> dict[str, Any]:
+        """Every site waits on so many connections more, as if there were so many more sites."""
+        self.crowded = [Line(site.poll.port) for site in self.all for _ in range(each)]
+        began_s = time.perf_counter()
+        for at in range(0, len(self.crowded), 100):
+            lines = self.crowded[at : at + 100]
+            await asyncio.gather(*(self._crowding(line, number + at) for number, line in enumerate(lines)))
+        return {"waiting": len(self.crowded), "opened_s": round(time.perf_counter() - began_s, 1)}
+
+    async def _crowding(self, line: Line, number: int) -> None:
+        site = self.all[number % len(self.all)]
+        await line.send(f"/v1/sites/{site.name}/desired?after={site.generation}&wait=280", site.token)
+
+    async def dissolve(self) -> dict[str, Any]:
+        """They leave."""
+        for line in self.crowded:
+            line.close()
+        self.crowded.clear()
+        await asyncio.sleep(1)
+        return {}
 
     async def reports(self, seconds: float, every_s: float) -> dict[str, Any]:
         """Every site reports for so long: each as soon as it may (0), or once in `every_s`."""
@@ -282,7 +309,7 @@ def _figures(took: list[float], all_s: float) -> dict[str, Any]:
 async def main(port: int, keys: dict[str, str]) -> None:
     """Does what the lines on standard input say."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * len(keys) + 100)), hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 60 * len(keys) + 100)), hard))
     sites = Sites(port, keys)
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

@@ -187,6 +187,11 @@ def measured(folder: Path, url: str, options: argparse.Namespace) -> dict[str, A
         began_s, cpu_s = time.time(), hub.cpu_s()
         time.sleep(2 if options.quick else 10)
         found["waiting_cpu_share"] = round((hub.cpu_s() - cpu_s) / (time.time() - began_s), 4)
+        before_mb = sum(hub.memory_mb())
+        phase("crowd", "crowd", 5 if options.quick else 25)
+        time.sleep(1 if options.quick else 5)
+        found["crowd"]["kb_each"] = round((sum(hub.memory_mb()) - before_mb) * 1024 / found["crowd"]["waiting"], 1)
+        client("dissolve")
         phase("reports_flat_out", "reports", options.seconds, 0)
         phase("reports_paced", "reports", options.seconds, options.sites / 50)
         found["memory_busy_mb"] = hub.memory_mb()
@@ -333,6 +338,10 @@ def report(found: dict[str, Any]) -> str:
         row(f"{words}: p50 / p99, ms", lambda at, name=name: f"{at[name]['p50_ms']} / {at[name]['p99_ms']}")
         row(f"{words}: CPU s of the hub per 1,000", lambda at, name=name: at[name]["cpu_s_per_1000"])
     row("cores while all only wait", lambda at: at["waiting_cpu_share"])
+    row(
+        "memory of one that waits, KB (measured with so many)",
+        lambda at: f"{at['crowd']['kb_each']} ({at['crowd']['waiting']})",
+    )
     row("a wish for all: signing, s", lambda at: at["heard"]["signing_s"])
     row("heard of it after p50 / p99, ms", lambda at: f"{at['heard']['p50_ms']} / {at['heard']['p99_ms']}")
     row("all fetch 4 MiB in ranges of 1 MiB, MB/s together", lambda at: round(at["packs"]["mb_s"], 1))
