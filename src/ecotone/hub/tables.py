@@ -6,8 +6,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, Table, Text
 
-# Imported for the tables that they add.
-from ecotone.hub import tables_access, tables_releases  # noqa: F401
+from ecotone.hub import tables_access, tables_releases  # noqa: F401 - imported for the tables that they add
 from ecotone.hub.meta import metadata
 
 __all__ = ["acts", "checkpoints", "counters", "floors", "metadata", "schema", "wishes"]
