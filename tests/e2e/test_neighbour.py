@@ -17,7 +17,9 @@ from tests.unit.delivery.hubs import Server, serving
 from tests.unit.transfer.files import gguf
 
 LIMIT_S = 120.0
-TENSORS = [(f"t{n}", (200_000,), bytes([n + 1]) * 100_000 + os.urandom(100_000)) for n in range(6)]
+TENSORS: list[tuple[str, tuple[int, ...], bytes]] = [
+    (f"t{n}", (200_000,), bytes([n + 1]) * 100_000 + os.urandom(100_000)) for n in range(6)
+]
 
 
 class Place:
@@ -38,6 +40,11 @@ class Place:
         process = subprocess.Popen(self._command(*arguments), stdout=subprocess.PIPE, text=True, **self._where())
         assert process.stdout is not None
         return process, json.loads(process.stdout.readline())
+
+    def up(self, *arguments: object) -> subprocess.Popen[bytes]:
+        """A process of which nobody reads what it says."""
+        silent: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(self._command(*arguments), **silent, **self._where())
 
     def site(self, name: str, url: str, *mirrors: str) -> Path:
         path = self.folder / f"{name}.yaml"
