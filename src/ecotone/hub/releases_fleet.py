@@ -57,7 +57,7 @@ def folder(kind: str, name: str) -> str:
 
 
 class Fleet:
-    """Looks at all that is known of the sites. It keeps the wishes and reports that it has read; several threads may ask."""
+    """All that is known of the sites. It keeps wishes and reports that it has read; several threads may ask."""
 
     def __init__(self, database: Database, sites: Sites, wishes: Signing, clock: Callable[[], float]) -> None:
         """Reads nothing yet."""

@@ -26,8 +26,9 @@ from ecotone.trust.agreeing import Asset
 
 __all__ = ["Looking"]
 
-LOOK_S: Final = 10.0
-"""Between two looks at a release that goes on; most of a site's steps take longer."""
+LOOK_S: Final = (2.0, 10.0)
+"""Between two looks at a release that waits: least, and most for many sites; most of a site's steps take longer."""
+SITES_A_SECOND: Final = 500
 JOIN_S: Final = 60.0
 """Between two looks for sites that were enrolled after a release had come to its end."""
 AT_ONCE: Final = 2_000
@@ -39,13 +40,12 @@ _Assets = tuple[Asset, ...]
 class Looking:
     """The job `look`. One process at a time does it."""
 
-    def __init__(self, database: Database, acts: Acts, fleet: Fleet, wishes: Signing, look_s: float = LOOK_S) -> None:
+    def __init__(self, database: Database, acts: Acts, fleet: Fleet, wishes: Signing) -> None:
         """Reads nothing yet."""
         self._database: Final = database
         self._acts: Final = acts
         self._fleet: Final = fleet
         self._wishes: Final = wishes
-        self._look_s: Final = look_s
 
     def __call__(self, step: Step, subject: str) -> Next:
         """One look at a release."""
@@ -157,7 +157,8 @@ class Looking:
             return 1.0
         if state == "done":
             return JOIN_S if self._is_newest(release) else None
-        return self._look_s if state == "waiting" else None
+        least, most = LOOK_S
+        return min(most, max(least, release.tally.sites / SITES_A_SECOND)) if state == "waiting" else None
 
     def _joining(self, release: Release, views: Sequence[waves.SiteView]) -> tuple[str, ...]:
         """Sites of a release that is through which have nothing of that name: they came after it."""
