@@ -276,3 +276,19 @@ def test_a_server_that_was_down_for_a_while() -> None:
 def _locked(database: Database) -> None:
     with database.lock("work", wait_s=5):
         pass
+
+
+def test_a_rush_is_told_and_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ecotone.hub import database as room
+
+    for name, value in (("CONNECTIONS", 1), ("MORE_CONNECTIONS", 0), ("BUSY_S", 0.1)):
+        monkeypatch.setattr(room, name, value)
+    database = Database.open(str(tmp_path / "hub.db"))
+    with database.read():
+        for act in (lambda: values(database), lambda: database.run(lambda c: put(c, "a", 1))):
+            with pytest.raises(StoreError, match="became free") as told:
+                act()
+            assert told.value.code == "hub.busy"
+    database.run(lambda connection: put(connection, "a", 1))
+    assert values(database) == {"a": 1}
+    database.close()

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, Executable, Table, create_engine, eve
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, PendingRollbackError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ecotone.assets import StoreError, files
 from ecotone.hub import migrations
@@ -28,7 +29,12 @@ BUSY_S: Final = 30.0
 STATEMENT_S: Final = 60
 CONNECT_S: Final = 10
 CONNECTIONS: Final = 8
-"""Of one process, and as many again in a rush; locks have their own."""
+"""Of one process, kept open; a server has room for 100 as a rule, and several processes may share it."""
+MORE_CONNECTIONS: Final = 4
+"""In a rush, closed after it."""
+LOCKS: Final = 1
+MORE_LOCKS: Final = 7
+"""Connections of locks: who holds one must not wait for one."""
 TRIES: Final = 6
 _NAME: Final = re.compile(r"[a-z][a-z0-9_.:-]{0,80}")
 _AGAIN: Final = frozenset({"40001", "40P01"})
@@ -65,8 +71,8 @@ class Database:
         """See `open`."""
         self.url: Final = url
         self.dialect: Final = url.get_backend_name()
-        self.engine: Final = _sqlite(url) if self.dialect == "sqlite" else _postgres(url, CONNECTIONS)
-        self._locks: Final = None if self.dialect == "sqlite" else _postgres(url, CONNECTIONS)
+        self.engine: Final = _sqlite(url) if self.dialect == "sqlite" else _postgres(url, CONNECTIONS, MORE_CONNECTIONS)
+        self._locks: Final = None if self.dialect == "sqlite" else _postgres(url, LOCKS, MORE_LOCKS)
 
     @classmethod
     def open(cls, url: str) -> Database:
@@ -128,6 +134,8 @@ class Database:
                     with connection.begin():
                         result = work(connection)
                         is_over = True
+            except PoolTimeoutError as error:
+                raise _crowded() from error
             except DBAPIError as error:
                 if number + 1 == TRIES or not _may_again(error, is_over=is_over):
                     if isinstance(error, OperationalError | InterfaceError):
@@ -242,7 +250,7 @@ def _sqlite(url: URL) -> Engine:
         url,
         hide_parameters=True,
         pool_size=CONNECTIONS,
-        max_overflow=CONNECTIONS,
+        max_overflow=MORE_CONNECTIONS,
         pool_timeout=BUSY_S,
         connect_args={"timeout": BUSY_S, "check_same_thread": False},
     )
@@ -262,12 +270,12 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
-def _postgres(url: URL, size: int) -> Engine:
+def _postgres(url: URL, size: int, more: int) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,
         pool_size=size,
-        max_overflow=size,
+        max_overflow=more,
         pool_timeout=BUSY_S,
         pool_pre_ping=True,
         connect_args={
@@ -313,6 +321,8 @@ def _told(url: URL) -> Iterator[None]:
         raise _failure(url, error) from error
     except PendingRollbackError as error:
         raise _lost() from error
+    except PoolTimeoutError as error:
+        raise _crowded() from error
 
 
 def _failure(url: URL, error: DBAPIError) -> StoreError:
@@ -323,6 +333,10 @@ def _failure(url: URL, error: DBAPIError) -> StoreError:
         f"the hub's database {where} cannot do that: {said[0][:300] if said else type(error.orig).__name__}. Look "
         "whether it runs, has room, and lets this user in",
     )
+
+
+def _crowded() -> StoreError:
+    return StoreError("hub.busy", f"no connection to the hub's database became free within {BUSY_S:.0f} s: come again")
 
 
 def _lost() -> StoreError:
