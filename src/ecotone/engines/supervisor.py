@@ -195,6 +195,13 @@ class Supervisor:
         """
         return await switching.prove(self._engines[model])
 
+    def must_fit(self, engine: Engine) -> None:
+        """See `switching.House`."""
+        needed = engine.needed_bytes()
+        if needed > self.budget_bytes:
+            why = f"needs about {needed // MIB} MiB, and {self.budget_bytes // MIB} MiB are for models"
+            raise TargetError("engine_start", f"{why}: raise engines.memory_mb, or lower its context_tokens or slots")
+
     def fits_beside(self, engine: Engine) -> bool:
         """See `switching.House`."""
         loaded = [found for other in self._others(engine).values() if (found := other.loaded()) is not None]
@@ -247,11 +254,8 @@ class Supervisor:
 
     async def room(self, engine: Engine) -> None:
         """See `engine.World`. First come, first served among those that wait for memory."""
-        needed = engine.needed_bytes()
-        if needed > self.budget_bytes:
-            why = f"needs about {needed // MIB} MiB, and {self.budget_bytes // MIB} MiB are for models"
-            raise TargetError("engine_start", f"{why}: raise engines.memory_mb, or lower its context_tokens or slots")
-        limits = self.launch.limits
+        self.must_fit(engine)
+        needed, limits = engine.needed_bytes(), self.launch.limits
         began_s = self._loop.time()
         self._queue.append(engine)
         try:

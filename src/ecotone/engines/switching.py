@@ -36,6 +36,13 @@ _EMBEDDING: Final = b'{"input":"the quick brown fox"}'
 class House(Protocol):
     """What a switch needs of the supervisor."""
 
+    def must_fit(self, engine: Engine) -> None:
+        """Finds that memory holds the engine, at least alone.
+
+        Raises:
+            TargetError: it does not.
+        """
+
     def fits_beside(self, engine: Engine) -> bool:
         """Whether there is memory for the engine without unloading one that must stay."""
 
@@ -49,6 +56,7 @@ async def replace(house: House, old: Engine, new: Engine) -> float:
     was_loaded = old.has_room
     old.is_kept = new.is_kept = True
     try:
+        house.must_fit(new)
         if was_loaded and not house.fits_beside(new):
             await _make_way(house, old, new)
         tok_s = await prove(new)

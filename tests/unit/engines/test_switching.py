@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from ecotone.engines import switching
@@ -168,5 +169,44 @@ def test_an_embedding_model_answers_with_an_embedding(scene):
         await world.told(old)
         _, tok_s = await world.replace(old, world.model(name="v1", embeddings=True))
         assert tok_s == 0.0
+
+    scene(acts)
+
+
+def test_one_that_no_memory_holds_is_given_up_before_the_old_one_is_touched(scene):
+    async def acts(world):
+        old = world.engine(name="v0")
+        await world.told(old)
+        large = msgspec.structs.replace(world.model(name="v1"), file_bytes=2 << 30)
+        starts = old.starts
+        async with Crowd(world, old) as crowd:
+            with pytest.raises(TargetError, match="MiB are for models"):
+                await world.replace(old, large)
+        assert not any(crowd.codes)
+        assert old.starts == starts
+        assert old.state is State.READY
+
+    scene(acts, memory_bytes=1 << 30)
+
+
+def test_one_that_is_being_measured_gives_way(scene):
+    async def acts(world):
+        old = world.engine("starts stall", name="v0")
+        world.supervisor.warm(old.model)
+        await world.until(lambda: old.state is State.MEASURING)
+        new, _ = await world.replace(old, world.model(name="v1"))
+        assert (await world.told(new)).code == ""
+        await world.until(lambda: len(world.supervisor.status().engines) == 1)
+
+    scene(acts, is_measured=True)
+
+
+def test_one_that_rests_after_too_many_deaths_is_replaced(scene):
+    async def acts(world):
+        old = world.engine("aborts", name="v0")
+        assert (await world.told(old)).code == "engine_start"
+        await world.until(lambda: old.state is State.CRASHED)
+        new, _ = await world.replace(old, world.model(name="v1"))
+        assert (await world.told(new)).code == ""
 
     scene(acts)
