@@ -122,6 +122,7 @@ class Deliveries:
         self._news = asyncio.Event()
         self._due_s = times.now_s()
         self._failures = 0
+        self._told = 0
         self._trouble: tuple[str, str] = ("", "")
         self._reports: dict[str, AssetReport] = {}
         self._is_passing = False
@@ -130,6 +131,7 @@ class Deliveries:
 
     def wanted(self, generation: int) -> None:
         """The hub has something new."""
+        self._told = generation
         if generation != self.known.generation:
             self._news.set()
 
@@ -182,7 +184,8 @@ class Deliveries:
         """One child, from its start to its end; then it is decided when the next one is due."""
         try:
             token = await self._shop.session()
-            is_good = await self._with_child(token)
+            # What is announced may not be there yet to be fetched, or never come.
+            is_good = await self._with_child(token) and self.known.generation >= self._told
         except (TargetError, RefusalError, OSError) as error:
             is_good = False
             self._fail(getattr(error, "code", "delivery.process"), str(error))

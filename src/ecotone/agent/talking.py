@@ -30,7 +30,10 @@ SETTLE_S: Final = 1.0
 GAP_S: Final = 5.0
 """Between two reports of changes at least."""
 QUICK_S: Final = 1.0
-"""A hub that answers 'nothing new' sooner than this does not hold its answer back: it is not asked at once again."""
+"""A hub that answers sooner than this does not hold its answer back: the next question waits, longer each time."""
+QUICK_S_MAX: Final = 60.0
+SEQ_STEP_MAX: Final = 1 << 24
+"""A hub that claims to know reports so far ahead of ours is not believed: numbers have an end."""
 LONG_S: Final = 3600.0
 """A hub that was not heard for so long is worth a line in the log, and another one each day."""
 DAY_S: Final = 86_400.0
@@ -178,6 +181,7 @@ class Talk:
 
     async def watch(self) -> None:
         """Asks for news for ever."""
+        quick = 0
         while True:
             habits = self.habits()
             began_s = self._times.now_s()
@@ -190,8 +194,9 @@ class Talk:
             if found is not None and found > self.generation:
                 self.generation = found
                 self.on_news(found)
-            is_quick = self._times.now_s() - began_s < QUICK_S
-            await self._rest(max(habits.pause_s, QUICK_S if is_quick else 0.0))
+            quick = quick + 1 if self._times.now_s() - began_s < QUICK_S else 0
+            pause_s = min(QUICK_S * 2.0 ** min(quick - 1, 20), QUICK_S_MAX) if quick else 0.0
+            await self._rest(max(habits.pause_s, pause_s))
 
     async def report(self) -> None:
         """Reports for ever: at the start, at each change, and now and then."""
@@ -234,8 +239,10 @@ class Talk:
                     return HELD_S
                 self._is_over_budget = False
                 await asyncio.to_thread(self._outbox.sending, waiting, self._times.wall_s())
-                acked, entry = await self._line.report([one.raw for one in waiting])
                 self._day_bytes += sum(len(one.raw) for one in waiting)
+                acked, entry = await self._line.report([one.raw for one in waiting])
+                if not waiting[0].seq <= acked <= waiting[-1].seq + SEQ_STEP_MAX:
+                    raise TargetError("bad_answer", f"the hub acknowledges report {acked} of {waiting[-1].seq}")
                 await asyncio.to_thread(self._outbox.acked, acked, entry)
                 self._counts = await asyncio.to_thread(self._outbox.counts)
             except (TargetError, RefusalError) as error:
@@ -248,15 +255,13 @@ class Talk:
             if acked > waiting[-1].seq and len(waiting) == 1:
                 # The hub has newer ones of a time that this store has forgotten: what is told now goes above them.
                 self._changed.set()
-            if acked < waiting[0].seq:
-                return self._failed(TargetError("bad_answer", "the hub acknowledges nothing of what it was sent"))
 
     def _is_spent(self, waiting: list[Waiting]) -> bool:
-        """Whether the day's bytes are used up. A clock that is set back begins no new day."""
+        """Whether the day's bytes are used up; one report may always go. A clock that is set back begins no new day."""
         day = int(self._times.wall_s() // DAY_S)
         if day > self._day:
             self._day, self._day_bytes = day, 0
-        return self._day_bytes + len(waiting[0].raw) > self.habits().bytes_per_day
+        return self._day_bytes > 0 and self._day_bytes + len(waiting[0].raw) > self.habits().bytes_per_day
 
     def _heard(self) -> None:
         """The hub has spoken."""

@@ -163,6 +163,19 @@ def test_what_is_wanted_comes_and_is_handed_over(play: Callable[[str, Act], None
     )
 
 
+def test_what_is_announced_and_not_there_yet_is_looked_for_again(play: Callable[[str, Act], None]) -> None:
+    async def act(one: Scene) -> None:
+        one.work.wanted(2)
+        await one.until(lambda: one.shop.here)
+        assert one.shop.here == [TWO]
+        starts = one.starts()
+        assert starts == 3
+        await asyncio.sleep(0.2)
+        assert one.starts() == starts
+
+    play("say(wish(2, TWO) if number > 1 else wish(1)); hear(); say(Ready('2' * 64)); say(Done())", act)
+
+
 def test_a_step_shows_and_a_token_is_renewed(play: Callable[[str, Act], None]) -> None:
     async def act(one: Scene) -> None:
         await one.until(lambda: one.work.reports() and one.work.reports()[0].state == "fetching")

@@ -261,16 +261,45 @@ def test_a_disk_that_refuses_is_told_and_news_still_come(tmp_path: Path, monkeyp
     play(tmp_path, act)
 
 
-def test_a_hub_that_acknowledges_nothing_is_not_flooded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("acked", [0, 1 << 52])
+def test_a_hub_that_acknowledges_what_it_was_not_sent_is_not_believed(tmp_path: Path, acked: int) -> None:
     async def act(one: Scene) -> None:
-        async def deaf(raws: list[bytes]) -> tuple[int, int]:
+        async def lies(raws: list[bytes]) -> tuple[int, int]:
             one.hub.batches.append([json.loads(raw)["seq"] for raw in raws])
-            return 0, 1
+            return acked, 1
 
-        one.hub.report = deaf  # type: ignore[method-assign]
-        await one.until(lambda: one.hub.batches)
-        await one.until(lambda: one.talk.why == "bad_answer" or one.talk.state == "up")
+        one.hub.report = lies  # type: ignore[method-assign]
+        await one.until(lambda: len(one.hub.batches) > 1)
         assert one.box.counts().waiting >= 1
+        assert one.box.counts().last_seq < 1000
+
+    play(tmp_path, act)
+
+
+def test_a_hub_that_holds_nothing_back_is_asked_less_and_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(talking, "QUICK_S", 0.02)
+    monkeypatch.setattr(talking, "QUICK_S_MAX", 0.16)
+
+    async def act(one: Scene) -> None:
+        one.hub.generation = 3
+        began_s = one.clock.now_s()
+        await one.until(lambda: one.hub.asked >= 6)
+        assert one.clock.now_s() - began_s > 0.02 + 0.04 + 0.08 + 0.16
+
+    play(tmp_path, act)
+
+
+def test_what_is_lost_on_the_way_counts_in_the_days_bytes_too(tmp_path: Path) -> None:
+    async def act(one: Scene) -> None:
+        one.habits = Habits(every_s=0.01, wait_s=1.0, bytes_per_day=1)
+
+        async def lost(raws: list[bytes]) -> tuple[int, int]:
+            one.hub.batches.append([1])
+            raise TargetError("reset", "the answer was lost")
+
+        one.hub.report = lost  # type: ignore[method-assign]
+        await one.until(lambda: one.talk.status()["outbox"]["is_over_budget"])
+        assert len(one.hub.batches) == 1  # one may always go
 
     play(tmp_path, act)
 
