@@ -43,6 +43,13 @@ class Identity(Protocol):
     def next_body(self, site: str, challenge: str) -> dict[str, str]:
         """The same by the next key."""
 
+    @property
+    def formers(self) -> int:
+        """How many keys before this one are kept."""
+
+    def former_body(self, site: str, challenge: str, number: int = 0) -> dict[str, str]:
+        """What proves it by a key before this one, and names this one as the next."""
+
     def promote(self) -> None:
         """The next key is in force from now on."""
 
@@ -165,7 +172,10 @@ class Link:
         raise AssertionError("the second answer is returned, or raised for")
 
     async def _begin(self) -> Session:
-        """Proves who asks; by the next key where there is one, else or where the hub does not know it, by the key."""
+        """Proves who asks; by the next key where there is one, else or where the hub does not know it, by the key.
+
+        A hub that was restored from a copy may know but one before it: that one tells it which key is good now.
+        """
         identity = self._identity
         if identity.is_changing:
             began_s, answer = self._now_s(), await self._proved(identity.next_body)
@@ -176,8 +186,16 @@ class Link:
                 return session
         is_changing = self._rotate or identity.is_changing
         prove = functools.partial(identity.session_body, is_changing=is_changing)
-        began_s = self._now_s()
-        return self._opened(await self._proved(prove), began_s)
+        began_s, answer = self._now_s(), await self._proved(prove)
+        number = 0
+        while answer.status == 401 and number < identity.formers:
+            prove = functools.partial(identity.former_body, number=number)
+            began_s, answer = self._now_s(), await self._proved(prove)
+            number += 1
+        session = self._opened(answer, began_s)
+        # What the hub thinks of the age of a key before this one is of no matter.
+        self._rotate = self._rotate and not number
+        return session
 
     def _opened(self, answer: Answer, began_s: float) -> Session:
         opened: _Opened = decoded(_good(answer), _Opened)
