@@ -30,8 +30,8 @@ STATEMENT_S: Final = 60
 CONNECT_S: Final = 10
 CONNECTIONS: Final = 8
 """Of one process, kept open; a server has room for 100 as a rule, and several processes may share it."""
-MORE_CONNECTIONS: Final = 4
-"""In a rush, closed after it."""
+MORE_CONNECTIONS: Final = 14
+"""In a rush, closed after it. More than `limits.threads` in all, so that who holds one and needs another gets it."""
 LOCKS: Final = 1
 MORE_LOCKS: Final = 7
 """Connections of locks: who holds one must not wait for one."""
