@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -271,3 +272,41 @@ def test_what_is_trouble() -> None:
     assert is_trouble({**calm, "alarms": [{}]})
     assert is_trouble({**calm, "releases": [{"state": "paused", "ended_s": 0}]})
     assert not is_trouble({**calm, "releases": [{"state": "halted", "ended_s": 7}]})
+
+
+ROLES: tuple[access.Role, ...] = ("reader", "operator", "auditor", "owner")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whoever_asks_sees_exactly_the_sites_that_they_may(hub: Hub, seed: int) -> None:
+    """Whatever grants and denials somebody has: the database's scope is what `access` says of each site."""
+    dice = random.Random(seed)
+    some = {}
+    for number in range(30):
+        groups = sorted(dice.sample(["clinics", "ships", "labs", "north"], dice.randrange(4)))
+        region = dice.choice(["", "eu", "us"])
+        some[f"s{number}"] = access.Subject(groups=("all", *groups), region=region)
+        fleets.enrolled(hub.database, f"s{number}", groups=json.dumps(groups), region=region)
+    for _ in range(12):
+        grants = [
+            access.Grant(
+                role=dice.choice(ROLES),
+                groups=tuple(dice.sample(["*", "clinics", "s*", "all", "north"], dice.randrange(1, 3))),
+                regions=tuple(dice.sample(["*", "eu", "u*"], dice.randrange(1, 3))),
+                is_deny=dice.random() < 0.3,
+            )
+            for _ in range(dice.randrange(1, 4))
+        ]
+        actor = somebody(*grants)
+        wanted = {name for name, subject in some.items() if access.may(actor.person, "fleet.read", subject)}
+        try:
+            found = shown(hub, actor, Ask(limit=100))
+        except RefusalError:
+            assert not wanted
+            continue
+        assert {row.site for row in found.sites} == wanted, grants
+        assert found.counts.unknown == found.found == len(wanted)
+        for name in some:
+            with pytest.raises(RequestError) as told:
+                report(hub, actor, name)
+            assert ("nothing yet" in told.value.message) == (name in wanted)
