@@ -28,12 +28,18 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     until_s: float = 0.0
 
+    def __repr__(self) -> str:
+        return f"Kept(key='...', until_s={self.until_s})"
+
 
 class Remote(msgspec.Struct, frozen=True):
     """A hub, and the key to it. The key is never shown."""
 
     url: str
     key: str = ""
+
+    def __repr__(self) -> str:
+        return f"Remote({self.url!r})"
 
     @classmethod
     def at(cls, url: str) -> Remote:
