@@ -190,7 +190,7 @@ def test_silence_is_never_bad_nor_good(sites: list[tuple[Any, bool]], wave: int,
     heard, unheard = (waves.decide(PLAN, standing, given_, now_s) for given_ in (views, silent))
     assert (heard.standing.state == "rolling_back") is (unheard.standing.state == "rolling_back")
     assert heard.wish_back == unheard.wish_back
-    for count in ("good", "failed", "refused", "wished", "sums", "classes", "whys"):
+    for count in ("good", "failed", "refused", "wished", "sums", "doubt", "classes", "doubted", "whys"):
         assert getattr(heard.tally, count) == getattr(unheard.tally, count), "levels are no older for being old"
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from ecotone.fleet.accepting import is_pinned_otherwise
-from ecotone.fleet.evidence import Compared, Doubt, compared, in_all, worst
+from ecotone.fleet.evidence import Compared, Doubt, added, compared, in_all, pooled, worst
 from ecotone.fleet.release import Plan, rank
 from ecotone.fleet.standing import Standing
 from ecotone.fleet.wish import Wish
@@ -62,6 +62,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
         coming: It is wanted, fetched or ready there, or the site has not told yet.
         trying, good, failed, refused: As they told.
         sums: Of the figures of all that used it.
+        doubt: (Code, how surely) of what speaks most against it in the figures of all, `''` for nothing.
         classes: (Kind of machine, sites that used it, those of them that failed), most failures first.
         doubted: (Kind of machine, code) of what speaks clearly against it in the figures of all sites of that kind.
         whys: (Code, sites) of what failed and was refused.
@@ -78,6 +79,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     failed: int = 0
     refused: int = 0
     sums: Compared = Compared()
+    doubt: tuple[str, Doubt] = ("", Doubt.NONE)
     classes: tuple[tuple[str, int, int], ...] = ()
     doubted: tuple[tuple[str, str], ...] = ()
     whys: tuple[tuple[str, int], ...] = ()
@@ -151,25 +153,29 @@ def members(plan: Plan, standing: Standing, sites: Iterable[SiteView]) -> list[S
     ]
 
 
-def count(inside: Sequence[SiteView], silent_before_s: float) -> Tally:
+def count(inside: Sequence[SiteView], silent_before_s: float, said_by: int) -> Tally:
     """The sites of the open waves, counted.
 
     Args:
         inside: As `members` gives them.
         silent_before_s: A site that was heard last before this instant is not waited for.
+        said_by: Sites that it takes to say something against the version.
     """
     states: Counter[str] = Counter(_count_as(site, silent_before_s) for site in inside if site.is_wished)
     told = [site for site in inside if site.is_wished and site.state is not None and not site.is_pinned]
     whys = Counter(site.why for site in told if site.state in ("failed", "refused"))
     classes = _classes([site for site in told if site.state in _USED])
-    sums = _by_kind(told)
-    clear = {kind: _clear(in_all(figures)) for kind, figures in sums.items()}
+    parts = _by_kind(told)
+    together = [part for kind in parts.values() for part in kind]
+    code, doubt = worst(in_all(pooled(together, said_by - 1)))
+    clear = {kind: worst(in_all(pooled(of_kind, said_by - 1))) for kind, of_kind in parts.items()}
     return Tally(
         sites=len(inside),
         wished=states.total(),
-        sums=_sum(list(sums.values())),
+        sums=added(together),
+        doubt=(code, doubt) if doubt else ("", doubt),
         classes=classes[:CLASSES_TOLD],
-        doubted=tuple((kind, code) for kind, code in sorted(clear.items()) if code),
+        doubted=tuple((kind, code) for kind, (code, doubt) in sorted(clear.items()) if doubt is Doubt.CLEAR),
         whys=tuple(whys.most_common()),
         shared=classes[0][0] if [failed > 0 for _, _, failed in classes].count(True) == 1 < len(classes) else "",
         **states,
@@ -203,24 +209,13 @@ def _told(plan: Plan, report: Report) -> AssetReport | None:
     return min(told, key=lambda asset: _MOST.index(asset.state), default=None)
 
 
-def _sum(parts: Sequence[Compared]) -> Compared:
-    columns = zip(*(msgspec.structs.astuple(part) for part in parts), strict=True)
-    return Compared(**{name: sum(column) for name, column in zip(Compared.__struct_fields__, columns, strict=False)})
-
-
-def _by_kind(told: Sequence[SiteView]) -> dict[str, Compared]:
-    """The figures of all sites of each kind of machine, added."""
+def _by_kind(told: Sequence[SiteView]) -> dict[str, list[Compared]]:
+    """The figures of the sites of each kind of machine."""
     parts: dict[str, list[Compared]] = {}
     for site in told:
         if site.compared is not None:
             parts.setdefault(site.machine, []).append(site.compared)
-    return {kind: _sum(figures) for kind, figures in parts.items()}
-
-
-def _clear(doubts: dict[str, Doubt]) -> str:
-    """Code of what speaks clearly against it, or `''`."""
-    code, doubt = worst(doubts)
-    return code if doubt is Doubt.CLEAR else ""
+    return parts
 
 
 def _classes(used: Sequence[SiteView]) -> tuple[tuple[str, int, int], ...]:

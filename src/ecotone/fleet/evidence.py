@@ -7,14 +7,28 @@ themselves show, a mean by the largest spread that a share can have. All three a
 from __future__ import annotations
 
 import enum
+import heapq
 import math
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from ecotone.values.fleet import Figures, Terms
 
-__all__ = ["CLEARLY", "Compared", "Doubt", "at_site", "binomial_tail", "compared", "in_all", "poisson_tail", "worst"]
+__all__ = [
+    "CLEARLY",
+    "Compared",
+    "Doubt",
+    "added",
+    "at_site",
+    "binomial_tail",
+    "compared",
+    "in_all",
+    "poisson_tail",
+    "pooled",
+    "worst",
+]
 
 
 class Doubt(enum.IntEnum):
@@ -46,6 +60,10 @@ _SPREAD_MIN: Final = 0.3
 _TTFT_FLOOR_MS: Final = 20.0
 """Nobody feels a difference below it: a shorter p95 counts as so long."""
 
+_WEIGHT_MAX: Final = 2000
+"""Requests of one site that count among those of others."""
+
+_NOTHING: Final = 1e-6
 _LATENCY_REQUESTS_MIN: Final = 20
 _PAIRS_MIN: Final = 20
 _PARITY_SPREAD: Final = 0.5
@@ -74,11 +92,6 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     crashes: int = 0
     crashes_expected: float = 0.0
 
-    def __add__(self, other: Compared) -> Compared:
-        mine, theirs = msgspec.structs.astuple(self), msgspec.structs.astuple(other)
-        names = self.__struct_fields__
-        return Compared(**{name: a + b for name, a, b in zip(names, mine, theirs, strict=True)})
-
 
 def compared(figures: Figures, before: Figures | None, terms: Terms) -> Compared:
     """What one site's figures come to, beside those of the version before (None: there was none)."""
@@ -97,6 +110,56 @@ def compared(figures: Figures, before: Figures | None, terms: Terms) -> Compared
         crashes=figures.crashes,
         crashes_expected=_crashed(figures, before) + terms.crashes_max / 4,
     )
+
+
+def added(parts: Sequence[Compared]) -> Compared:
+    """The sum over sites."""
+    columns = zip(*(msgspec.structs.astuple(part) for part in parts), strict=True)
+    return Compared(**{name: sum(column) for name, column in zip(Compared.__struct_fields__, columns, strict=False)})
+
+
+def pooled(parts: Sequence[Compared], loudest: int) -> Compared:
+    """The sum over sites, as far as it is evidence.
+
+    None weighs more than `_WEIGHT_MAX` requests, and of each code the sites that speak loudest against the version are
+    left out: what fewer sites than it takes say, be it true or a lie, decides nothing.
+
+    Args:
+        loudest: So many are left out.
+    """
+    parts = [_capped(part) for part in parts]
+    total = added(parts)
+    changes: dict[str, float] = {}
+    for loud, fields in _LOUD:
+        left_out = heapq.nlargest(loudest, parts, key=loud)
+        for field in fields:
+            changes[field] = getattr(total, field) - sum(getattr(part, field) for part in left_out)
+    return msgspec.structs.replace(total, **changes)
+
+
+def _capped(part: Compared) -> Compared:
+    if part.requests <= _WEIGHT_MAX and part.parity_weight <= _WEIGHT_MAX:
+        return part
+    share, pairs = min(1.0, _WEIGHT_MAX / max(1, part.requests)), min(1.0, _WEIGHT_MAX / max(1.0, part.parity_weight))
+    return msgspec.structs.replace(
+        part,
+        requests=round(part.requests * share),
+        errors=round(part.errors * share),
+        expected=part.expected * share,
+        latency=part.latency * share,
+        latency_weight=part.latency_weight * share,
+        parity=part.parity * pairs,
+        parity_weight=part.parity_weight * pairs,
+    )
+
+
+_LOUD: Final[tuple[tuple[Callable[[Compared], float], tuple[str, ...]], ...]] = (
+    (lambda part: part.errors - part.expected, ("requests", "errors", "expected")),
+    (lambda part: part.latency, ("latency", "latency_weight")),
+    (lambda part: part.parity, ("parity", "parity_weight")),
+    (lambda part: part.crashes - part.crashes_expected, ("crashes", "crashes_expected")),
+)
+"""(How loudly a site speaks against a version, what of it that is), for each code."""
 
 
 def in_all(sums: Compared) -> dict[str, Doubt]:
@@ -210,7 +273,7 @@ def _parity(figures: Figures, before: Figures | None, under: float) -> tuple[flo
 
 
 def _of_mean(weighted: float, weight: float) -> Doubt:
-    return _of_tail(_normal_tail(weighted / math.sqrt(weight))) if weight > 0 else Doubt.NONE
+    return _of_tail(_normal_tail(weighted / math.sqrt(weight))) if weight > _NOTHING else Doubt.NONE
 
 
 def _of_tail(tail: float) -> Doubt:

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from ecotone.fleet.counting import SiteView, Tally, count, members, view
-from ecotone.fleet.evidence import CLEARLY, Doubt, binomial_tail, in_all, worst
+from ecotone.fleet.evidence import CLEARLY, Doubt, binomial_tail
 from ecotone.fleet.release import Gate, Plan, Wave
 from ecotone.fleet.standing import Event, Standing, moved
 from ecotone.fleet.wish import Wish
@@ -117,7 +117,7 @@ def decide(plan: Plan, standing: Standing, sites: Iterable[SiteView], now_s: flo
     sites = list(sites)
     silent_before_s = now_s - plan.gate.silent_hours * 3600
     inside = members(plan, standing, sites)
-    tally = count(inside, silent_before_s)
+    tally = count(inside, silent_before_s, plan.gate.bad_max)
     if standing.state in ("rolling", "waiting"):
         bad = _bad(plan.gate, tally)
         if bad:
@@ -134,7 +134,7 @@ def decide(plan: Plan, standing: Standing, sites: Iterable[SiteView], now_s: flo
     standing = _through(plan, standing, tally, now_s)
     if standing.state == "rolling":
         inside = members(plan, standing, sites)
-        tally, new = count(inside, silent_before_s), _unsigned(inside)
+        tally, new = count(inside, silent_before_s, plan.gate.bad_max), _unsigned(inside)
     return Decision(standing=standing, wish_new=new[: plan.sites_per_look], tally=tally)
 
 
@@ -207,7 +207,7 @@ def _bad(gate: Gate, tally: Tally) -> str:
     """Code of what ends a release, or `''`."""
     if tally.failed >= gate.bad_max and tally.failed >= gate.bad_share * tally.used:
         return "bad.sites"
-    code, doubt = worst(in_all(tally.sums))
+    code, doubt = tally.doubt
     if doubt is Doubt.CLEAR:
         return f"bad.{code}"
     is_bad_kind = any(_is_bad_kind(gate, used, failed) for _, used, failed in tally.classes)
@@ -238,7 +238,7 @@ GATES: Final[tuple[tuple[str, bool, Callable[[Gate, Tally, bool], bool]], ...]] 
     ("gate.refused", False, _is_usable),
     ("gate.reports", False, lambda gate, tally, _: tally.decided >= _enough(gate, tally)),
     ("gate.good", False, lambda gate, tally, _: tally.good >= gate.good_share * tally.decided),
-    ("gate.doubt", False, lambda gate, tally, _: worst(in_all(tally.sums))[1] < Doubt.LIKELY),
+    ("gate.doubt", False, lambda gate, tally, _: tally.doubt[1] < Doubt.LIKELY),
     ("gate.decided", True, _is_decided),
     ("gate.requests", True, lambda gate, tally, _: tally.sums.requests >= gate.requests_min),
 )

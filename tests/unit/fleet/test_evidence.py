@@ -7,7 +7,18 @@ import math
 import pytest
 from tests.unit.fleet.made import figures
 
-from ecotone.fleet.evidence import Compared, Doubt, at_site, binomial_tail, compared, in_all, poisson_tail, worst
+from ecotone.fleet.evidence import (
+    Compared,
+    Doubt,
+    added,
+    at_site,
+    binomial_tail,
+    compared,
+    in_all,
+    poisson_tail,
+    pooled,
+    worst,
+)
 from ecotone.values.fleet import Terms
 
 TERMS = Terms()
@@ -112,21 +123,34 @@ def test_crashes_and_memory_are_held_to_what_is_asked() -> None:
 def test_what_no_site_can_see_alone_is_seen_in_all() -> None:
     one = compared(figures(100, 5), figures(1000, 10), TERMS)
     assert in_all(one)["errors"] < Doubt.CLEAR
-    assert in_all(sum([one] * 19, one))["errors"] is Doubt.CLEAR
+    assert in_all(added([one] * 20))["errors"] is Doubt.CLEAR
     slow = compared(figures(40, ttft_p95_ms=400), figures(1000, ttft_p95_ms=200), TERMS)
     assert in_all(slow)["latency"] < Doubt.CLEAR
-    assert in_all(sum([slow] * 19, slow))["latency"] is Doubt.CLEAR
+    assert in_all(added([slow] * 20))["latency"] is Doubt.CLEAR
     shaky = compared(figures(crashes=2), figures(1000), TERMS)
     assert in_all(shaky)["crashes"] < Doubt.CLEAR
-    assert in_all(sum([shaky] * 99, shaky))["crashes"] is Doubt.CLEAR
+    assert in_all(added([shaky] * 100))["crashes"] is Doubt.CLEAR
 
 
 def test_crashes_that_there_were_before_are_allowed() -> None:
     shaky = compared(figures(crashes=2, hours=100), figures(1000, crashes=20, hours=1000), TERMS)
-    assert in_all(sum([shaky] * 99, shaky))["crashes"] is Doubt.NONE
+    assert in_all(added([shaky] * 100))["crashes"] is Doubt.NONE
 
 
 def test_nothing_speaks_against_nothing() -> None:
     assert set(in_all(Compared()).values()) == {Doubt.NONE}
     assert worst(in_all(Compared())) == ("crashes", Doubt.NONE)
     assert worst({"errors": Doubt.SLIGHT, "parity": Doubt.CLEAR}) == ("parity", Doubt.CLEAR)
+
+
+def test_evidence_is_what_is_left_without_the_loudest_and_none_weighs_too_much() -> None:
+    quiet = compared(figures(100, 1, parity=0.9, pairs=50), figures(1000, parity=0.9, pairs=50), TERMS)
+    loud = compared(figures(100, 50, parity=0.1, pairs=50), figures(1000, parity=0.9, pairs=50), TERMS)
+    left = pooled([quiet, loud, quiet], 1)
+    assert (left.requests, left.errors, left.parity) == (200, 2, pytest.approx(2 * quiet.parity))
+    assert pooled([quiet, loud], 0) == added([quiet, loud])
+    assert (pooled([], 3), pooled([loud], 3).requests) == (Compared(), 0)
+    huge = compared(figures(4000, 40, parity=0.9, pairs=9000), figures(8000, parity=0.9, pairs=9000), TERMS)
+    assert pooled([huge], 0).requests == 2000
+    assert pooled([huge], 0).errors == 20
+    assert pooled([huge], 0).parity_weight == pytest.approx(2000)

@@ -12,7 +12,7 @@ from ecotone.fleet.evidence import compared
 from ecotone.fleet.release import Gate, Plan, Wave, rank
 from ecotone.fleet.standing import Standing
 from ecotone.fleet.waves import BAD, SiteView, decide, start
-from ecotone.values.fleet import MachineReport, Terms
+from ecotone.values.fleet import Figures, MachineReport, Terms
 
 T0 = 1e9
 LATER = T0 + 5 * HOUR_S
@@ -119,15 +119,40 @@ def test_what_a_wave_lacks(states: tuple[str, ...], gate: Gate, why: str) -> Non
     assert bool(found.wish_new) is (why == "wave")
 
 
+def erring(*errors: int, requests: int = 100) -> list[SiteView]:
+    """Good sites of a first wave, and how many of their requests failed."""
+    sites = now(fleet(20, *["good"] * len(errors)), LATER)
+    for index, failed in enumerate(errors):
+        seen = compared(figures(requests, failed), figures(1000), Terms())
+        sites[index] = msgspec.structs.replace(sites[index], compared=seen)
+    return sites
+
+
 def test_what_speaks_against_all_together_holds_the_wave() -> None:
-    shaky = compared(figures(100, 8), figures(1000), Terms())
-    sites = now(fleet(20, "good", "good", "good", "good"), LATER)
-    sites[0] = msgspec.structs.replace(sites[0], compared=shaky)
-    assert decide(plan(), begun(plan(), sites), sites, LATER).why == "wave"
-    sites[1:4] = [
-        msgspec.structs.replace(one, compared=compared(figures(100, 3), figures(1000), Terms())) for one in sites[1:4]
-    ]
-    assert decide(plan(), begun(plan(), sites), sites, LATER).why == "gate.doubt"
+    given = plan(Wave(count=10), Wave(share=1.0))
+    for errors, why in (([2] * 10, "wave"), ([4] * 6 + [3] * 4, "gate.doubt"), ([6] * 10, "bad.errors")):
+        sites = erring(*errors)
+        assert decide(given, begun(given, sites), sites, LATER).why == why
+
+
+def test_what_fewer_sites_than_it_takes_say_ends_nothing_be_it_true_or_a_lie() -> None:
+    given = plan(Wave(count=10), Wave(share=1.0))
+    for errors, why in (([50, 50] + [1] * 8, "wave"), ([50] * 3 + [1] * 7, "bad.errors")):
+        sites = erring(*errors)
+        assert decide(given, begun(given, sites), sites, LATER).why == why
+    liar = compared(Figures(hours=1, requests=1 << 53, errors=1 << 53, crashes=1 << 50), figures(1000), Terms())
+    sites = erring(*[1] * 10)
+    sites[3] = msgspec.structs.replace(sites[3], compared=liar)
+    assert decide(given, begun(given, sites), sites, LATER).why == "wave"
+
+
+def test_a_site_that_claims_very_much_hides_nothing() -> None:
+    given = plan(Wave(count=10), Wave(share=1.0))
+    before = figures(1000, ttft_p50_ms=100, ttft_p95_ms=200, parity=0.9, pairs=1000)
+    praise = Figures(hours=1, requests=1 << 53, ttft_p95_ms=20, parity=2.0, pairs=1 << 53)
+    sites = erring(*[20] * 10)
+    sites[3] = msgspec.structs.replace(sites[3], compared=compared(praise, before, Terms()))
+    assert decide(given, begun(given, sites), sites, LATER).why == "bad.errors"
 
 
 def test_sites_that_are_silent_are_not_waited_for_and_say_nothing() -> None:
@@ -205,8 +230,9 @@ def test_bad_ones_of_one_kind_of_machine_end_it_and_are_named() -> None:
 
 
 def test_what_no_site_found_alone_ends_it() -> None:
-    shaky = compared(figures(100, 6), figures(1000), Terms())
-    sites = [msgspec.structs.replace(one, compared=shaky) for one in now(fleet(4, *["trying"] * 4), LATER)]
+    sites = [
+        msgspec.structs.replace(one, state="trying" if one.state else None, heard_s=LATER) for one in erring(*[7] * 4)
+    ]
     found = decide(plan(), begun(plan(), sites), sites, LATER)
     assert found.why == "bad.errors"
     assert found.why in BAD
