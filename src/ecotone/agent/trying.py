@@ -33,6 +33,9 @@ __all__ = ["Trying"]
 
 LOOK_S: Final = 2.0
 SAVE_S: Final = 30.0
+QUIET_SAVE_S: Final = 300.0
+"""The same where nothing is on trial: a disk that wears is not written for a count."""
+
 SICK_LOOKS: Final = 3
 """A version does not run here when that was seen at so many looks, one after the other."""
 
@@ -245,7 +248,8 @@ class Trying:
         rate = engines.read_bytes_s()
         if rate and rate != self._kept.read_bytes_s:
             self._kept = msgspec.structs.replace(self._kept, read_bytes_s=rate)
-        if self._kept.assets and monotonic() >= self._saved_s + SAVE_S:
+        is_tried = any(one.trial is not None for one in self._kept.assets.values())
+        if self._kept.assets and monotonic() >= self._saved_s + (SAVE_S if is_tried else QUIET_SAVE_S):
             with contextlib.suppress(OSError):
                 await self._write(self._kept)
         return said
