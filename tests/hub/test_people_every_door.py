@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from tests.hub.members import Machine
 from tests.hub.served import OWNER, made
@@ -174,3 +175,31 @@ def test_each_role_gets_in_where_its_line_says_and_nowhere_else(hub: Hub, role: 
             assert code != "hub.may", (role, door)
         elif code != "hub.unknown" or not door[1].startswith(OWN):
             assert code == "hub.may", (role, door, status, code)
+
+
+@pytest.mark.parametrize("door", sorted(releases_doors.UPLOADS), ids=" ".join)
+def test_who_was_granted_nothing_brings_nothing(hub: Hub, door: tuple[str, str]) -> None:
+    where = dict(next(found for start, found in names(hub).items() if door[1].startswith(start)))
+    for who in (NOBODY, Actor(Person(name="pub", grants=(Grant(role="publisher"),)), "key:2")):
+        with pytest.raises(EcotoneError) as found:
+            releases_doors.UPLOADS[door](hub, who, where, {"upload-offset": "0"}, iter([b"x"]))
+        assert found.value.code in ("hub.may", "hub.unknown"), "what others have brought is theirs"
+
+
+def test_who_may_see_one_group_sees_nothing_of_another(hub: Hub) -> None:
+    names(hub)
+    for name, group in (("ship-1", "ships"), ("lab-1", "labs")):
+        if hub.sites.get(name) is None:
+            _, token = hub.sites.tokens.new(OWNER, TokenAsked(site=name, groups=(group,)))
+            hub.sites.enroll(token, name, Machine(name).public)
+    some = Actor(Person(name="eve", grants=(Grant(role="reader", groups=("ships",)),)), "key:1")
+    for path in ("/sites", "/status"):
+        _, value = DOORS["GET", path](hub, some, {}, {}, {})
+        said = msgspec.json.encode(value).decode()
+        assert "ship-1" in said
+        assert "lab-1" not in said
+        assert "clinic-7" not in said
+    for path in ("/sites/{site}", "/sites/{site}/changes", "/sites/{site}/report"):
+        with pytest.raises(EcotoneError) as found:
+            DOORS["GET", path](hub, some, {"site": "lab-1"}, {}, {})
+        assert found.value.code in ("hub.may", "hub.unknown")
