@@ -18,23 +18,11 @@ from ecotone.assets import Arrival, Asset, NoProgress, Progress, files, open_sto
 from ecotone.delivery.begun import Begun
 from ecotone.delivery.chunks import Holdings, Staging, candidates, unfinished
 from ecotone.delivery.fetch import Patience, Source, Tally, gather
-from ecotone.delivery.versions import (
-    Installed,
-    collect,
-    dropped,
-    in_force,
-    locked,
-    remember,
-    remove,
-    switch,
-    switch_back,
-    versions,
-    write,
-)
+from ecotone.delivery.versions import Installed, collect, dropped, locked, remember, remove, versions, write
 from ecotone.transfer import Manifest, encode
 from ecotone.values import TrustError
 
-__all__ = ["Installed", "collect", "in_force", "install", "remove", "switch", "switch_back", "versions"]
+__all__ = ["Installed", "collect", "install", "remove", "versions"]
 
 LOCK_WAIT_S = 3600.0
 
