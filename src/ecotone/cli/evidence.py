@@ -76,7 +76,7 @@ def show(answer: store.Answer) -> None:
         for label, said in sorted(answer.by_label.items()):
             click.echo(f"  {label}: in {said.egresses}, replaced in {said.replaced} ({said.values} values)")
     if answer.voided or answer.probes:
-        click.echo(f"  besides: {answer.voided} asked for and never sent, {answer.probes} probes without content")
+        click.echo(f"  besides: {answer.voided} asked for and never sent, {answer.probes} messages without a body")
     report = answer.report
     assert report is not None, "an answer has a report"
     click.echo(f"examined: {proof.entries(report)}")
