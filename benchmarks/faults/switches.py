@@ -104,6 +104,7 @@ def main() -> int:
     """Plays all and writes the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--minutes", type=float, default=600.0, help="no round begins after so long")
     parser.add_argument("--seed", type=int, default=20261126)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args()
@@ -118,7 +119,7 @@ def main() -> int:
         stepped = steps(Path(folder))
     with tempfile.TemporaryDirectory(prefix="ecotone-switches-") as folder:
         with campaign(Path(folder), options.seed) as rounds:
-            rounds.run(options.rounds, told)
+            rounds.run(options.rounds, told, until_s=began_s + options.minutes * 60)
         found: dict[str, Any] = {
             "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
             "command": f"benchmarks/faults/switches.py --rounds {options.rounds} --seed {options.seed}",

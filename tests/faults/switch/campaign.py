@@ -83,10 +83,16 @@ class Campaign:
         link_starter(self.store)
         put(self.store, "1", None, is_used=True)
 
-    def run(self, count: int, told: Callable[[Round], None] = lambda _: None) -> None:
-        """So many rounds, each kind as often as every other, and one more life that nothing befalls."""
+    def run(self, count: int, told: Callable[[Round], None] = lambda _: None, *, until_s: float = float("inf")) -> None:
+        """So many rounds, each kind as often as every other, and one more life that nothing befalls.
+
+        Args:
+            until_s: On the monotonic clock: no round begins after this, but the last one.
+        """
         kinds = [kind for _ in range(count // len(KINDS) + 1) for kind in self.dice.sample(KINDS, len(KINDS))][:count]
         for number, kind in enumerate([*kinds, "quiet"]):
+            if time.monotonic() > until_s and kind != "quiet":
+                continue
             one = Round(number, kind)
             try:
                 self._play(one)
