@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import yaml
 
 from ecotone.hub.settings import Settings
 from tests.e2e.conftest import ECOTONE, Site, Start, Upstream, poll
-from tests.hub.served import OWNER, Served, TokenAsked, assign, made, opened, serving
+from tests.hub.served import OWNER, Served, Tls, TokenAsked, assign, made, opened, serving
 
 ASK = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}
 QUICK = {"report_minutes": 0.05, "poll_s": 2}
@@ -265,3 +266,49 @@ def test_what_is_damaged_of_a_hub_keeps_no_site_from_serving(
         assert "hub" not in site.status()
     else:
         poll(lambda: newest(hub), "reports go", 30)
+
+
+def test_a_hub_behind_tls_is_known_by_its_own_authority(start: Start, upstream: Upstream, tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make = (
+        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {key} -out {cert} -days 2 "
+        "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+    )
+    subprocess.run(make.split(), check=True, capture_output=True)
+    chosen = made(tmp_path, f"sqlite:///{tmp_path / 'state' / 'hub.db'}", tls=Tls(cert=str(cert), key=str(key)))
+    with serving(chosen) as hub:
+        address = f"https://localhost:{hub.port}"
+
+        def join(store: Path) -> None:
+            folder = store.parent
+            command = [ECOTONE, "enroll", address, token(hub), "-c", str(folder / "ecotone.yaml")]
+            unknown = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+            assert unknown.returncode == 3, unknown.stderr
+            env = {**os.environ, "SSL_CERT_FILE": str(cert)}
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=env)
+            assert done.returncode == 0, done.stderr
+
+        tree = config(hub, upstream)
+        tree["hub"] |= {"url": address, "ca_file": str(cert)}
+        site = start(tree, fill=join)
+        assign(hub, "test", "smol@1")
+        poll(lambda: states(site) == {"smol@1": "good"}, "a delivery over TLS", 60)
+        poll(lambda: newest(hub), "a report over TLS", 20)
+        # Another authority than the one that is trusted: nothing goes there, and requests are answered.
+        written = yaml.safe_load(site.file.read_text())
+        site.file.write_text(yaml.safe_dump({**written, "hub": {"url": address, **QUICK}}))
+        site.ask("POST", "/admin/reload")
+        poll(lambda: site.status()["hub"]["why"] == "tls", "the certificate does not hold", 30)
+        assert site.ask("POST", "/v1/chat/completions", ASK)[0] == 200
+
+
+def test_a_site_that_takes_models_by_command_only_asks_and_reports(
+    start: Start, hub: Served, upstream: Upstream
+) -> None:
+    site = start(config(hub, upstream, deliver="command"), fill=joining(hub))
+    assign(hub, "test", "smol@1")
+    poll(lambda: site.status()["hub"]["generation"] == 1, "it hears of it", 30)
+    poll(lambda: newest(hub), "it reports", 30)
+    assert site.status()["hub"]["verified_generation"] is None
+    site.stop()
+    assert "hub.fetch" not in {one["request"] for one in entries(site)}
