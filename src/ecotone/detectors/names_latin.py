@@ -6,6 +6,7 @@ asked about code, and what it says of a person counts only where the words could
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -28,8 +29,10 @@ BONUS: Final = MappingProxyType({"PERSON": 1.0})
 UNUSED: Final = ("tok2vec", "tagger", "parser", "attribute_ruler", "lemmatizer", "senter")
 """Parts of the model that `ner` does not need: it has an embedding of its own."""
 
-STRINGS_MAX: Final = 500_000
-"""spaCy remembers every word that it met. At so many it is made anew, or a worker would grow with what it reads."""
+FRESH_MAX: Final = 20_000
+"""spaCy remembers every word that it met, 375 bytes each. So many fresh ones, then they are forgotten."""
+MET_MAX: Final = 400_000
+"""What forgets keeps some 50 bytes a word all the same: at so many more than at first the model is made anew."""
 
 _PART: Final = re.compile(r"[^\s,](?:[^\r\n\v\f\x1c-\x1e\x85\u2028\u2029,]*[^\s,])?")
 _WORD: Final = re.compile(r"[^\W\d_][\w'’.-]*")
@@ -46,12 +49,12 @@ class Latin:
             ValueError: it is installed in another version.
         """
         self._lists, self._bonus = lists, bonus
+        self._zone = contextlib.ExitStack()
         self._load()
 
     def find(self, chunks: list[Chunk]) -> list[Entity]:
         """What is in these chunks of one text."""
-        if len(self._model.vocab.strings) > STRINGS_MAX:
-            self._load()
+        self._forget()
         found: list[Entity] = []
         for chunk in chunks:
             for start, end, label in self.raw(chunk.text):
@@ -67,8 +70,20 @@ class Latin:
         found = self._steps.entities(np.asarray(vectors), spaces)
         return [(words[first].idx, words[last - 1].idx + len(words[last - 1]), label) for first, last, label in found]
 
+    def _forget(self) -> None:
+        """Nothing of what a worker reads stays for long: neither its words nor the room that they took."""
+        vocab = self._model.vocab
+        if len(vocab) > self._at_first[1] + MET_MAX:
+            self._load()
+        elif len(vocab.strings) > self._at_first[0] + FRESH_MAX:
+            self._zone.close()
+            self._zone.enter_context(self._model.memory_zone())
+
     def _load(self) -> None:
+        self._zone.close()
         self._model = _loaded()
+        self._at_first = len(self._model.vocab.strings), len(self._model.vocab)
+        self._zone.enter_context(self._model.memory_zone())
         recogniser = self._model.get_pipe("ner")
         self._vectors, lower, upper = recogniser.model.layers
         moves = recogniser.moves

@@ -144,11 +144,25 @@ def test_another_version_of_the_model_is_refused(monkeypatch):
         names_latin.Latin(names_lists.read())
 
 
+def test_words_that_were_read_are_forgotten(monkeypatch):
+    latin = names_latin.Latin(names_lists.read())
+    monkeypatch.setattr(names_latin, "FRESH_MAX", 100)
+    before, strings = len(latin._model.vocab.strings), latin._model.vocab.strings
+    seen = set()
+    for number in range(200):
+        found = latin.find(list(names_text.prose(f"Ask Maria Lopez of ward q{number}x about case k{number}.")))
+        seen.add(tuple((each.start, each.end, each.label) for each in found if each.label == "person"))
+        assert len(strings) < before + 150
+    assert "q0x" not in strings
+    assert seen == {((4, 15, "person"),)}
+
+
 def test_a_vocabulary_that_grew_is_made_anew(monkeypatch):
     latin = names_latin.Latin(names_lists.read())
-    monkeypatch.setattr(names_latin, "STRINGS_MAX", 10)
+    monkeypatch.setattr(names_latin, "MET_MAX", 3)
     before = latin._model
-    assert latin.find(list(names_text.prose("Ask Maria Lopez.")))
+    latin.find(list(names_text.prose("Ask Maria Lopez of ward q1x.")))
+    assert latin.find(list(names_text.prose("Ask Maria Lopez of ward q2x.")))
     assert latin._model is not before
 
 
