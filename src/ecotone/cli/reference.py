@@ -23,6 +23,7 @@ from ecotone.hub.status_metrics import METRICS as FLEET_METRICS
 from ecotone.hub.web_metrics import METRICS as HUB_METRICS
 from ecotone.hub.web_metrics import Metric as HubMetric
 from ecotone.telemetry.metrics import METRICS, Metric
+from ecotone.assets import errors as stored
 from ecotone.values import errors, reasons
 
 _MADE: Final = "by `python -m ecotone.cli.reference`; do not edit by hand."
@@ -187,7 +188,7 @@ def _shown(node: ast.expr) -> str:
 
 def _kinds() -> dict[str, type[errors.EcotoneError]]:
     found = {}
-    for name, kind in vars(errors).items():
+    for name, kind in {**vars(errors), **vars(stored)}.items():
         if isinstance(kind, type) and issubclass(kind, errors.EcotoneError) and kind is not errors.EcotoneError:
             found[name] = kind
     return found
