@@ -16,6 +16,7 @@ import click
 
 import ecotone
 from ecotone import config
+from ecotone.assets import errors as stored
 from ecotone.cli.root import ecotone as root
 from ecotone.config.reference import tables
 from ecotone.hub import settings as hub_settings
@@ -23,7 +24,6 @@ from ecotone.hub.status_metrics import METRICS as FLEET_METRICS
 from ecotone.hub.web_metrics import METRICS as HUB_METRICS
 from ecotone.hub.web_metrics import Metric as HubMetric
 from ecotone.telemetry.metrics import METRICS, Metric
-from ecotone.assets import errors as stored
 from ecotone.values import errors, reasons
 
 _MADE: Final = "by `python -m ecotone.cli.reference`; do not edit by hand."
