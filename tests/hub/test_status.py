@@ -7,12 +7,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import update
 from tests.hub import fleets
 from tests.hub.fleets import NOW_S, asset, enrolled, report, told, wished
 
 from ecotone.fleet.silence import SILENT_S, health
 from ecotone.hub.database import Database
 from ecotone.hub.status import Ask, fleet, scope_of
+from ecotone.hub.tables_releases import reports
 from ecotone.values.fleet import Traffic
 
 
@@ -151,3 +153,12 @@ def test_who_may_see_only_some_sites_is_told_of_these_alone(database: Database) 
     assert [one.version for one in found.versions] == ["of-a"]
     nothing = fleet(database, NOW_S, scope=scope_of(database, lambda groups, region: False))
     assert (nothing.sites, nothing.counts.fine, nothing.totals.requests, nothing.versions) == ((), 0, 0, ())
+
+
+def test_a_report_that_cannot_be_read_any_more_is_a_trouble_and_no_end(database: Database) -> None:
+    enrolled(database, "a", "b")
+    told(database, NOW_S, report("a"), report("b"))
+    with database.begin() as c:
+        c.execute(update(reports).values(raw='{"type": "of-another-time"}').where(reports.c.site == "a"))
+    rows = {row.site: row for row in fleet(database, NOW_S).sites}
+    assert (rows["a"].health, rows["a"].why, rows["b"].health) == ("trouble", ("hub.report",), "fine")

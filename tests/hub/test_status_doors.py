@@ -168,6 +168,12 @@ def test_a_release_that_was_taken_back_is_an_alarm_for_a_week(hub: Hub) -> None:
     assert not any("smol" in alarm.text for alarm in status_alarms.found(hub, now_s + 7 * 86_400))
 
 
+def test_a_release_that_is_paused_waits_for_somebody(hub: Hub) -> None:
+    released(hub.database, "paused")
+    (alarm,) = status_alarms.found(hub, hub.clock())
+    assert (alarm.text, alarm.is_bad) == ("The release of smol 2 is paused (bad): resume or abort it.", False)
+
+
 def test_a_hub_without_its_files_says_so(hub: Hub, tmp_path: Path) -> None:
     hub.settings.folder.rename(tmp_path / "away")
     (alarm,) = status_alarms.found(hub, hub.clock() + 3600)

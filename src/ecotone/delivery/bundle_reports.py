@@ -24,9 +24,8 @@ from msgspec import Meta
 from ecotone.agent import joined_file
 from ecotone.agent.identity import Identity
 from ecotone.agent.outbox import BYTES_MAX, Outbox
-from ecotone.assets import files
+from ecotone.assets import FetchError, files
 from ecotone.delivery.bundle_file import Contents, Writing, malformed, new_file
-from ecotone.delivery.sources import SourceMissing
 from ecotone.store import CHECKPOINTS, FOLDER, PUBLIC, notes
 from ecotone.store.segments import listed
 from ecotone.values import ConfigError, EcotoneError, TrustError
@@ -168,11 +167,10 @@ class Brought:
         try:
             self._raw: Final = self._contents.content(HEADING, _HEADING_BYTES_MAX)
             self.heading: Final = msgspec.json.decode(self._raw, type=ReportsHeading)
-        except (msgspec.DecodeError, SourceMissing) as error:
+        except BaseException as error:
             self.close()
-            raise malformed(path, "it is not a site's reports") from error
-        except BaseException:
-            self.close()
+            if isinstance(error, msgspec.DecodeError | FetchError):
+                raise malformed(path, "it is not a site's reports") from error
             raise
 
     def __enter__(self) -> Brought:
