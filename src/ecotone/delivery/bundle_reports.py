@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -249,13 +250,16 @@ class Brought:
         if to.exists():
             raise ConfigError("hub.file", f"{to} is there already: give the name of a new folder")
         fresh = to.with_name(f".{to.name}.{os.getpid()}.new")
-        with files.durably(f"writing {to}"):
-            fresh.mkdir(parents=True)
-            for name in self.heading.sha256:
-                if name.startswith(_LEDGER):
-                    with (fresh / name.removeprefix(_LEDGER)).open("xb") as file:
-                        file.writelines(self._pieces(name))
-            fresh.rename(to)
+        try:
+            with files.durably(f"writing {to}"):
+                fresh.mkdir(parents=True)
+                for name in self.heading.sha256:
+                    if name.startswith(_LEDGER):
+                        with (fresh / name.removeprefix(_LEDGER)).open("xb") as file:
+                            file.writelines(self._pieces(name))
+                fresh.rename(to)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
         return to
 
     def _pieces(self, name: str) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import struct
 from pathlib import Path
@@ -14,8 +15,10 @@ from ecotone.agent import joined_file
 from ecotone.agent.identity import Enrolment, Identity
 from ecotone.agent.joined_file import Joined
 from ecotone.agent.outbox import Outbox
+from ecotone.assets import StoreError
 from ecotone.delivery import bundle_reports
 from ecotone.delivery.bundle import BundleSource
+from ecotone.delivery.bundle_file import Writing
 from ecotone.delivery.bundle_reports import Brought, Carried, acknowledged, export
 from ecotone.store import Ledger, Question, Trust, answered
 from ecotone.values import ConfigError, EcotoneError, TrustError
@@ -109,6 +112,31 @@ def test_the_ledger_goes_along_and_proves_there_what_it_proves_here(site: Site, 
     assert there.is_signed
     assert there.report == here.report
     assert (copy / "site.pub").read_bytes() == (site.store / "site.pub").read_bytes()
+
+
+def test_a_stick_that_is_pulled_out_meanwhile_leaves_nothing_half(site: Site, tmp_path: Path) -> None:
+    site.ledger()
+    path = Path(site.export(has_ledger=True).path)
+    with Brought(path) as brought:
+        brought.check("hub-1", [site.identity.public])
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size // 2)
+        with pytest.raises(TrustError, match=r"bundle\.truncated"):
+            brought.unpack(tmp_path / "copy")
+    assert not list(tmp_path.glob("*copy*"))
+
+
+def test_a_full_disk_leaves_nothing_half_and_the_reports_wait(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Writing, "end", full)
+    with pytest.raises(StoreError, match=r"asset\.disk_full"):
+        site.export()
+    assert [path.name for path in site.store.parent.iterdir()] == ["store"]
+    assert site.outbox.sent() == []  # nothing is told to have gone that has not
+    monkeypatch.undo()
+    assert site.export().reports == 3
 
 
 def test_a_line_that_is_being_written_is_left_out(site: Site, tmp_path: Path) -> None:
