@@ -11,12 +11,12 @@ from typing import Any
 import click
 import msgspec
 
-from ecotone.assets import Progress, files, open_store
+from ecotone.assets import Progress, files
 from ecotone.cli.output import show_json
 from ecotone.cli.settings import load
 from ecotone.cli.shelf import shown_progress
 from ecotone.config import Config, LocalTarget
-from ecotone.delivery import bundle_reports, site_trust
+from ecotone.delivery import bundle_reports, site_trust, versions
 from ecotone.delivery.bundle import BundleSource
 from ecotone.delivery.install import collect
 from ecotone.delivery.neighbour import mirror
@@ -63,9 +63,10 @@ def show_trust(config_path: Path | None, store: str | None, *, is_json: bool) ->
     """Says what is trusted, and how stale it is."""
     root = _store(load(config_path, store))
     status = _status(site_trust.memory(root))
-    here = open_store(root)
-    # What was removed since (`models rm`) is not remembered as there.
-    status["installed"] = {name: what for name, what in status["installed"].items() if here.resolve(f"hub:{name}")}
+    # Also what a joined site took by itself, and went back to; not what was removed since.
+    names = dict.fromkeys(one.name for one in versions.versions(root))
+    used = [found for name in names if (found := versions.in_force(root, name)) is not None]
+    status["installed"] = {one.name: one.version for one in used}
     if is_json:
         show_json(status)
         return
@@ -176,5 +177,4 @@ def _status(memory: Memory) -> dict[str, Any]:
         "generation": memory.generation,
         "heard_days_ago": round((now_s - memory.issued_s) / terms.DAY_S, 2) if is_heard else None,
         "is_stale": is_heard and now_s > memory.expires_s,
-        "installed": {name: value.partition(" ")[0] for name, value in memory.installed.items()},
     }
