@@ -27,6 +27,8 @@ PIECE_S: Final = 4.0
 """A piece is made so large that it takes about so long: what is cut off costs little."""
 TRIES: Final = 8
 POLL_S: Final = 0.5
+ANNOUNCE_S: Final = 20.0
+"""The hub announces within seconds what is written, if its online key is there."""
 _READ_BYTES: Final = 1 << 20
 
 
@@ -77,11 +79,12 @@ class Sender:
         """What the hub made of the files."""
         return _raw(self.remote.get(f"/publications/{publication}/manifest")["manifest"])
 
-    def wait(self, publication: str, during: Sequence[str]) -> dict[str, Any]:
-        """The publication, once it is in none of these states any more."""
+    def wait(self, publication: str, during: Sequence[str], most_s: float = float("inf")) -> dict[str, Any]:
+        """The publication, once it is in none of these states any more, or after so many seconds."""
+        until_s = time.monotonic() + most_s
         while True:
             said = self.remote.get(f"/publications/{publication}")
-            if said["state"] not in during:
+            if said["state"] not in during or time.monotonic() > until_s:
                 return dict(said)
             time.sleep(POLL_S)
 
@@ -142,7 +145,8 @@ def send(url: str, paths: Sequence[Path], key: Path, given: Mapping[str, Any], *
         except RequestError as error:
             if error.code != "hub.stale" or number + 1 == TRIES:
                 raise
-    made = sender.wait(made["id"], ("signed",))
+    sender.wait(made["id"], ("signed",))
+    made = sender.wait(made["id"], ("written",), ANNOUNCE_S)
     if made["state"] == "unsigned":
         raise RequestError(made["why"], f"{made['message']}. Run the same command again", status=409)
     if made["state"] == "written":

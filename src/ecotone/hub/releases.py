@@ -34,6 +34,8 @@ __all__ = ["LOOK", "Catalogue", "Releases"]
 
 LOOK: Final = "look"
 """Kind of the task that looks after a release."""
+ATTEMPT_STEP_MAX: Final = 1 << 20
+"""So far above what was ever released an attempt may be that a site tells of; else one site could use them all up."""
 
 
 class Named(Protocol):
@@ -84,7 +86,7 @@ class Releases:
             name=asked.name,
             version=asked.version,
             digests=digests,
-            attempt=self._attempt(digests, {site.name for site in sites}),
+            attempt=self._attempt(asked.name, digests, {site.name for site in sites}),
             waves=asked.waves,
             gate=asked.gate,
             terms=asked.terms,
@@ -218,11 +220,14 @@ class Releases:
             raise ConfigError("hub.unknown", f"there is no site to release {good.asset} to: {why}")
         return list(inside.values())
 
-    def _attempt(self, digests: Sequence[str], sites: set[str]) -> int:
-        fields = [report_assets.c[name] for name in ("site", "name", "version", "kind", "sha256", "state", "attempt")]
+    def _attempt(self, name: str, digests: Sequence[str], sites: set[str]) -> int:
+        fields = [report_assets.c[field] for field in ("site", "name", "version", "kind", "sha256", "state", "attempt")]
         with self._database.read() as c:
             rows = c.execute(select(*fields).where(report_assets.c.sha256.in_(digests))).mappings().all()
-        told = ({**row} for row in rows if row["site"] in sites)
+            plans = c.execute(select(releases.c.plan).where(releases.c.name == name)).scalars().all()
+        released = max((msgspec.json.decode(plan, type=Plan).attempt for plan in plans), default=0)
+        most = released + ATTEMPT_STEP_MAX
+        told = ({**row} for row in rows if row["site"] in sites and row["attempt"] <= most)
         return waves.attempt(digests, (_told(row) for row in told))
 
     def _draft(self, plan: Plan, scope: Scope, variants: tuple[Asset, ...], actor: Actor, now_s: float) -> Release:
@@ -249,6 +254,11 @@ class Releases:
         """Every older release of the asset ends, whatever sites it goes over: two would pull at one site."""
         older = select(releases).where(releases.c.name == newer.name, releases.c.state.not_in(sorted(ENDED)))
         for row in c.execute(older).all():
+            if row.state == "rolling_back":
+                raise ConfigError(
+                    "release.state",
+                    f"{row.id} of {newer.name} is being taken back: wait until that is done, some seconds",
+                )
             standing = waves.supersede(read(row).standing, now_s)
             self._acts.write("hub", "release.superseded", f"{row.id} by {newer.id}", at=c)
             put(c, row.id, standing, now_s)
