@@ -18,7 +18,10 @@ from ecotone.agent.identity import Enrolment
 from ecotone.agent.joined_file import Joined
 from ecotone.agent.outbox import Outbox
 from ecotone.cli.root import ecotone
-from ecotone.delivery import bundle_reports, site_trust
+from ecotone.delivery import bundle, bundle_reports, site_trust
+from ecotone.delivery.objects import Folder
+from ecotone.hub import settings as hub_settings
+from ecotone.hub.carrying import carry
 from ecotone.hub.receiving import acked_seq, receive
 from ecotone.hub.serving import Hub, opened
 from ecotone.hub.settings import Settings
@@ -220,3 +223,28 @@ def test_the_commands_say_what_cannot_be(
     assert "2 reports of harbour" in text
     file = fleets.hub_yaml(settings, tmp_path, monkeypatch)
     assert "up to number 2" in run("hub", "receive", file, tmp_path / "x").output
+
+
+def test_a_bundle_is_made_out_of_a_sealed_bucket(
+    settings: Settings, s3_options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sealed where it rests travels as it was signed: a site cannot tell the difference."""
+    monkeypatch.setenv("TEST_SEAL", "5" * 64)
+    given = hub_settings.Objects(
+        url=f"s3://{s3_options['bucket']}/hub",
+        endpoint=s3_options["endpoint"],
+        store_region=s3_options["region"],
+        key_id=s3_options["aws_access_key_id"],
+        key=s3_options["aws_secret_access_key"],
+    )
+    moved = msgspec.structs.replace(settings, objects=given, encrypt=hub_settings.Encrypt(key="env:TEST_SEAL"))
+    with opened(moved) as rooms:
+        carry(Folder(settings.folder), rooms.objects)
+        rooms.wishes.set({"harbour": [rooms.repositories.find("smol", "2").asset]}, "test")
+        made = bundle.export(rooms.repositories, "harbour", 0, tmp_path / "stick", rooms.clock())
+        site_trust.pin(rooms.repositories.pins(), "harbour", tmp_path / "site")
+    assert made.packs_bytes > 100_000
+    with bundle.BundleSource(tmp_path / "stick") as source:
+        done = site_trust.deliver(source, [source], tmp_path / "site", is_import=True)
+    assert done.generation == 1
+    assert Path(done.assets[0].path).read_bytes().startswith(b"smol 2 smol 2")
