@@ -18,9 +18,8 @@ STYLE = (
 )
 
 
-def picture(curves: Mapping[str, Sequence[float]], sizes: Sequence[Mapping[str, Any]]) -> str:
-    """An SVG: `curves` are seconds after the start at which a site was on a version for good, `sizes` as in `run`."""
-    most = max((len(curve) for curve in curves.values()), default=1)
+def picture(curves: Mapping[str, Sequence[tuple[float, float]]], sizes: Sequence[Mapping[str, Any]]) -> str:
+    """An SVG: `curves` are (seconds after the start, share of sites on the version for good), `sizes` as in `run`."""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
         "<title>How a version spreads, and who is ever on a bad one</title>",
@@ -30,7 +29,7 @@ def picture(curves: Mapping[str, Sequence[float]], sizes: Sequence[Mapping[str, 
         *_axes(LEFT, [(day / DAYS, str(day)) for day in range(0, DAYS + 1, 2)]),
     ]
     for number, (name, curve) in enumerate(curves.items()):
-        points = [(at_s / 86400 / DAYS, (n + 1) / most) for n, at_s in enumerate(curve) if at_s < DAYS * 86400]
+        points = [(at_s / 86400 / DAYS, share) for at_s, share in curve if at_s < DAYS * 86400]
         thinned = points[:: max(1, len(points) // 200)] + points[-1:]
         parts.append(_line(LEFT, thinned, COLOURS[number % len(COLOURS)]))
         parts.append(_text(LEFT + 120, TOP + HIGH - 75 + 15 * number, name, "s"))

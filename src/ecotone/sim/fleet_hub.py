@@ -23,7 +23,10 @@ from ecotone.values.fleet import Report, decode_report
 __all__ = ["Load", "MadeFleetHub", "Promise", "Release"]
 
 LOOK_S, BUSY_S, QUIET_S = 900.0, 60.0, 3600.0
-"""Between two looks at a release, seconds; while wishes are left to sign; where nothing was told."""
+"""Between two looks at a release, seconds; while wishes are left to sign; where nothing was told, or for long."""
+
+YOUNG_S: Final = 2 * 86400.0
+"""So long a wave is looked at often."""
 
 DIES: Final = 0.02
 """Share of the looks in which the hub dies when it has stored where the release stands, and signed a part."""
@@ -173,7 +176,8 @@ class MadeFleetHub:
             self._looked_s, self._is_news = now_s, False
             open_ = [release for release in self.releases if release.standing.state not in ENDED]
             is_left = sum(self._look(release) for release in open_) > 0
-        self._schedule.at(now_s + (BUSY_S if is_left else LOOK_S), self.look)
+        is_young = any(now_s - release.standing.since_s < YOUNG_S for release in self.releases)
+        self._schedule.at(now_s + (BUSY_S if is_left else LOOK_S if is_young else QUIET_S), self.look)
 
     def pause(self) -> None:
         """Somebody pauses what rolls."""
