@@ -159,10 +159,16 @@ def test_several_processes_take_each_others_sessions_and_a_killed_one_is_replace
             time.sleep(0.05)
         assert len(at.children) == 2
         # Counters of both, and of the one that was killed, are one.
-        while "ecotone_hub_restarts_total 1.0" not in (text := at.ask("GET", "/metrics")[1].decode()):
+        while True:
+            status, said = at.ask("GET", "/metrics")
+            assert status == 200, (said, (folder / "up.log").read_text()[-3000:])
+            text = said.decode()
+            if "ecotone_hub_restarts_total 1.0" in text:
+                break
             assert time.monotonic() < until_s + 60
         line = next(line for line in text.splitlines() if 'route="/trust.json",status="200"' in line)
-        assert float(line.rpartition(" ")[2]) == 40
+        # An answer is counted when it is on its way: the last one of who is killed may not be.
+        assert float(line.rpartition(" ")[2]) in (39, 40)
         last = at.children
         assert at.stop() == 0
         assert not [pid for pid in last if Path(f"/proc/{pid}").exists()]

@@ -27,7 +27,7 @@ def _as_before() -> Iterator[None]:
     """Signals and logs are those of the test runner again afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in processes.STOPS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -89,6 +89,8 @@ def test_a_process_that_ends_is_replaced_and_all_end_with_their_parent(
     chosen: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "LIVED_S", 0.0)
+    left = chosen.state / "figures-4194305-abc"  # no process can have that number
+    left.mkdir()
 
     def then(url: str) -> None:
         first = children()

@@ -41,6 +41,9 @@ WAIT_MAX_S: Final = 30.0
 GOODBYE_S: Final = 15.0
 """Beyond the draining: durable work ends its step, and the ledger is signed."""
 BAD_SETTINGS: Final = 2
+STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends it in good order; a terminal that is closed, too."""
+
 log = logging.getLogger("ecotone.hub")
 
 
@@ -139,7 +142,7 @@ class _Crew:
         Raises:
             ConfigError: `hub.process`.
         """
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPS:
             signal.signal(number, lambda *_: self._stop.set())
         try:
             self._start(started)
@@ -196,7 +199,10 @@ class _Crew:
 @contextlib.contextmanager
 def _counting_together(state: Path) -> Iterator[None]:
     """The children's counters are one: each keeps its own in a file of this folder."""
-    folder = tempfile.mkdtemp(prefix="figures-", dir=state)
+    for left in state.glob("figures-*-*"):
+        if not Path("/proc", left.name.split("-")[1]).exists():  # its parent was killed
+            shutil.rmtree(left, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix=f"figures-{os.getpid()}-", dir=state)
     os.environ[FOLDER_VARIABLE] = folder
     try:
         yield

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
+import sqlalchemy.orm  # noqa: F401 - DBOS imports it in a thread, and queries in others meet it half made: here it is whole
 import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.routing import Route
@@ -236,7 +237,7 @@ async def _serve(
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     process = _Process(hub)
     if is_replacement:

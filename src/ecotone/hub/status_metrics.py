@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
 from ecotone.hub.database import Database
@@ -47,16 +49,29 @@ def text(database: Database, now_s: float) -> bytes:
     found = fleet(database, now_s, Ask(limit=0))
     with database.read() as c:
         states = c.execute(select(releases.c.state, func.count()).group_by(releases.c.state)).all()
-    registry = CollectorRegistry()
-    gauges = {name: Gauge(name, metric.help, metric.labels, registry=registry) for name, metric in METRICS.items()}
+    # Families, not gauges: a gauge of one of several processes would be kept in a file, and counted again.
+    families = {name: GaugeMetricFamily(name, metric.help, labels=metric.labels) for name, metric in METRICS.items()}
     for health in ("fine", "trouble", "unknown", "revoked"):
-        gauges["ecotone_fleet_sites"].labels(health).set(getattr(found.counts, health))
+        families["ecotone_fleet_sites"].add_metric([health], getattr(found.counts, health))
     totals = found.totals
     for to, name in (("edge", "at_edge"), ("cloud", "at_cloud"), *((same, same) for same in _OTHERS)):
-        gauges["ecotone_fleet_requests"].labels(to).set(getattr(totals, name))
+        families["ecotone_fleet_requests"].add_metric([to], getattr(totals, name))
     for state, count in states:
-        gauges["ecotone_fleet_releases"].labels(state).set(count)
-    gauges["ecotone_fleet_sites_behind"].set(totals.behind)
+        families["ecotone_fleet_releases"].add_metric([state], count)
+    families["ecotone_fleet_sites_behind"].add_metric([], totals.behind)
     for name in ("bytes_left", "egress_bytes", "cloud_usd", "saved_usd"):
-        gauges[f"ecotone_fleet_{name}"].set(getattr(totals, name))
+        families[f"ecotone_fleet_{name}"].add_metric([], getattr(totals, name))
+    registry = CollectorRegistry()
+    registry.register(_Found(families.values()))
     return generate_latest(registry)
+
+
+class _Found(Collector):
+    """What was counted already."""
+
+    def __init__(self, families: Iterable[GaugeMetricFamily]) -> None:
+        self._families: Final = list(families)
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """See `Collector`."""
+        return self._families

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -11,11 +13,15 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from ecotone.values import RefusalError
+
 __all__ = ["FOLDER_VARIABLE", "METRICS", "Metric", "Metrics", "forget_process"]
 
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Set before this module is imported, the processes of one hub count together in that folder."""
 
+TRIES: Final = 10
+AGAIN_S: Final = 0.02
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -65,12 +71,21 @@ class Metrics:
         self.restarts: Final[Counter] = made["ecotone_hub_restarts_total"]
 
     def text(self) -> bytes:
-        """Prometheus text; of all processes of this hub on this machine."""
+        """Prometheus text; of all processes of this hub on this machine. It may wait for a moment.
+
+        Raises:
+            RefusalError: `hub.busy`, 503.
+        """
         if FOLDER_VARIABLE not in os.environ:
             return generate_latest(self._registry)
-        together = CollectorRegistry()
-        MultiProcessCollector(together)  # type: ignore[no-untyped-call] # prometheus_client has no types there
-        return generate_latest(together)
+        for _ in range(TRIES):
+            together = CollectorRegistry()
+            try:
+                MultiProcessCollector(together)  # type: ignore[no-untyped-call] # prometheus_client has no types there
+                return generate_latest(together)
+            except (struct.error, ValueError, RuntimeError):  # a process has begun a file, and not yet written its head
+                time.sleep(AGAIN_S)
+        raise RefusalError("hub.busy", "a process is just starting: come again", status=503, retry_after_s=1.0)
 
     def _made(self, name: str, metric: Metric) -> Any:
         if metric.kind == "counter":
