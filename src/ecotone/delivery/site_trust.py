@@ -150,19 +150,9 @@ def deliver(
     chosen = agreed.assets if not names else tuple(one for name in names for one in _named(agreed, name))
     manifests = [manifest_of(assigned) for assigned in chosen]
     done: list[Asset] = []
-    for assigned, manifest in one_of_each(list(zip(chosen, manifests, strict=True)), store):
+    for _, manifest in one_of_each(list(zip(chosen, manifests, strict=True)), store):
         done += install(manifest, packs, store, progress=progress)
-        _remember(store, assigned, progress)
     return Delivered(agreed.site, agreed.generation, tuple(done))
-
-
-def _remember(store: Path, assigned: Assigned, progress: Progress) -> None:
-    """The version is in force: `ecotone trust` says so."""
-    with _locked(store, progress):
-        known = memory(store)
-        asset = assigned.asset
-        installed = {**known.installed, asset.name: f"{asset.version} {asset.sha256}"}
-        _keep(store, msgspec.structs.replace(known, installed=installed))
 
 
 def _named(agreed: Agreed, name: str) -> list[Assigned]:

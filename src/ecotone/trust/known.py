@@ -76,7 +76,6 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
         issued_s: When the director last spoke, as far as the site knows.
         expires_s: Until when that was fresh.
         generation: Of the site's desired state.
-        installed: Name of an asset -> `VERSION sha256` of its manifest, as it was last installed.
     """
 
     format: int = 1
@@ -88,7 +87,6 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     issued_s: float = 0.0
     expires_s: float = 0.0
     generation: int = 0
-    installed: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def encode(self) -> bytes:
         """As a file."""

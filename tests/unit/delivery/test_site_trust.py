@@ -12,7 +12,7 @@ from tests.unit.trust.made_hub import World, manifest, resigned
 
 from ecotone.assets import FetchError
 from ecotone.assets.web import Cut
-from ecotone.delivery import site_trust
+from ecotone.delivery import site_trust, versions
 from ecotone.delivery.sources import FolderSource
 from ecotone.transfer import encode
 from ecotone.trust import Roots
@@ -58,7 +58,7 @@ def test_what_is_named_is_taken_and_nothing_else(site: Site) -> None:
     done = site_trust.deliver(source, [source], site.store, is_import=False, names=["smol@2"])
     assert {asset.name for asset in done.assets} == {"hub:smol", "hub:smol/smol.txt"}
     assert site.installed() == SECOND
-    assert set(site_trust.memory(site.store).installed) == {"smol"}
+    assert {one.name for one in versions.versions(site.store)} == {"smol"}
     for name in ("smol@1", "nothing"):
         with pytest.raises(TrustError, match=r"trust\.not_assigned"):
             site_trust.deliver(source, [source], site.store, is_import=False, names=[name])
