@@ -47,7 +47,7 @@ def restored(folder: Path | None, file: Path | None, *, is_json: bool) -> None:
     if is_json:
         show_json({"sites": count})
         return
-    click.echo(f"the next wishes of {count} sites will lie above all that they can have seen")
+    click.echo(f"the next wish of each site ({count}) lies above all that it can have seen")
 
 
 def validate(file: Path, *, is_json: bool) -> None:
