@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,3 +205,25 @@ def test_two_processes_that_make_the_key_at_once_have_one(tmp_path: Path, monkey
     monkeypatch.setattr(hub_keys, "written", late)
     first = room.signer(tmp_path, "north")
     assert room.signer(tmp_path, "north").public == first.public
+
+
+def test_it_is_whole_while_it_is_written(ledger: Acts) -> None:
+    ledger.write("hub", "look", "x")
+    is_over = threading.Event()
+
+    def write() -> None:
+        while not is_over.is_set():
+            ledger.write("hub", "look", "x")
+            ledger.checkpoint()
+
+    threads = [threading.Thread(target=write) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(40):
+            report = ledger.verify()
+            assert report.is_whole, report.bad
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()

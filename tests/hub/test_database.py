@@ -46,6 +46,18 @@ def test_a_row_is_put_in_or_taken_over(database: Database) -> None:
     assert values(database) == {"a": 2, "b": 2}
 
 
+def test_a_snapshot_is_of_one_instant(database: Database) -> None:
+    n = tables.counters.c
+    database.run(lambda connection: put(connection, "a", 1))
+    with database.snapshot() as connection:
+        assert connection.execute(select(n.name)).scalars().all() == ["a"]
+        thread = threading.Thread(target=lambda: database.run(lambda c: put(c, "b", 2)))
+        thread.start()
+        thread.join()
+        assert connection.execute(select(n.name)).scalars().all() == ["a"]
+    assert values(database) == {"a": 1, "b": 2}
+
+
 def test_a_broken_rule_is_told_as_what_it_is(database: Database) -> None:
     with database.begin() as connection:
         put(connection, "a", 1)

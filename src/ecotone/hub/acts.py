@@ -159,10 +159,10 @@ class Acts:
         with files.durably(f"writing {to}"):
             shutil.rmtree(fresh, ignore_errors=True)
             files.folder(fresh)
-            with self._database.read() as connection:  # one look: checkpoints and entries fit each other
-                self._write_segments(connection, fresh)
+            with self._database.snapshot() as connection:  # checkpoints, and entries that repeat them, fit each other
                 raws = connection.execute(select(checkpoints.c.note).order_by(checkpoints.c.size)).scalars()
                 (fresh / CHECKPOINTS).write_bytes(b"".join(bytes(raw) + b"\n" for raw in raws))
+                self._write_segments(connection, fresh)
             if self._signs is not None:
                 (fresh / PUBLIC).write_bytes(self._signs.pem())
             fresh.rename(to)

@@ -118,6 +118,19 @@ class Database:
             with connection.begin():
                 yield connection
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """As `read`, and all that is read is of one instant, however much is written meanwhile.
+
+        Raises:
+            StoreError: `hub.database`.
+        """
+        with _told(self.url), self.engine.connect() as plain:
+            level = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+            connection = plain.execution_options(**{_WRITES: False, **level})
+            with connection.begin():
+                yield connection
+
     def run(self, work: Callable[[Connection], _T]) -> _T:
         """`work` in one transaction, again where the database asks for it; what it gives.
 
