@@ -27,17 +27,28 @@ def _detectors(stage: Stage, mutant: str) -> None:
     scenes.detectors(stage, 60, mutant=mutant)
 
 
+def _hub(stage: Stage, mutant: str) -> None:
+    scenes.hub(stage, 24, mutant=mutant)
+
+
 MUTATIONS: dict[str, tuple[Callable[[Stage, str], None], str]] = {
     "permit": (_rogue, "outside|got out"),
     "guard": (_rogue, "outside|got out"),
     "taint": (_direct, "outside"),
     "fail_closed": (_detectors, "outside"),
+    "chatty": (_hub, "outside"),
 }
 
 
 def test_every_mutation_is_played() -> None:
     folder = Path(__file__).parent / "mutants"
-    assert {each.name for each in folder.iterdir() if each.is_dir()} == {*MUTATIONS, "common", "rogue", "hasty"}
+    assert {each.name for each in folder.iterdir() if each.is_dir()} == {
+        *MUTATIONS,
+        "common",
+        "rogue",
+        "hasty",
+        "plain",
+    }
 
 
 @pytest.mark.parametrize("mutant", MUTATIONS)
