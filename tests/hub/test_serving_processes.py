@@ -79,10 +79,13 @@ def children() -> list[int]:
     return [pid for pid in found if b"ecotone.hub.processes" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def test_one_process_serves_without_a_parent(chosen: Settings) -> None:
+def test_one_process_serves_without_a_parent(chosen: Settings, capfd: pytest.CaptureFixture[str]) -> None:
     seen = []
     run(chosen, lambda url: seen.append((status(url, "/readyz"), children())))
     assert seen == [(200, [])]
+    told = capfd.readouterr().err
+    assert "root-1.key, root-2.key, root-3.key" in told
+    assert "director.key" not in told
 
 
 def test_a_process_that_ends_is_replaced_and_all_end_with_their_parent(

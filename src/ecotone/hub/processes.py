@@ -75,6 +75,7 @@ def run(chosen: Settings, started: Callable[[str], None], log_format: str) -> No
     set_up_logs("info", log_format)
     with files.durably(f"making {chosen.state}"):
         files.folder(chosen.state)
+    _warn_of_keys(chosen.keys)
     # The tables are made and led forward, and what a crash left half done is healed, by one process and not by all.
     with opened(chosen) as hub:
         hub.repositories.pins()
@@ -87,6 +88,13 @@ def run(chosen: Settings, started: Callable[[str], None], log_format: str) -> No
         url = address(chosen, listener)
         with _counting_together(chosen.state):
             _Crew(chosen, listener, log_format).live(lambda: started(url))
+
+
+def _warn_of_keys(folder: Path) -> None:
+    """Says which keys lie here that the hub never needs."""
+    left = sorted(path.name for pattern in ("root-*.key", "publisher-*.key") for path in folder.glob(pattern))
+    if left:
+        log.warning("%s holds %s: with them a thief could sign anything. Carry them away", folder, ", ".join(left))
 
 
 class _Child:
