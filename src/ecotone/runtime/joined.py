@@ -36,7 +36,7 @@ from ecotone.runtime.tending import tended
 from ecotone.store import State
 from ecotone.upstreams import EgressDoor, Proxy
 from ecotone.upstreams.hub import HubWire
-from ecotone.values import EcotoneError, Place, Price, RefusalError
+from ecotone.values import EcotoneError, Place, Price, RefusalError, TargetError
 from ecotone.values.fleet import AssetReport, MachineReport, Report
 
 __all__ = ["Begun", "Joined", "Trials", "View"]
@@ -143,6 +143,7 @@ class Joined:
         self._deliveries = Deliveries(self, clock, dice, begun.state.read(KNOWN, Known))
         self._talk.habits = self._habits
         self._talk.generation = self._deliveries.known.generation
+        self._talk.verified = lambda: self._deliveries.known.generation
         self._talk.on_news = self._deliveries.wanted
         self._deliveries.on_change = self._talk.changed
         trials.on_change = self._changed
@@ -299,10 +300,14 @@ class Joined:
         if self._wire is None or self._wire[0] != (hub, proxy):
             made = HubWire(hub.url, view.egress, region=hub.region, ca_file=hub.ca_file, proxy=proxy)
             self._wire = (hub, proxy), made
+            self._link.forget()
         return view.site, self._wire[1]
 
     async def _ask(self, message: Message) -> Answer:
+        before = self._wire
         site, wire = self._way()
+        if before is not None and before[1] is not wire and "authorization" in message.headers:
+            raise TargetError("reset", "the hub has another address now: a token is for the one that gave it")
         return await tell(site, wire, message)
 
     def _habits(self) -> Habits:

@@ -13,14 +13,16 @@ import pytest
 from ecotone import config as settings
 from ecotone.agent.errands import Offer
 from ecotone.agent.identity import Enrolment
+from ecotone.agent.link import Session
 from ecotone.agent.trials import Wish
+from ecotone.flow.reporting import Message
 from ecotone.flow.spend import Budgets
 from ecotone.flow.windows import Window, Windows
 from ecotone.runtime.joined import Begun, Joined
 from ecotone.sim.scripted import Stage
 from ecotone.store import State
 from ecotone.upstreams import EgressDoor, Resolver
-from ecotone.values import Outcome, RefusalError
+from ecotone.values import Outcome, RefusalError, TargetError
 from ecotone.values.fleet import AssetReport, decode_report
 
 SMALL = Offer(name="m", version="1+q4", kind="model", sha256="4" * 64, bytes=10 << 20)
@@ -225,3 +227,20 @@ def test_totals_are_kept_over_a_restart(scene: Scene, tmp_path: Path) -> None:
     scene.begun.tally.totals.requests = 41
     scene.begun.save()
     assert Begun("clinic-7", tmp_path, State(tmp_path)).tally.totals.requests == 41
+
+
+def test_a_token_goes_only_to_the_hub_that_gave_it(scene: Scene) -> None:
+    config = scene.view.config
+    assert config.hub is not None
+    scene.joined._way()
+    scene.joined._link._session = given = Session("t", 1e9)
+    scene.joined._way()
+    assert scene.joined._link._session is given
+    moved = msgspec.structs.replace(config.hub, url="https://other.example.org")
+    scene.view.config = msgspec.structs.replace(config, hub=moved)
+    message = Message(kind="hub.watch", method="GET", path="/v1/x", headers=given.headers)
+    with pytest.raises(TargetError, match="another address"):
+        asyncio.run(scene.joined._ask(message))
+    _, wire = scene.joined._way()
+    assert wire.origin == "https://other.example.org:443"
+    assert scene.joined._link._session is None
