@@ -163,5 +163,5 @@ def decoded(answer: Answer, kind: Any) -> Any:
     """
     try:
         return msgspec.json.decode(answer.body, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise TargetError("bad_answer", "what answers is no hub of a version that this site knows") from error
