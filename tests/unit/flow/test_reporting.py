@@ -155,5 +155,6 @@ class _Ack(msgspec.Struct):
 
 def test_an_answer_is_read_or_refused() -> None:
     assert decoded(Answer(200, {}, b'{"ack_seq":3,"more":1}', 0), _Ack).ack_seq == 3
-    with pytest.raises(TargetError, match="no hub"):
-        decoded(Answer(200, {}, b"[]", 0), _Ack)
+    for raw in (b"[]", b'{"ack_seq": "3"}', b"\xff", b'{"x":' + b"[" * 100_000):
+        with pytest.raises(TargetError, match="no hub"):
+            decoded(Answer(200, {}, raw, 0), _Ack)
