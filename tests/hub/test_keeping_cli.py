@@ -13,7 +13,7 @@ from tests.unit.trust.made_hub import manifest
 from ecotone.cli.root import ecotone
 from ecotone.delivery import hub_keys
 from ecotone.delivery.hub_folder import Hub
-from ecotone.hub import acts, settings
+from ecotone.hub import acts, serving, settings
 from ecotone.hub.acts import Acts
 from ecotone.hub.database import Database
 
@@ -72,3 +72,22 @@ def test_what_was_plain_is_sealed_and_a_new_key_takes_over(folder: Path, tmp_pat
 
 def test_a_folder_that_is_no_hub(tmp_path: Path) -> None:
     assert run("acts", "verify", tmp_path / "none").exit_code != 0
+
+
+def test_a_version_is_published_into_an_encrypted_hub_by_its_configuration(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1" * 64)
+    file, model = tmp_path / "hub.yaml", tmp_path / "m.txt"
+    file.write_text(f"folder: {folder}\nobjects: {{region: eu}}\nencrypt: {{key: 'file:{tmp_path / 'a'}'}}\n")
+    model.write_text("a small model " * 10_000)
+    assert run("reseal", "-c", file).exit_code == 0
+    about = ["--name", "smol", "--version", "2", "--licence", "MIT", "--key"]
+    about += [tmp_path / "hub.keys" / "publisher-models.key"]
+    told = run("publish", folder, model, *about)
+    assert told.exit_code == 2
+    assert "-c hub.yaml" in told.output
+    told = run("publish", folder, model, *about, "-c", file)
+    assert told.exit_code == 0, told.output
+    assert [path for path in (folder / "packs").iterdir() if not path.read_bytes().startswith(b"ECOSEAL1")] == []
+    with serving.opened(settings.load(folder, file)) as hub:
+        assert hub.repositories.find("smol", "2").publisher == "models"
+        assert hub.acts.newest(1)[0].body["act"] == "publish.here"

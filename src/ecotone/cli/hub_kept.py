@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,7 @@ def resealed(folder: Path | None, file: Path | None, *, is_json: bool) -> None:
 
 def carried(folder: Path | None, file: Path | None, *, is_json: bool) -> None:
     """Carries the files of the folder to the store; that is an act."""
+    from ecotone.delivery.hub_folder import Hub as Folders
     from ecotone.delivery.objects import Folder
     from ecotone.hub.carrying import carry
 
@@ -62,7 +64,7 @@ def carried(folder: Path | None, file: Path | None, *, is_json: bool) -> None:
         if source.size("trust.json") is None:
             raise NotFoundError("hub.folder", f"{source.path} is no hub: `ecotone hub init` makes one")
         hub.acts.write(f"local:{known()}", "objects.carry", "hub")
-        with hub.repositories.locked():
+        with Folders(source, time.time).locked(), hub.repositories.locked():
             done = carry(source, hub.objects, NoProgress() if is_json else LineProgress())
     if is_json:
         show_json(done)

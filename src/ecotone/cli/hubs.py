@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,8 @@ from securesystemslib.signer import CryptoSigner
 
 from ecotone.access import demand_rest, owner
 from ecotone.assets import LineProgress, NoProgress
+from ecotone.cli import extra
+from ecotone.cli.hub_asking import known
 from ecotone.cli.output import show_json
 from ecotone.delivery import hub_keys, packs
 from ecotone.delivery.hub_folder import Hub
@@ -73,8 +76,7 @@ def init(folder: Path, publishers: Sequence[str], *, is_json: bool) -> None:
 
 def publish(folder: Path, paths: Sequence[Path], given: Publishing, *, is_json: bool) -> None:
     """Publishes a version, and announces it where the online key is at hand."""
-    hub, about = _hub(folder), given.about
-    signer = hub_keys.read(given.key)
+    about, signer = given.about, hub_keys.read(given.key)
     what = packs.About(
         name=about["name"],
         version=about["version"],
@@ -85,31 +87,38 @@ def publish(folder: Path, paths: Sequence[Path], given: Publishing, *, is_json: 
         requires=Requires(memory_bytes=about["needs_memory_mb"] << 20),
         residency=tuple(about["residency"]),
     )
-    if region := _region(folder, given.file):
-        demand_rest(what.residency, region, f"{what.name} {what.version} at this hub")
-    with hub.locked():
+    with _publishing(folder, given, what) as (hub, keys), hub.locked():
         earlier = [(named, hub.manifest(named.asset)) for named in hub.assets()]
         same = [manifest for named, manifest in earlier if named.asset.name == what.name]
         manifest = packs.publish(
             paths,
-            folder,
+            hub.objects,
             what,
             earlier=[manifest for _, manifest in earlier],
             base=same[-1] if same else None,
             progress=NoProgress() if is_json else LineProgress(),
         )
         publisher = hub.publish(manifest, signer)
-        is_announced = _announced(hub, given.keys, "online")
+        is_announced = _announced(hub, keys, "online")
     _say_published(manifest, publisher, is_announced=is_announced, is_json=is_json)
 
 
-def _region(folder: Path, file: Path | None) -> str:
-    """Where the hub's objects rest, if its configuration says so."""
-    if file is None:
-        return ""
+@contextmanager
+def _publishing(folder: Path, given: Publishing, what: packs.About) -> Iterator[tuple[Hub, Path]]:
+    """The hub in a folder, or wherever its configuration says that it lies, where it is an act; and its keys."""
+    if given.file is None:
+        yield _hub(folder), _keys(folder, given.keys)
+        return
+    extra.server()
     from ecotone.hub import settings
+    from ecotone.hub.serving import opened
 
-    return settings.load(folder, file).objects.region or ""
+    with opened(settings.load(folder, given.file)) as served:
+        named = f"{what.name}@{what.version}"
+        if region := served.settings.objects.region:
+            demand_rest(what.residency, region, f"{named} at this hub")
+        served.acts.write(f"local:{known()}", "publish.here", named)
+        yield served.repositories, given.keys or served.settings.keys
 
 
 def assign(folder: Path, site: str, assets: Sequence[str], given: Assigning, *, is_json: bool) -> None:
@@ -207,7 +216,7 @@ def revoke(folder: Path, what: str, given: Rotating, *, is_json: bool) -> None:
             if len(given.root_keys) != 1:
                 raise ConfigError("hub.keys", "a version is withdrawn by its publisher: give its key with --key")
             hub.withdraw(*_split(given.name), hub_keys.read(given.root_keys[0]))
-        is_announced = _announced(hub, given.keys, "online")
+        is_announced = _announced(hub, keys, "online")
     if is_json:
         show_json({"revoked": given.name, "is_announced": is_announced})
     else:
@@ -280,8 +289,8 @@ def _present(keys: Path, names: Sequence[str]) -> list[CryptoSigner]:
     return hub_keys.every(path for name in names if (path := keys / name).exists())
 
 
-def _announced(hub: Hub, keys: Path | None, name: str) -> bool:
-    signers = _present(_keys(hub.folder, keys), [f"{name}.key"])
+def _announced(hub: Hub, keys: Path, name: str) -> bool:
+    signers = _present(keys, [f"{name}.key"])
     if signers:
         hub.refresh(signers)
     return bool(signers)

@@ -21,11 +21,24 @@ import msgspec
 
 from ecotone.assets import StoreError, files
 
-__all__ = ["CONTENT_BYTES_MAX", "PIECE_BYTES", "Folder", "Objects", "Stored", "fresh_name", "kept", "named", "placed"]
+__all__ = [
+    "CONTENT_BYTES_MAX",
+    "PIECE_BYTES",
+    "SEALED",
+    "Folder",
+    "Objects",
+    "Stored",
+    "fresh_name",
+    "kept",
+    "named",
+    "placed",
+]
 
 CONTENT_BYTES_MAX: Final = 16 << 20
 """Most that is read or written as one piece of memory: a manifest. Packs go by `take` and `stream`."""
 PIECE_BYTES: Final = 256 << 10
+SEALED: Final = b"ECOSEAL1"
+"""What begins so is encrypted (`hub.sealed`)."""
 LEFT_S: Final = 86_400.0
 """Nobody writes one file for so long."""
 _FRESH: Final = re.compile(r"\.[0-9]{1,10}-[0-9a-f]{12}\.new")

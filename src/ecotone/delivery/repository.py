@@ -18,7 +18,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Signed, Snapshot, TargetFile, Targets, Timestamp
 
 from ecotone.assets import StoreError
-from ecotone.delivery.objects import Objects, placed
+from ecotone.delivery.objects import SEALED, Objects, placed
 from ecotone.trust import terms, writing
 from ecotone.values import ConfigError, TrustError
 
@@ -144,6 +144,7 @@ class Repository:
         """A document that is named; what was changed on the disk is refused.
 
         Raises:
+            ConfigError: `hub.encrypt`.
             TrustError: `trust.digest`, `trust.missing`.
         """
         where = terms.target(self.name, path, target.hashes["sha256"])
@@ -153,6 +154,11 @@ class Repository:
         except FileNotFoundError as error:
             raise TrustError("trust.missing", f"{self._objects.where}/{where} is not there") from error
         except RepositoryError as error:
+            if content.startswith(SEALED):
+                raise ConfigError(
+                    "hub.encrypt",
+                    f"what lies in {self._objects.where} is encrypted: name the hub's configuration, `-c hub.yaml`",
+                ) from error
             raise TrustError("trust.digest", f"{self._objects.where}/{where} is not what was signed") from error
         return content
 

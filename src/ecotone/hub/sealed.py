@@ -26,16 +26,15 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ecotone.assets import NoProgress, Progress, StoreError, files
-from ecotone.delivery.objects import CONTENT_BYTES_MAX, LEFT_S, Objects, Stored, fresh_name, kept
+from ecotone.delivery.objects import CONTENT_BYTES_MAX, LEFT_S, SEALED, Objects, Stored, fresh_name, kept
 from ecotone.values import ConfigError
 
 __all__ = ["FRAME_BYTES", "Keys", "Resealed", "Sealed", "is_sealed"]
 
 FRAME_BYTES: Final = 64 << 10
-_MAGIC: Final = b"ECOSEAL1"
 _ID_BYTES: Final = 8
 _SALT_BYTES: Final = 24
-_HEAD_BYTES: Final = len(_MAGIC) + _ID_BYTES + _SALT_BYTES + 8
+_HEAD_BYTES: Final = len(SEALED) + _ID_BYTES + _SALT_BYTES + 8
 _TAG_BYTES: Final = 16
 _KEY_BYTES: Final = 32
 _HEADS_MAX: Final = 4096
@@ -207,11 +206,11 @@ class Sealed:
             if not is_sealed(one.name):
                 continue
             start = self._inner.range(one.name, 0, _HEAD_BYTES)
-            if start[len(_MAGIC) :][:_ID_BYTES] == self._keys.current and start.startswith(_MAGIC):
+            if start[len(SEALED) :][:_ID_BYTES] == self._keys.current and start.startswith(SEALED):
                 left += 1
                 continue
             progress.step(f"sealing {one.name}")
-            is_plain = not start.startswith(_MAGIC)
+            is_plain = not start.startswith(SEALED)
             self._resealed(one.name, self._inner.stream(one.name) if is_plain else self.stream(one.name))
             done, total = done + 1, total + one.bytes
         return Resealed(done, left, total)
@@ -263,9 +262,9 @@ class Sealed:
                 self._heads.move_to_end(name)
                 return self._heads[name], True
         raw = self._inner.range(name, 0, _HEAD_BYTES)
-        if len(raw) < _HEAD_BYTES or not raw.startswith(_MAGIC):
+        if len(raw) < _HEAD_BYTES or not raw.startswith(SEALED):
             raise self._refused(name, "it is not sealed: `ecotone hub reseal` seals what was there before")
-        identity = raw[len(_MAGIC) :][:_ID_BYTES]
+        identity = raw[len(SEALED) :][:_ID_BYTES]
         cipher = self._keys.of(identity, raw, name)
         if cipher is None:
             raise StoreError(
@@ -285,7 +284,7 @@ class Sealed:
             self._heads.pop(name, None)
 
     def _made(self, name: str, length: int) -> _Head:
-        raw = _MAGIC + self._keys.current + os.urandom(_SALT_BYTES) + length.to_bytes(8)
+        raw = SEALED + self._keys.current + os.urandom(_SALT_BYTES) + length.to_bytes(8)
         cipher = self._keys.of(self._keys.current, raw, name)
         assert cipher is not None, "the current key is known"
         return _Head(raw, length, cipher)
