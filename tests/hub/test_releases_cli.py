@@ -19,6 +19,7 @@ from tests.hub.served import Served, made
 from ecotone.access import owner
 from ecotone.cli import hub_releases, hub_sending
 from ecotone.cli.failures import UnreachableError
+from ecotone.cli.hub_remote import exchange
 from ecotone.cli.root import ecotone
 from ecotone.delivery.packs import Packed
 from ecotone.hub import work_jobs
@@ -165,7 +166,7 @@ def working(chosen: Settings) -> Iterator[Working]:
 def sending(tmp_path: Path, working: Working, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Arguments that publish a file of 600 kB in small pieces."""
     monkeypatch.setattr(hub_sending, "PIECE_BYTES_MAX", hub_sending.PIECE_BYTES_MIN)
-    monkeypatch.setattr(hub_sending.time, "sleep", lambda s: working.over.wait(min(s, 0.05)))
+    monkeypatch.setattr("ecotone.cli.hub_sending.time.sleep", lambda s: working.over.wait(min(s, 0.05)))
     path = tmp_path / "smol.txt"
     path.write_bytes(text(7, 9_000))
     key = working.chosen.keys / "publisher-models.key"
@@ -175,7 +176,7 @@ def sending(tmp_path: Path, working: Working, monkeypatch: pytest.MonkeyPatch) -
 def test_it_is_sent_over_a_wire_that_cuts_and_loses_answers(
     working: Working, sending: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dice, exchange, sent = random.Random(4), hub_sending.exchange, []
+    dice, sent = random.Random(4), list[int]()
 
     def failing(method: str, url: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
         fate = dice.random()
@@ -201,7 +202,7 @@ def test_it_is_sent_over_a_wire_that_cuts_and_loses_answers(
 def test_the_same_command_goes_on_where_it_was_cut_off(
     working: Working, sending: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exchange, sent = hub_sending.exchange, []
+    sent: list[int] = []
 
     def dying(method: str, url: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
         if method == "PATCH" and len(sent) == 3:

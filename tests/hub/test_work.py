@@ -46,7 +46,7 @@ def test_a_task_is_due_when_it_says_so(tasks: Tasks, clock: Clock) -> None:
     tasks.ensure("look", "a", in_s=10)
     tasks.ensure("look", "a", in_s=0)
     assert tasks.due() == []
-    assert tasks.next_s() == 10
+    assert [task.due_s for task in tasks.every()] == [clock() + 10]
     clock.now_s += 10
     (task,) = tasks.due()
     assert (task.kind, task.subject, task.number, task.id) == ("look", "a", 1, "look:a:1")
@@ -68,7 +68,6 @@ def test_a_run_is_noted_once(tasks: Tasks, clock: Clock) -> None:
     assert [task.number for task in tasks.due()] == [2]
     assert tasks.finished(("look", "a", 2), 0, Next())
     assert tasks.every() == []
-    assert tasks.next_s() is None
 
 
 def test_a_number_is_never_given_twice(tasks: Tasks, clock: Clock) -> None:
@@ -92,7 +91,7 @@ def test_a_failure_is_tried_again_later_and_later_and_forgotten_by_a_success(tas
     waits = []
     for number in range(1, 12):
         assert tasks.finished(("look", "a", number), 0, Failed("hub.database"))
-        waits.append(tasks.next_s() or 0)
+        waits.append(tasks.every()[0].due_s - clock())
         clock.now_s += waits[-1]
     assert waits[:3] == [RETRY_S, 2 * RETRY_S, 4 * RETRY_S]
     assert waits[-1] == 3600
@@ -141,11 +140,9 @@ def test_work_is_done_and_said(working: Callable[..., Work]) -> None:
 
     work = working({"note": job}, standing={"note": 0.0})
     work.tasks.wake("note", "other")
-    work.wake()
     wait_for(lambda: not work.tasks.every(), "both are done")
     assert sorted(done) == ["", "other"]
     assert work.is_leader
-    assert work.state() == {"tasks": 0, "failing": [], "is_leader": True}
 
 
 def test_an_error_is_told_by_its_code_and_a_bug_too(working: Callable[..., Work]) -> None:
@@ -160,8 +157,8 @@ def test_an_error_is_told_by_its_code_and_a_bug_too(working: Callable[..., Work]
         raise ZeroDivisionError(subject)
 
     work = working({"sign": refused, "sum": wrong}, standing={"sign": 0.0, "sum": 0.0})
-    wait_for(lambda: len(work.state()["failing"]) == 2, "both have failed")
-    assert {one["kind"]: one["why"] for one in work.state()["failing"]} == {"sign": "hub.keys", "sum": "hub.work"}
+    wait_for(lambda: all(one.why for one in work.tasks.every()), "both have failed")
+    assert {one.kind: one.why for one in work.tasks.every()} == {"sign": "hub.keys", "sum": "hub.work"}
 
 
 def test_one_process_works_and_another_takes_over(working: Callable[..., Work]) -> None:
@@ -209,6 +206,88 @@ def test_heavy_kinds_are_at_work_alone(working: Callable[..., Work]) -> None:
         work.tasks.wake("collect", str(number))
     wait_for(lambda: not work.tasks.every(), "all are done")
     assert at_once == [1] * 6
+
+
+def test_a_leader_that_lost_its_lock_is_followed_by_another_and_nothing_is_done_twice(postgres_url: str) -> None:
+    """The server ended the session that held the lock, while a job was at work: it is gone on with elsewhere."""
+    effects: list[str] = []
+    gate = threading.Event()
+
+    def job(step: Step, subject: str) -> Next:
+        step("first", lambda: effects.append("first"))
+        gate.wait(30)
+        step("second", lambda: effects.append("second"))
+        return Next()
+
+    database = Database.open(postgres_url)
+    work = Work(database, {"count": job}, time.time)
+    work.start()
+    work.tasks.wake("count", "x")
+    wait_for(lambda: effects == ["first"], "it is at work")
+    with database.begin() as c:
+        asked = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
+        assert (c.execute(text(asked)).scalar() or 0) >= 1
+    wait_for(lambda: not work.is_leader, "it has noticed")
+    gate.set()
+    wait_for(lambda: not work.tasks.every(), "it is done")
+    wait_for(lambda: work.is_leader, "it leads again")
+    assert effects == ["first", "second"]
+    work.stop()
+    database.close()
+
+
+def test_old_runs_are_forgotten_and_those_of_another_version_given_up(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ecotone.hub import work_durable
+
+    url = database.url.render_as_string(hide_password=False)
+    tasks = Tasks(database, time.time)
+    gate = threading.Event()
+    done: list[str] = []
+
+    def job(step: Step, subject: str) -> Next:
+        step("wait", lambda: gate.wait(20) and None)
+        step("end", lambda: done.append(subject))
+        return Next()
+
+    monkeypatch.setattr(work_durable, "_KEPT", 2)
+    gate.set()
+    durable = work_durable.Durable(url, {"a": job}, tasks)
+    for number in range(5):
+        tasks.wake("a", str(number))
+        durable.start(tasks.due()[0])
+        wait_for(lambda: not tasks.every(), "it is done")
+    wait_for(lambda: not durable.running(), "all have ended")
+    durable.tidy()
+    assert _runs(database, "SUCCESS") == 2
+    gate.clear()
+    tasks.wake("a", "old")
+    durable.start(tasks.due()[0])
+    stopper = threading.Thread(target=durable.close, args=(5.0,))
+    stopper.start()
+    gate.set()
+    stopper.join(30)
+    assert _runs(database, "PENDING") == 1
+    assert "old" not in done
+    # The order of steps is another one now: the old run is given up, and its task begun anew.
+    monkeypatch.setattr(work_durable, "STEPS_VERSION", "2")
+    durable = work_durable.Durable(url, {"a": job}, tasks)
+    assert _runs(database, "CANCELLED") == 1
+    durable.start(tasks.due()[0])
+    wait_for(lambda: (durable.settle(), not durable.running())[1], "it is seen that it was given up")
+    (task,) = tasks.every()
+    assert (task.number, task.why) == (2, "hub.work")
+    durable.start(task)
+    wait_for(lambda: not tasks.every(), "it is done")
+    assert done[-1] == "old"
+    durable.close(5.0)
+
+
+def _runs(database: Database, state: str) -> int:
+    table = "workflow_status" if database.dialect == "sqlite" else "dbos.workflow_status"
+    with database.read() as c:
+        return int(c.execute(text(f"SELECT count(*) FROM {table} WHERE status = '{state}'")).scalar() or 0)
 
 
 def run(url: str, folder: Path, kill_at: str = "") -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ecotone.assets import StoreError
 from ecotone.hub.database import Database
@@ -54,7 +54,6 @@ class Work:
         self._standing: Final = dict(standing or {})
         self._alone: Final = alone
         self._stopping: Final = threading.Event()
-        self._woken: Final = threading.Event()
         self._is_leader = False
         self._thread: threading.Thread | None = None
 
@@ -63,14 +62,9 @@ class Work:
         self._thread = threading.Thread(target=self._live, name="hub-work", daemon=True)
         self._thread.start()
 
-    def wake(self) -> None:
-        """Looks now; what other processes have made due is seen within a second anyway."""
-        self._woken.set()
-
     def stop(self, wait_s: float = 10.0) -> None:
         """Ends it: what is at work stops after its step, and is gone on with by another process or the next start."""
         self._stopping.set()
-        self._woken.set()
         if self._thread is not None:
             self._thread.join(wait_s)
 
@@ -78,12 +72,6 @@ class Work:
     def is_leader(self) -> bool:
         """Whether this process is the one that works."""
         return self._is_leader
-
-    def state(self) -> dict[str, Any]:
-        """What is due, and what has failed; the same from every process."""
-        every = self.tasks.every()
-        failing = [{"kind": one.kind, "subject": one.subject, "why": one.why, "times": one.failures} for one in every]
-        return {"tasks": len(every), "failing": [one for one in failing if one["why"]], "is_leader": self._is_leader}
 
     def _live(self) -> None:
         while not self._stopping.is_set():
@@ -112,8 +100,7 @@ class Work:
                 looks += 1
                 if looks % _TIDY_EVERY == 0:
                     durable.tidy()
-                self._woken.wait(LOOK_S)
-                self._woken.clear()
+                self._stopping.wait(LOOK_S)
         finally:
             self._is_leader = False
             durable.close(5.0)

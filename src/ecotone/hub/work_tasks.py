@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Protocol
 
 import msgspec
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Connection
 
 from ecotone.hub.database import Database
@@ -107,12 +107,6 @@ class Tasks:
         with self._database.begin() as c:
             old = tasks.c.due_s.between(ASLEEP_S, ASLEEP_S + self.clock() - FORGET_S)
             return int(c.execute(delete(tasks).where(old)).rowcount)
-
-    def next_s(self) -> float | None:
-        """Seconds until something is due; None where nothing is."""
-        with self._database.read() as c:
-            first = c.execute(select(func.min(tasks.c.due_s)).where(tasks.c.due_s < ASLEEP_S)).scalar()
-        return None if first is None else max(0.0, first - self.clock())
 
     def woken(self, kind: str, subject: str) -> int:
         """How often it was woken so far; to be read before the work, and given to `finished`."""

@@ -30,12 +30,13 @@ def kill_at(where: str) -> None:
     """Has this process killed before or after a step of a kind of job, at its first time."""
     kind, _, rest = where.partition("/")
     wanted, _, when = rest.partition(":")
-    run, step = work_durable.Durable._run, work_durable.Durable._step
+    durable: Any = work_durable.Durable
+    run, step = durable._run, durable._step
     current: list[str] = []
 
     def running(self: Any, *task: Any) -> str:
         current[:] = [task[0]]
-        return run(self, *task)
+        return str(run(self, *task))
 
     def stepping(self: Any, name: str, function: Callable[[], Any]) -> Any:
         is_here = current == [kind] and name == wanted
@@ -50,8 +51,7 @@ def kill_at(where: str) -> None:
 
         return step(self, name, done)
 
-    work_durable.Durable._run = running  # type: ignore[method-assign] # the instrument
-    work_durable.Durable._step = stepping  # type: ignore[method-assign]
+    durable._run, durable._step = running, stepping
     work_jobs._ALONE = frozenset({"look", "publish", "collect", "resign"})  # type: ignore[misc] # one at a time
 
 
