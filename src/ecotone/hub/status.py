@@ -171,7 +171,7 @@ def fleet(database: Database, now_s: float, ask: Ask | None = None, scope: Scope
     """
     ask = ask or Ask()
     how, inside = _health(now_s), _inside(scope)
-    with database.read() as c:
+    with database.snapshot() as c:
         rows = c.execute(select(how.label("how"), func.count()).select_from(_JOINED).where(*inside).group_by(how)).all()
         wanted = [*inside, *_matching(ask, how)]
         found = c.execute(select(func.count()).select_from(_JOINED).where(*wanted)).scalar_one()
