@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
@@ -26,6 +27,9 @@ LATE_S: Final = 20.0
 """So much later than asked for the hub may answer a question for news."""
 SMALL_BYTES: Final = 512
 """Shorter reports are not packed."""
+
+TOKEN: Final = re.compile(r"[!-~]{1,4096}")
+"""A token goes into a header: what could be more than that is none."""
 
 Ask = Callable[[Message], Awaitable[Answer]]
 
@@ -199,6 +203,8 @@ class Link:
 
     def _opened(self, answer: Answer, began_s: float) -> Session:
         opened: _Opened = decoded(_good(answer), _Opened)
+        if not TOKEN.fullmatch(opened.token) or opened.expires_in_s <= 0:
+            raise TargetError("bad_answer", "what answers in the hub's place gives no session")
         self._rotate = opened.rotate
         return Session(opened.token, began_s + opened.expires_in_s)
 
@@ -249,6 +255,6 @@ def _words(body: bytes) -> str:
     """The hub's own code, where it gave one: never its words, which go into a log."""
     try:
         code = msgspec.json.decode(body, type=_Failed).error.code
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return ""
     return code if len(code) <= 64 and code.replace(".", "").replace("_", "").isalnum() else ""

@@ -34,6 +34,9 @@ QUICK_S: Final = 1.0
 QUICK_S_MAX: Final = 60.0
 SEQ_STEP_MAX: Final = 1 << 24
 """A hub that claims to know reports so far ahead of ours is not believed: numbers have an end."""
+GENERATION_STEP_MAX: Final = 1 << 20
+"""So far above what was verified a hub may announce; it believes a site as far (`hub.wishes.FLOOR_STEP_MAX`), and its
+next wish is above that. What says more is not believed: nobody has signed it, and the site would wait for ever."""
 LONG_S: Final = 3600.0
 """A hub that was not heard for so long is worth a line in the log, and another one each day."""
 DAY_S: Final = 86_400.0
@@ -118,6 +121,7 @@ class Talk:
         self.state: State = "starting"
         self.why = ""
         self.on_news: Callable[[int], None] = lambda _: None
+        self.verified: Callable[[], int] = lambda: 0
         self.habits: Callable[[], Habits] = Habits
         self._line, self._outbox, self._look, self._times, self._dice = line, outbox, look, times, dice
         self._heard_s = times.now_s()
@@ -187,6 +191,8 @@ class Talk:
             began_s = self._times.now_s()
             try:
                 found = await self._line.desired(self.generation, habits.wait_s)
+                if found is not None and found > self.verified() + GENERATION_STEP_MAX:
+                    raise TargetError("bad_answer", f"the hub announces {found}: no hub has come so far")
             except (TargetError, RefusalError) as error:
                 await self._rest(self._failed(error))
                 continue

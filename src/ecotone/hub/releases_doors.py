@@ -6,15 +6,16 @@ import base64
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from ecotone.access import Actor, demand, demand_somewhere
+from ecotone.access import ALL, Actor, Subject, demand, demand_somewhere, may
 from ecotone.hub import work_jobs
 from ecotone.hub.collecting import COLLECT
 from ecotone.hub.publications import Ask
-from ecotone.hub.releases_values import Start, asked
+from ecotone.hub.releases_fleet import folder
+from ecotone.hub.releases_values import Release, Start, asked
 from ecotone.hub.resigning import RESIGN, due
 from ecotone.hub.uploads import PIECE_BYTES_MAX, Begin, Upload
 from ecotone.trust.terms import TARGETS_BYTES_MAX
-from ecotone.values import RequestError
+from ecotone.values import ConfigError, RequestError
 
 if TYPE_CHECKING:
     from ecotone.hub.serving import Hub
@@ -36,12 +37,16 @@ def _start(hub: Hub, actor: Actor, _path: Texts, body: dict[str, Any], _query: T
 def _list(hub: Hub, actor: Actor, _path: Texts, _body: dict[str, Any], query: Texts) -> Answer:
     demand_somewhere(actor, "fleet.read")
     limit, offset = _number(query, "limit", 50, _MOST), _number(query, "offset", 0, 1 << 31)
-    return 200, {"releases": hub.releases.list(limit, offset, query.get("name", ""))}
+    found = hub.releases.list(limit, offset, query.get("name", ""))
+    return 200, {"releases": [one for one in found if _sees(hub, actor, one)]}
 
 
 def _show(hub: Hub, actor: Actor, path: Texts, _body: dict[str, Any], _query: Texts) -> Answer:
     demand_somewhere(actor, "fleet.read")
-    return 200, hub.releases.show(path["id"])
+    found = hub.releases.show(path["id"])
+    if not _sees(hub, actor, found):
+        raise ConfigError("hub.unknown", f"there is no release '{found.id}' that you may see")
+    return 200, found
 
 
 def _pause(hub: Hub, actor: Actor, path: Texts, _body: dict[str, Any], _query: Texts) -> Answer:
@@ -61,7 +66,12 @@ def _abort(hub: Hub, actor: Actor, path: Texts, body: dict[str, Any], _query: Te
 
 def _pins(hub: Hub, actor: Actor, _path: Texts, _body: dict[str, Any], _query: Texts) -> Answer:
     demand_somewhere(actor, "fleet.read")
-    return 200, {"pins": hub.releases.pins()}
+    pins = hub.releases.pins()
+    if not _sees_all(actor):
+        sites = hub.sites.named(sorted({pin.site for pin in pins}))
+        mine = {name for name, site in sites.items() if may(actor.person, "fleet.read", site.subject)}
+        pins = [pin for pin in pins if pin.site in mine]
+    return 200, {"pins": pins}
 
 
 def _pin(hub: Hub, actor: Actor, path: Texts, body: dict[str, Any], _query: Texts) -> Answer:
@@ -79,7 +89,12 @@ def _changes(hub: Hub, actor: Actor, path: Texts, _body: dict[str, Any], query: 
 
 def _assets(hub: Hub, actor: Actor, _path: Texts, _body: dict[str, Any], _query: Texts) -> Answer:
     demand_somewhere(actor, "asset.read")
-    return 200, {"assets": hub.repositories.assets(), "publishers": hub.repositories.catalogue.publishers}
+    found = [
+        one
+        for one in hub.repositories.assets()
+        if may(actor.person, "asset.read", Subject(folder(one.asset.kind, one.asset.name)))
+    ]
+    return 200, {"assets": found, "publishers": hub.repositories.catalogue.publishers}
 
 
 def _upload(hub: Hub, actor: Actor, _path: Texts, body: dict[str, Any], _query: Texts) -> Answer:
@@ -122,7 +137,11 @@ def _drop(hub: Hub, actor: Actor, path: Texts, _body: dict[str, Any], _query: Te
 
 def _work(hub: Hub, actor: Actor, _path: Texts, _body: dict[str, Any], _query: Texts) -> Answer:
     demand_somewhere(actor, "fleet.read")
-    return 200, {"tasks": hub.tasks.every(), "signatures": due(hub.repositories, hub.clock())}
+    # What is due is named by releases and publications, of whatever group.
+    return 200, {
+        "tasks": hub.tasks.every() if _sees_all(actor) else [],
+        "signatures": due(hub.repositories, hub.clock()),
+    }
 
 
 def _garbage(hub: Hub, actor: Actor, _path: Texts, _body: dict[str, Any], _query: Texts) -> Answer:
@@ -200,6 +219,18 @@ UPLOADS: Final[Mapping[tuple[str, str], UploadDoor]] = {
     ("POST", "/publications/{id}/signed"): _signed,
 }
 """The same, for bodies that are taken as they come: at most `PIECE_BYTES_MAX`."""
+
+
+def _sees_all(actor: Actor) -> bool:
+    return bool(may(actor.person, "fleet.read", ALL))
+
+
+def _sees(hub: Hub, actor: Actor, release: Release) -> bool:
+    """Whether somebody may see all the sites that a release goes over."""
+    if _sees_all(actor):
+        return True
+    sites = [site for name, site in hub.sites.named().items() if release.scope.has(name, site.groups)]
+    return bool(sites) and all(may(actor.person, "fleet.read", site.subject) for site in sites)
 
 
 def _told(upload: Upload) -> Texts:

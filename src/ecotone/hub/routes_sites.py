@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator
@@ -138,7 +137,7 @@ class SiteRoutes:
         """Reports, oldest first; those that cannot be read are passed over, and told of."""
         site = (await self.actor(request)).site
         with self._alone(site):
-            raw = await self._body(request)
+            raw = await self._front.asking(request).body(REPORTS_BYTES_MAX, REPORTS_S)
         raw = unpacked(raw, request.headers.get("content-encoding", "").strip().lower(), REPORTS_BYTES_MAX)
         is_lines = "ndjson" in request.headers.get("content-type", "")
         lines = [line for line in raw.split(b"\n") if line.strip()] if is_lines else [raw]
@@ -152,13 +151,6 @@ class SiteRoutes:
             ack_seq = max(ack_seq, await self._front.threads.call(self._reports.take, site, read))
             counts.labels("taken").inc(len(read))
         return answer({"ack_seq": ack_seq, "refused": refused, "now_s": time.time()})
-
-    async def _body(self, request: Request) -> bytes:
-        try:
-            async with asyncio.timeout(REPORTS_S):
-                return await self._front.asking(request).body(REPORTS_BYTES_MAX)
-        except TimeoutError as error:
-            raise RequestError("hub.cut", f"the reports did not arrive within {REPORTS_S:.0f} s", status=408) from error
 
     @contextlib.contextmanager
     def _alone(self, site: str) -> Iterator[None]:
@@ -186,8 +178,8 @@ class SiteRoutes:
         except EcotoneError as error:
             raise _flat(error) from error
         self._front.named(request, actor.site)
-        is_pack = str(request.scope["path"]).startswith("/packs/")
-        self._front.limited(self._front.packs if is_pack else self._front.sites, actor.site)
+        is_file = not str(request.scope["path"]).startswith("/v1/")
+        self._front.limited(self._front.files if is_file else self._front.sites, actor.site)
         if request.path_params.get("site", actor.site) != actor.site:
             raise not_found()
         return actor
@@ -196,7 +188,7 @@ class SiteRoutes:
         raw = await self._front.asking(request).body(16 << 10)
         try:
             return msgspec.json.decode(raw, type=kind)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise RequestError("hub.body", f"the body is not what is asked for here: {error}") from error
 
 
@@ -222,7 +214,7 @@ def _read(lines: list[bytes], site: str) -> tuple[list[Report], int, int]:
 def _numbered(line: bytes) -> int:
     try:
         return msgspec.json.decode(line, type=_Seq).seq
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return 0
 
 

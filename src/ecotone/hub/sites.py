@@ -32,6 +32,7 @@ from ecotone.hub.database import Database
 from ecotone.hub.people_rules import Rules
 from ecotone.hub.sites_shown import Page, Row, Site, SiteActor
 from ecotone.hub.sites_tokens import Tokens
+from ecotone.hub.tables_releases import reports
 from ecotone.hub.tokens import Secrets, put_in
 from ecotone.values import RefusalError, RequestError
 from ecotone.values.fleet import SiteName
@@ -286,6 +287,8 @@ class Sites:
         values |= {"token": shown.id, "enrolled_s": now_s, "why": ""}
         if there is not None:
             connection.execute(update(_SITES).where(_SITES.c.name == site).values(**values))
+            # Who had the key before may have counted its reports up to the end: they begin anew with the new one.
+            connection.execute(update(reports).where(reports.c.site == site).values(seq=0))
             return
         values |= {"name": site, "groups": token["groups"], "labels": token["labels"], "region": token["region"]}
         if not put_in(connection, self._database.upsert(_SITES, {**values, "seen_s": 0.0}, ["name"], only=())):

@@ -128,7 +128,7 @@ def _report(
 
 def _acts(hub: Hub, actor: Actor, path: dict[str, str], body: dict[str, Any], query: dict[str, str]) -> tuple[int, Any]:
     limit, before = query.get("limit", "100"), query.get("before", "")
-    if not limit.isdecimal() or not (before.isdecimal() or not before) or len(limit + before) > 20:
+    if not limit.isdecimal() or not (before.isdecimal() or not before) or len(limit) > 9 or len(before) > 18:
         raise RequestError("hub.asked", "`limit` and `before` are numbers")
     return 200, {"acts": acts(hub, actor, int(limit), int(before) if before else None)}
 

@@ -63,7 +63,7 @@ class Front:
         self.clock: Final = clock
         self.threads: Final = Threads(limits.threads)
         self.sites: Final = Buckets(limits.site_per_minute)
-        self.packs: Final = Buckets(limits.site_packs_per_minute)
+        self.files: Final = Buckets(limits.site_files_per_minute)
         self.addresses: Final = Buckets(limits.address_per_minute)
         self.failures: Final = Buckets(limits.failures_per_minute)
         self.is_stopping = False
@@ -76,7 +76,8 @@ class Front:
         """Where the caller is, as limits know it: an IPv4 address, or the first half of an IPv6 one."""
         peer = request.client.host if request.client else ""
         if self.settings.behind_proxy:
-            peer = request.headers.get("x-forwarded-for", peer).rpartition(",")[2].strip()
+            # A proxy adds to the last line, or adds a line of its own: what a caller has sent stands before it.
+            peer = (request.headers.getlist("x-forwarded-for") or [peer])[-1].rpartition(",")[2].strip()
         try:
             found = ipaddress.ip_address(peer)
         except ValueError:

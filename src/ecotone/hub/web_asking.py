@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -16,6 +17,8 @@ from ecotone.values import RequestError
 __all__ = ["Asking", "Threads", "bearer", "json_object", "unpacked"]
 
 PIECE_BYTES: Final = 256 << 10
+BODY_S: Final = 20.0
+"""A body that is taken in one piece must be here within so long: it holds one of the places that all share."""
 WINDOW_LOG_MAX: Final = 23
 """Memory that an unpacker may take, as a power of two: what zstd's level 19 asks for."""
 
@@ -52,22 +55,29 @@ class Asking:
         self._request: Final = request
         self._counted: Final = counted
 
-    async def body(self, bytes_max: int) -> bytes:
+    async def body(self, bytes_max: int, within_s: float | None = None) -> bytes:
         """The whole of it.
+
+        Args:
+            bytes_max: A longer one is refused.
+            within_s: It must be here within so long, seconds; default: `BODY_S`.
 
         Raises:
             RequestError: `hub.too_large`; `hub.cut`.
         """
         self._bounded(bytes_max)
-        found = bytearray()
+        found, limit_s = bytearray(), BODY_S if within_s is None else within_s
         try:
-            async for piece in self._request.stream():
-                self._counted(len(piece))
-                found += piece
-                if len(found) > bytes_max:
-                    raise too_large(bytes_max)
+            async with asyncio.timeout(limit_s):
+                async for piece in self._request.stream():
+                    self._counted(len(piece))
+                    found += piece
+                    if len(found) > bytes_max:
+                        raise too_large(bytes_max)
         except ClientDisconnect as error:
             raise RequestError("hub.cut", "the body did not come to its end") from error
+        except TimeoutError as error:
+            raise RequestError("hub.cut", f"the body did not arrive within {limit_s:g} s", status=408) from error
         return bytes(found)
 
     def pieces(self, bytes_max: int) -> Iterator[bytes]:
