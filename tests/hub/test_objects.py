@@ -157,6 +157,18 @@ def test_what_killed_writers_left_is_removed_when_it_is_old(objects: Objects, tm
     assert names(objects) == {"packs/aa": 1}
 
 
+def test_a_new_folder_is_durable_with_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ecotone.assets import files
+
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_folder", synced.append)
+    Folder(tmp_path / "hub").put("director/targets/sites/x.json", b"x")
+    hub = tmp_path / "hub"
+    assert synced == [
+        tmp_path, hub, hub / "director", hub / "director" / "targets", hub / "director" / "targets" / "sites"
+    ]  # fmt: skip
+
+
 def test_a_full_or_forbidden_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Folder(tmp_path / "hub")
     folder.put("a", b"old")

@@ -177,7 +177,7 @@ class Folder:
         """See `Objects.put`."""
         target = self.path / named(name)
         with kept(f"writing {target}"):
-            fresh = fresh_name(files.folder(target.parent))
+            fresh = fresh_name(_folder(target.parent))
             try:
                 fresh.write_bytes(content)
                 _placed(fresh, target, 0o644, is_new=is_new)
@@ -188,7 +188,7 @@ class Folder:
         """See `Objects.take`. It is moved where it lies on the same disk."""
         target = self.path / named(name)
         with kept(f"writing {target}"):
-            files.folder(target.parent)
+            _folder(target.parent)
             if not _is_same_disk(path, target.parent):
                 self._copied(path, target, is_new=is_new)
             else:
@@ -275,6 +275,15 @@ class Folder:
                 with contextlib.suppress(FileNotFoundError):  # removed since
                     about = entry.stat(follow_symlinks=False)
                     yield Stored(f"{prefix}{entry.name}", about.st_size, about.st_mtime)
+
+
+def _folder(path: Path) -> Path:
+    """The folder, made if need be and then durable too."""
+    if not path.is_dir():
+        _folder(path.parent)
+        files.folder(path)
+        files.sync_folder(path.parent)
+    return path
 
 
 def _is_same_disk(path: Path, folder: Path) -> bool:
