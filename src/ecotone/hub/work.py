@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
+import sqlalchemy.orm  # noqa: F401 -- DBOS imports it in a thread, and queries in others would meet it half made
+
 from ecotone.assets import StoreError
 from ecotone.hub.database import Database
 from ecotone.hub.work_leading import leading
