@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-WIDTH, HEIGHT, LEFT, TOP, WIDE, HIGH = 940, 380, 60, 50, 380, 260
+WIDTH, HEIGHT, LEFT, TOP, WIDE, HIGH = 975, 350, 60, 50, 380, 260
 RIGHT = LEFT + WIDE + 110
 DAYS = 14
 COLOURS = ("#2a7f9e", "#d9822b", "#6b8e23", "#8b5fbf", "#b23a48")
@@ -32,10 +32,10 @@ def picture(curves: Mapping[str, Sequence[tuple[float, float]]], sizes: Sequence
         points = [(at_s / 86400 / DAYS, share) for at_s, share in curve if at_s < DAYS * 86400]
         thinned = points[:: max(1, len(points) // 200)] + points[-1:]
         parts.append(_line(LEFT, thinned, COLOURS[number % len(COLOURS)]))
-        parts.append(_text(LEFT + 120, TOP + HIGH - 75 + 15 * number, name, "s"))
-        y = TOP + HIGH - 79 + 15 * number
+        parts.append(_text(LEFT + 222, TOP + HIGH - 105 + 15 * number, name, "s"))
+        y = TOP + HIGH - 109 + 15 * number
         parts.append(
-            f'<line x1="{LEFT + 92}" x2="{LEFT + 114}" y1="{y}" y2="{y}" stroke="{COLOURS[number]}" stroke-width="3"/>'
+            f'<line x1="{LEFT + 194}" x2="{LEFT + 216}" y1="{y}" y2="{y}" stroke="{COLOURS[number]}" stroke-width="3"/>'
         )
     low, high = math.log10(sizes[0]["sites"]), math.log10(sizes[-1]["sites"])
 
