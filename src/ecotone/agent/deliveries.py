@@ -216,6 +216,8 @@ class Deliveries:
             await errand.listen()
         finally:
             watching.cancel()
+            if not errand.is_over:  # the site stops, or the child talks nonsense: nobody waits for it
+                _end(child)
             await _stopped(child)
         if errand.is_over:
             return not self._is_passing and self._trouble[0] in ("", NOTHING)
@@ -229,8 +231,7 @@ class Deliveries:
         while not self._news.is_set() and self._shop.is_open():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), LOOK_S)
-        with contextlib.suppress(ProcessLookupError):
-            child.terminate()
+        _end(child)
 
     async def renewed(self) -> str:
         """See `Shop.renewed`; `''` where there is none to be had now."""
@@ -351,6 +352,11 @@ class _Errand:
             else:
                 self.is_over = isinstance(event, Failed)
                 self._deliveries.heard(event)
+
+
+def _end(child: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        child.terminate()
 
 
 async def _stopped(child: asyncio.subprocess.Process) -> None:

@@ -321,6 +321,17 @@ def test_nothing_is_begun_where_the_link_may_not_be_used(play: Callable[[str, Ac
     )
 
 
+def test_who_stops_does_not_wait_for_its_child(
+    play: Callable[[str, Act], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "STOP_S", 1e6)
+
+    async def act(one: Scene) -> None:
+        await one.until(lambda: one.work.reports())
+
+    play("say(wish(1, ONE)); hear(); time.sleep(600)", act)
+
+
 def test_no_session_no_child(play: Callable[[str, Act], None]) -> None:
     async def act(one: Scene) -> None:
         one.shop.errors = [TargetError("refused", "no hub"), RefusalError("refused.no_cloud", "off")]
