@@ -81,6 +81,13 @@ class Client:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
     def begin(self, phase: str, *arguments: Any) -> None:
         """Starts a phase."""
         assert self.process.stdin is not None
@@ -119,7 +126,7 @@ def made(folder: Path, url: str, sites: int) -> tuple[Path, Path, list[str]]:
     file = folder / "hub.yaml"
     file.write_text(
         f'folder: {folder / "hub"}\ndatabase: {{url: "env:BENCH_HUB_DB"}}\nlisten: {{port: {port}}}\n'
-        "limits: {site_per_minute: 1000000, site_packs_per_minute: 1000000, address_per_minute: 1000000}\n"
+        "limits: {site_per_minute: 1000000, site_files_per_minute: 1000000, address_per_minute: 1000000}\n"
     )
     os.environ["BENCH_HUB_DB"] = url
     chosen = hub_settings.load(None, file)
@@ -171,8 +178,7 @@ def measured(folder: Path, url: str, options: argparse.Namespace) -> dict[str, A
     folder.mkdir()
     file, seeds, found_packs = made(folder, url, options.sites)
     found: dict[str, Any] = {}
-    with serving(file) as (hub, port):
-        client = Client(port, seeds)
+    with serving(file) as (hub, port), Client(port, seeds) as client:
         found["memory_idle_mb"] = hub.memory_mb()
 
         def phase(name: str, *arguments: Any) -> None:
@@ -206,8 +212,6 @@ def measured(folder: Path, url: str, options: argparse.Namespace) -> dict[str, A
         phase("release", "release", time.time(), new, (found_packs[1], PACK_BYTES), every_s)
         found["release"]["state"] = _ended(file, release)
         found["kill"] = _killed(hub, client, file, options.seconds)
-        client.process.stdin.close()  # type: ignore[union-attr]
-        client.process.wait(30)
     return found
 
 

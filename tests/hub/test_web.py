@@ -266,7 +266,7 @@ def test_people_need_a_key_and_whoever_guesses_is_stopped(tmp_path: Path) -> Non
 
 
 def test_one_site_that_asks_too_often_is_told_when_to_come_again(tmp_path: Path) -> None:
-    chosen = made(tmp_path, f"sqlite:///{tmp_path / 'hub.db'}", limits=Limits(site_per_minute=60))
+    chosen = made(tmp_path, f"sqlite:///{tmp_path / 'hub.db'}", limits=Limits(site_files_per_minute=60))
     with serving(chosen) as at:
         eager, calm = joined(at, "eager"), joined(at, "calm")
         answers = [eager.get("/trust.json") for _ in range(20)]

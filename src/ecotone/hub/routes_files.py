@@ -37,8 +37,7 @@ class FileRoutes:
         """A file, or one range of it."""
         path = str(request.scope["path"]).removeprefix("/")
         if self._front.settings.is_open:
-            buckets = self._front.packs if path.startswith("packs/") else self._front.addresses
-            self._front.limited(buckets, self._front.address(request))
+            self._front.limited(self._front.files, self._front.address(request))
         else:
             actor = await self._sites.actor(request)
             if PATH.fullmatch(path) is None or not await self._front.threads.call(self._files.may_have, actor, path):

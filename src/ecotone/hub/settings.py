@@ -140,10 +140,12 @@ class Limits(Section, frozen=True, kw_only=True):
     upload_bytes_max: Annotated[
         int, Meta(ge=1024, le=1 << 34, description="Largest piece of an upload, bytes; a file may have many.")
     ] = 64 << 20
-    site_per_minute: Annotated[Positive, Meta(description="Requests of one site a minute, ranges of packs aside.")] = (
-        240
-    )
-    site_packs_per_minute: Annotated[Positive, Meta(description="Ranges of packs of one site a minute.")] = 3_000
+    site_per_minute: Annotated[
+        Positive, Meta(description="Requests of one site, or person, a minute; files aside.")
+    ] = 240
+    site_files_per_minute: Annotated[
+        Positive, Meta(description="Documents and ranges of packs that one site may ask for a minute.")
+    ] = 3_000
     address_per_minute: Annotated[
         Positive, Meta(description="Requests without a session or key from one address a minute.")
     ] = 600
