@@ -24,7 +24,7 @@ from ecotone.agent.standings import used_of
 from ecotone.agent.trials import Kept, Standing, Used, Wish
 from ecotone.estimate.counts import Count
 from ecotone.fleet import trial
-from ecotone.fleet.accepting import is_pinned_otherwise
+from ecotone.fleet.accepting import Here, Take, accept
 from ecotone.fleet.memory import Failure, remember
 from ecotone.values import ConfigError, EcotoneError
 from ecotone.values.fleet import AssetReport, AssetState
@@ -112,9 +112,10 @@ class Trying:
 
     def refuses(self, wish: Wish) -> str:
         """Why a version shall not even be fetched: `pinned`, `failed`; or `''`."""
-        if is_pinned_otherwise(wish.name, wish.version, self.pinned()):
-            return "pinned"
-        return "" if self._kept.memory.failed(wish.sha256, wish.attempt) is None else "failed"
+        said = accept(wish, 0, Here(memory=self._kept.memory, pinned=self.pinned()))
+        if isinstance(said, Take):
+            return ""
+        return "pinned" if said.why == "pinned" else "failed"
 
     def pinned(self) -> tuple[str, ...]:
         """NAME@VERSION of what somebody at the site holds fast."""
