@@ -19,6 +19,7 @@ from tests.hub.served import Limits, Served, assign, joined, key, made, serving
 
 from ecotone.assets import StoreError
 from ecotone.hub.serving import opened
+from ecotone.values import ConfigError
 
 
 @pytest.fixture
@@ -281,3 +282,19 @@ def test_bodies_without_a_length_are_bounded_too(tmp_path: Path) -> None:
         while int(at.ask("HEAD", path, token=secret).headers["upload-offset"]) == offset:
             assert time.monotonic() < until_s
             time.sleep(0.05)
+
+
+def test_what_is_wrong_at_the_hub_is_told_to_people_and_not_to_sites(
+    sqlite: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, secret = joined(sqlite, "harbour"), key(sqlite, "rita", "reader")
+
+    def broken(*_: Any) -> None:
+        raise ConfigError("hub.keys", "/srv/hub.keys/x cannot be read")
+
+    hub = sqlite.process._hub
+    monkeypatch.setattr(type(hub.sites), "authenticate", broken)
+    monkeypatch.setattr(type(hub.people), "me", broken)
+    told, shown = site.get("/trust.json"), sqlite.ask("GET", "/admin/me", token=secret)
+    assert (told.status, told.code, b"/srv" in told.body) == (500, "hub.internal", False)
+    assert (shown.status, shown.code, b"/srv" in shown.body) == (400, "hub.keys", True)

@@ -12,7 +12,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -145,7 +145,7 @@ class Web:
                 raise RequestError("hub.method", "this is not done here", status=405)
             await route.handle(scope, cycle.receive, cycle.send)
         except Exception as error:  # noqa: BLE001 - the outermost handler of a request
-            await self._failed(error, cycle)
+            await self._failed(error, cycle, is_person=path.startswith("/admin"))
         finally:
             self._in_flight -= weight
             self._account(cycle, path, self._front.clock() - began_s)
@@ -169,8 +169,8 @@ class Web:
                 partial = route
         return partial, False
 
-    async def _failed(self, error: Exception, cycle: _Cycle) -> None:
-        told = _told(error)
+    async def _failed(self, error: Exception, cycle: _Cycle, *, is_person: bool) -> None:
+        told = _told(error, is_person=is_person)
         cycle.code = told.code
         self._front.metrics.refused.labels(told.code).inc()
         if told.status >= 500 and told.status != 503:
@@ -275,12 +275,12 @@ def _too_often(wait_s: float) -> RefusalError:
     return RefusalError("hub.rate", "too many requests: come again later", status=429, retry_after_s=wait_s)
 
 
-def _told(error: Exception) -> EcotoneError:
-    """The error as the caller reads it: nothing of the inside is told."""
-    if isinstance(error, ConfigError):
+def _told(error: Exception, *, is_person: bool) -> EcotoneError:
+    """The error as the caller reads it: nothing of the inside is told, and to sites not where files lie."""
+    if isinstance(error, ConfigError) and (is_person or error.code == "hub.report"):
         # What a person asked for cannot be; the message says why, and how to mend it.
         return RequestError(error.code, error.message, status=_STATUS.get(error.code, 400))
-    if isinstance(error, TrustError):
+    if isinstance(error, TrustError) and is_person:
         return RequestError(error.code, error.message, status=422)
     if isinstance(error, EcotoneError) and (error.status < 500 or error.status == 503):
         return error
@@ -304,6 +304,3 @@ def _refusal(error: EcotoneError) -> Response:
     if error.status == 401:
         headers["www-authenticate"] = 'Bearer realm="ecotone-hub"'
     return answer({"error": {"code": error.code, "message": error.message}}, error.status, headers)
-
-
-Endpoint = Callable[[Request], Awaitable[Response]]
