@@ -364,6 +364,11 @@ def report(found: dict[str, Any]) -> str:
         shares = found[kind]["needs_of_10000"]
         told = " + ".join(f"{share} ({name})" for name, share in shares.items() if name != "together")
         lines.append(f"* {kind}: {told} = **{shares['together']}**")
+    lines += ["", "Beside that, while all are connected, and once after an outage of the hub:", ""]
+    for kind in kinds:
+        wait_mb = 10_000 * found[kind]["crowd"]["kb_each"] / 1024
+        again_s = 10_000 / found[kind]["sessions"]["per_s"]
+        lines.append(f"* {kind}: {wait_mb:.0f} MB for those that wait; {again_s:.0f} s until all have signed in again")
     return "\n".join(lines)
 
 
