@@ -20,6 +20,7 @@ from email.utils import parsedate_to_datetime
 import msgspec
 
 from ecotone.assets.errors import FetchError
+from ecotone.assets.prompt import PromptConnection, PromptTlsConnection
 from ecotone.values import ConfigError
 
 __all__ = ["Cut", "Link", "Refused", "Web", "shown"]
@@ -76,8 +77,8 @@ class Web:
         self._opener = urllib.request.OpenerDirector()
         for handler in (
             urllib.request.ProxyHandler(proxies),
-            urllib.request.HTTPHandler(),
-            urllib.request.HTTPSHandler(context=_tls(link)),
+            _Http(),
+            _Https(context=_tls(link)),
             urllib.request.HTTPDefaultErrorHandler(),
             urllib.request.HTTPErrorProcessor(),
             urllib.request.UnknownHandler(),
@@ -191,6 +192,20 @@ class Web:
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
             return False
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(PromptConnection, req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(context=context)
+        self._trusted = context
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(PromptTlsConnection, req, context=self._trusted)
 
 
 def shown(url: str) -> str:

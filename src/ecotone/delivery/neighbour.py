@@ -16,6 +16,7 @@ from collections.abc import Generator, Sequence
 from typing import Final
 
 from ecotone.assets import FetchError
+from ecotone.assets.prompt import PromptConnection
 from ecotone.assets.web import Cut
 from ecotone.delivery.sources import HttpSource, Rate, Source, SourceMissing
 from ecotone.transfer.manifest import SEGMENT_BYTES_MAX
@@ -103,7 +104,7 @@ class Neighbour:
             Cut: The transfer broke, or another length came than was asked for.
             FetchError: `asset.refused`, if what answers is no neighbour.
         """
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._stall_s)
+        connection = PromptConnection(self._host, self._port, timeout=self._stall_s)
         try:
             for first in range(0, len(wanted), NAMES_MAX):
                 yield from self._some(connection, wanted[first : first + NAMES_MAX])
