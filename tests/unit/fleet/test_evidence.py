@@ -154,3 +154,7 @@ def test_evidence_is_what_is_left_without_the_loudest_and_none_weighs_too_much()
     assert pooled([huge], 0).requests == 2000
     assert pooled([huge], 0).errors == 20
     assert pooled([huge], 0).parity_weight == pytest.approx(2000)
+    judged = compared(figures(50, 1, parity=0.9, pairs=9000), figures(8000, parity=0.9, pairs=9000), TERMS)
+    assert (pooled([judged], 0).requests, pooled([judged], 0).parity_weight) == (50, pytest.approx(2000))
+    chatty = compared(figures(4000, 40), figures(8000), TERMS)
+    assert (pooled([chatty], 0).requests, pooled([chatty], 0).expected) == (2000, pytest.approx(chatty.expected / 2))

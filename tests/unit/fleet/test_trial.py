@@ -102,3 +102,4 @@ def test_older_figures_change_nothing_and_crashes_never_get_fewer() -> None:
     one = tried(figures(10, hours=3, crashes=2))
     assert trial.observed(one, figures(9, hours=2)) == one
     assert trial.observed(one, figures(11, hours=4)).figures.crashes == 2
+    assert trial.observed(one, figures(11, hours=3)).figures.requests == 11

@@ -383,3 +383,9 @@ def test_a_look_signs_no_more_than_it_may() -> None:
         looks.append(len(found.wish_new))
     assert looks == [8, 8, 4, 0]
     assert standing.state == "waiting"
+
+
+def test_a_gate_without_hours_opens_at_once() -> None:
+    given = plan(gate=Gate(hours_min=0, requests_min=0, reports_min=1))
+    sites = now(fleet(20, "good", "good", "good", "good"), T0)
+    assert decide(given, begun(given, sites), sites, T0).standing.wave == 1
