@@ -201,13 +201,27 @@ def test_tls_is_renewed_while_it_runs(folder: Path) -> None:
     (folder / "hub.yaml").write_text(f"folder: hub\nlisten: {{address: 0.0.0.0, port: {free_port()}}}\n{tls}\n")
     with up(folder, "-c", "hub.yaml") as at:
         assert at.url.startswith("https://")
-        assert shown(at.port) != ""
         before = shown(at.port)
+        context = ssl.create_default_context(cafile=files.cert)
+        kept = http.client.HTTPSConnection("localhost", at.port, timeout=30, context=context)
+        assert asked(kept) == (200, "max-age=31536000")
         write_certificate(folder, "second")
         until_s = time.monotonic() + 60
         while shown(at.port) == before and time.monotonic() < until_s:
             time.sleep(0.1)
         assert shown(at.port) != before
+        # The connection from before goes on, and a new one needs the new certificate.
+        assert asked(kept) == (200, "max-age=31536000")
+        kept.close()
+        with pytest.raises(ssl.SSLCertVerificationError):
+            asked(http.client.HTTPSConnection("localhost", at.port, timeout=30, context=context))
+
+
+def asked(connection: http.client.HTTPSConnection) -> tuple[int, str | None]:
+    connection.request("GET", "/healthz")
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status, answer.getheader("strict-transport-security")
 
 
 def shown(port: int) -> str:

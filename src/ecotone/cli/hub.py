@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -81,8 +80,7 @@ class _Group(click.Group):
     def _further(self) -> dict[str, click.Command]:
         found: dict[str, click.Command] = {}
         for module in FURTHER:
-            if find_spec(module) is not None:
-                found.update(importlib.import_module(module).COMMANDS)
+            found.update(importlib.import_module(module).COMMANDS)
         return found
 
 
