@@ -331,3 +331,53 @@ def test_a_step_that_is_done_twice_changes_nothing(rollout: Rollout) -> None:
     assert len(rollout.wishes.signings) == 1
     assert rollout.acts().count("release.wish") == 1
     assert rollout.releases.show(release.id).looks == 1
+
+
+def test_the_same_version_released_again_goes_back_to_what_was_before_the_first(rollout: Rollout) -> None:
+    rollout.enroll(3)
+    rollout.everywhere("1")
+    rollout.everywhere("2")
+    again = rollout.look(rollout.start("2"))
+    assert len(rollout.wishes.signings) == 2
+    rollout.releases.abort(OWNER, again.id)
+    assert rollout.look(again).state == "aborted"
+    assert rollout.wished("1") == ["s0", "s1", "s2"]
+    assert rollout.wished("2") == []
+
+
+def test_what_a_newer_release_would_go_back_to_is_not_taken_back_under_it(rollout: Rollout) -> None:
+    rollout.enroll(3)
+    older = rollout.everywhere("1")
+    newer = rollout.look(rollout.start("2"))
+    with pytest.raises(ConfigError) as found:
+        rollout.releases.abort(OWNER, older.id)
+    assert found.value.code == "release.state"
+    assert newer.id in found.value.message
+    rollout.releases.abort(OWNER, newer.id)
+    rollout.look(newer)
+    rollout.releases.abort(OWNER, older.id)
+    assert rollout.look(older).state == "aborted"
+    assert rollout.wished() == []
+
+
+def test_a_release_that_is_being_taken_back_is_waited_for(rollout: Rollout) -> None:
+    rollout.enroll(3)
+    bad = rollout.look(rollout.start("1"))
+    rollout.releases.abort(OWNER, bad.id)
+    with pytest.raises(ConfigError) as found:
+        rollout.start("2")
+    assert found.value.code == "release.state"
+    rollout.look(bad)
+    rollout.start("2")
+
+
+def test_a_pin_holds_a_version_that_is_taken_back_everywhere_else(rollout: Rollout) -> None:
+    rollout.enroll(4)
+    rollout.everywhere("1")
+    release = rollout.look(rollout.start("2"))
+    rollout.releases.pin(OWNER, "s0", "smol", "2")
+    rollout.behave = lambda site, asset: "failed"
+    rollout.tell("s0", "s1", "s2")
+    assert rollout.look(release).state == "halted"
+    assert rollout.wished("2") == ["s0"]
+    assert rollout.wished("1") == ["s1", "s2", "s3"]

@@ -140,9 +140,15 @@ class Releases:
         return self._moved(actor, release, "release.resume", waves.resume)
 
     def abort(self, actor: Actor, release: str, *, is_back: bool = True) -> Release:
-        """It ends. `is_back`: every site that has a wish for it gets the version before; else each keeps its wish."""
+        """It ends. `is_back`: every site that has a wish for it gets the version before; else each keeps its wish.
+
+        Raises:
+            ConfigError: `release.state` also where a newer one of the same asset goes on: that one is to be aborted.
+        """
 
         def aborted(standing: Standing, now_s: float) -> Standing:
+            if is_back:
+                self._alone(release)
             return waves.abort(standing, now_s, is_back=is_back)
 
         return self._moved(actor, release, "release.abort", aborted, "back" if is_back else "stay")
@@ -275,6 +281,16 @@ class Releases:
             put(c, release, standing, now_s)
             self._tasks.wake(LOOK, release, connection=c)
         return self.show(release)
+
+    def _alone(self, release: str) -> None:
+        """No newer release of the asset goes on: what it would go back to must not be taken back under it."""
+        known = self.show(release)
+        newer = [one for one in self.list(name=known.name) if one.created_s > known.created_s]
+        going = [one.id for one in newer if one.state not in ENDED]
+        if going:
+            raise ConfigError(
+                "release.state", f"{going[0]} of {known.name} is newer and goes on: abort that one, or wait for its end"
+            )
 
     def _demand(self, actor: Actor, act: Act, release: Release) -> None:
         """Whoever may do so at every site of the release may do so with the release."""

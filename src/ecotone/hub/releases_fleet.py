@@ -121,16 +121,28 @@ class Fleet:
                     self._told[row.site] = _decode(row.raw)
             return {site: (self._told[site], float(came_s)) for site, (_, came_s) in seen.items()}
 
-    def pinned(self, name: str, version: str) -> frozenset[str]:
-        """Sites where the hub holds another version of the asset fast."""
+    def pinned(self, name: str, otherwise: str = "") -> frozenset[str]:
+        """Sites where the hub holds the asset fast; with `otherwise` only at another version than this."""
         with self._database.read() as c:
             rows = c.execute(select(pins.c.site, pins.c.version).where(pins.c.name == name)).all()
-        return frozenset(row.site for row in rows if is_pinned_otherwise(name, version, (f"{name}@{row.version}",)))
+        held = [
+            row for row in rows if not otherwise or is_pinned_otherwise(name, otherwise, (f"{name}@{row.version}",))
+        ]
+        return frozenset(row.site for row in held)
 
-    def views(self, release: Release) -> list[SiteView]:
-        """Every site of a release, as `fleet.waves` looks at it; also those that had belonged to it and have a wish."""
+    def views(self, release: Release, *, is_without: bool = False) -> list[SiteView]:
+        """Every site of a release, as `fleet.waves` looks at it; also those that had belonged to it and have a wish.
+
+        Args:
+            is_without: Only sites that have no wish for anything of that name.
+        """
         good = Good(folder(release.kind, release.name), release.residency)
         sites, _ = self.within(release.scope, good)
+        if is_without:
+            has = {site for site, assets in self.wished(sites).items() if any(a.name == release.name for a in assets)}
+            sites = {name: site for name, site in sites.items() if name not in has}
+            if not sites:
+                return []
         former = self._sites.named(sorted(self._wished_for(release.id) - sites.keys()))
         told, wished = self.told({*sites, *former}), self.wished({*sites, *former})
         held = self.pinned(release.name, release.version)

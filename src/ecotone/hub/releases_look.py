@@ -60,11 +60,10 @@ class Looking:
         """What is to be done now, from what is known now."""
         with self._database.read() as c:
             release = found(c, subject)
-        views = self._fleet.views(release)
         if release.standing.state == "done":
-            decision = Decision(standing=release.standing, wish_new=self._joining(release, views), tally=release.tally)
+            decision = Decision(standing=release.standing, wish_new=self._joining(release), tally=release.tally)
         else:
-            decision = waves.decide(release.plan, release.standing, views, self._fleet.clock())
+            decision = self._decided(release)
         return {
             "look": release.looks + 1,
             "before": text(release.standing),
@@ -74,6 +73,16 @@ class Looking:
             "back": list(decision.wish_back[:AT_ONCE]),
             "is_all": len(decision.wish_new) <= AT_ONCE and len(decision.wish_back) <= AT_ONCE,
         }
+
+    def _decided(self, release: Release) -> Decision:
+        views, now_s = self._fleet.views(release), self._fleet.clock()
+        decision = waves.decide(release.plan, release.standing, views, now_s)
+        # A pin at this very version does not keep it from coming, and from being taken back it does.
+        held = self._fleet.pinned(release.name).intersection(decision.wish_back)
+        if not held:
+            return decision
+        views = [msgspec.structs.replace(one, is_pinned=one.is_pinned or one.site in held) for one in views]
+        return waves.decide(release.plan, decision.standing, views, now_s)
 
     def note_wishes(self, subject: str, decided: Mapping[str, Any]) -> bool:
         """Notes what is about to be signed, and what each site goes back to; once, whatever is killed."""
@@ -118,8 +127,7 @@ class Looking:
                 release = found(c, subject)
                 if text(release.standing) != decided["before"]:
                     return 0
-                rows = c.execute(select(release_sites).where(release_sites.c.release == subject)).all()
-            before = {row.site: msgspec.json.decode(row.before, type=_Assets) for row in rows}
+                before = self._kept(c, release.name, release.plan.digests)
             wanted = self._wanted(release, decided, before)
             if wanted:
                 self._wishes.set(wanted, f"release:{subject}")
@@ -160,13 +168,11 @@ class Looking:
         least, most = LOOK_S
         return min(most, max(least, release.tally.sites / SITES_A_SECOND)) if state == "waiting" else None
 
-    def _joining(self, release: Release, views: Sequence[waves.SiteView]) -> tuple[str, ...]:
+    def _joining(self, release: Release) -> tuple[str, ...]:
         """Sites of a release that is through which have nothing of that name: they came after it."""
         if not self._is_newest(release):
             return ()
-        wished = self._fleet.wished(view.site for view in views)
-        joining = (view for view in views if not view.is_pinned and not _of_name(release.name, wished[view.site]))
-        return tuple(view.site for view in joining)
+        return tuple(view.site for view in self._fleet.views(release, is_without=True) if not view.is_pinned)
 
     def _is_newest(self, release: Release) -> bool:
         newest = select(releases.c.id).where(releases.c.name == release.name)
@@ -187,11 +193,15 @@ class Looking:
         return wanted
 
     @staticmethod
-    def _kept(c: Connection, name: str) -> dict[str, _Assets]:
-        """What each site would go back to by the last release of the asset in which it was."""
+    def _kept(c: Connection, name: str, without: Sequence[str] = ()) -> dict[str, _Assets]:
+        """What each site would go back to: what was remembered of it last, but for these manifests."""
         mine = select(release_sites.c.site, release_sites.c.before).where(release_sites.c.name == name)
-        rows = c.execute(mine.order_by(release_sites.c.wished_s)).all()
-        return {row.site: msgspec.json.decode(row.before, type=_Assets) for row in rows}
+        kept = {}
+        for row in c.execute(mine.order_by(release_sites.c.wished_s)).all():
+            before = msgspec.json.decode(row.before, type=_Assets)
+            if not any(one.sha256 in without for one in before):
+                kept[row.site] = before
+        return kept
 
 
 def _of_name(name: str, assets: Sequence[Asset]) -> _Assets:
