@@ -126,7 +126,8 @@ def made(folder: Path, url: str, sites: int) -> tuple[Path, Path, list[str]]:
     file = folder / "hub.yaml"
     file.write_text(
         f'folder: {folder / "hub"}\ndatabase: {{url: "env:BENCH_HUB_DB"}}\nlisten: {{port: {port}}}\n'
-        "limits: {site_per_minute: 1000000, site_files_per_minute: 1000000, address_per_minute: 1000000}\n"
+        "limits: {site_per_minute: 1000000, site_files_per_minute: 1000000, address_per_minute: 1000000,\n"
+        "  site_waiting_max: 1000}\n"
     )
     os.environ["BENCH_HUB_DB"] = url
     chosen = hub_settings.load(None, file)

@@ -92,6 +92,23 @@ def test_only_so_many_wait() -> None:
     asyncio.run(main())
 
 
+def test_of_one_site_only_so_many_wait_and_the_oldest_goes_first() -> None:
+    async def main() -> None:
+        waiting = Waiting(Log().changed, 100, 2)
+        mine = [asyncio.ensure_future(waiting.wait("a", 0, 60, never())) for _ in range(5)]
+        other = asyncio.ensure_future(waiting.wait("b", 0, 60, never()))
+        await asyncio.wait(mine, timeout=0.1)
+        assert [each.done() for each in mine] == [True, True, True, False, False]
+        assert len(waiting) == 3
+        assert not other.done()
+        waiting.end()
+        assert await asyncio.gather(*mine, other) == [0] * 6
+        assert len(waiting) == 0
+        assert waiting._waiters == {}
+
+    asyncio.run(main())
+
+
 def test_a_generation_never_goes_back() -> None:
     async def main() -> None:
         log = Log()

@@ -66,7 +66,7 @@ class _Process:
         settings = hub.settings
         self._hub: Final = hub
         self._front: Final = Front(settings, Metrics())
-        self._waiting: Final = Waiting(self._changed, settings.limits.waiting_max)
+        self._waiting: Final = Waiting(self._changed, settings.limits.waiting_max, settings.limits.site_waiting_max)
         self._certificates: Final = None if settings.tls is None else Certificates(settings.tls)
         self._state: Final = ServerState()
         self._config: Final = Config(

@@ -132,6 +132,10 @@ class Limits(Section, frozen=True, kw_only=True):
 
     connections_max: Annotated[Positive, Meta(description="Open connections.")] = 16_384
     waiting_max: Annotated[Positive, Meta(description="Sites that wait for news (long-poll) at a time.")] = 12_000
+    site_waiting_max: Annotated[
+        Positive,
+        Meta(description="Questions for news of one site that wait; of more, the oldest is answered at once."),
+    ] = 4
     in_flight_max: Annotated[Positive, Meta(description="Other requests being served.")] = 512
     threads: Annotated[int, Meta(ge=1, le=256, description="Threads that ask the database and the objects.")] = 16
     body_bytes_max: Annotated[

@@ -28,14 +28,21 @@ log = logging.getLogger("ecotone.hub")
 class Waiting:
     """The newest generation of every site, and who waits for a newer one."""
 
-    def __init__(self, changed: Changed, waiting_max: int) -> None:
-        """Knows nothing yet: `look` or `live` first."""
+    def __init__(self, changed: Changed, waiting_max: int, each_max: int = 4) -> None:
+        """Knows nothing yet: `look` or `live` first.
+
+        Args:
+            changed: Asks the database.
+            waiting_max: So many may wait.
+            each_max: So many of one site; of more, the one that has waited longest is sent home.
+        """
         self._changed: Final = changed
         self._waiting_max: Final = waiting_max
+        self._each_max: Final = each_max
         self._mark = -1
         self._looked_s = -math.inf
         self._generations: dict[str, int] = {}
-        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiters: dict[str, dict[asyncio.Future[None], None]] = {}
         self._waiting = 0
         self._is_over = False
 
@@ -65,8 +72,7 @@ class Waiting:
             if generation > self._generations.get(site, 0):
                 self._generations[site] = generation
                 for waiter in self._waiters.get(site, ()):
-                    if not waiter.done():
-                        waiter.set_result(None)
+                    _wake(waiter)
 
     async def live(self) -> None:
         """Looks for ever. A database that does not answer leaves everybody waiting, and is told of once a minute."""
@@ -100,16 +106,20 @@ class Waiting:
             )
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         leaving = asyncio.get_running_loop().create_task(gone)
-        self._waiters.setdefault(site, set()).add(waiter)
+        mine = self._waiters.setdefault(site, {})
+        if len(mine) >= self._each_max:
+            longest = next(iter(mine))
+            del mine[longest]
+            _wake(longest)
+        mine[waiter] = None
         self._waiting += 1
         try:
             await asyncio.wait({waiter, leaving}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._waiting -= 1
             leaving.cancel()
-            mine = self._waiters[site]
-            mine.discard(waiter)
-            if not mine:
+            mine.pop(waiter, None)
+            if not mine and self._waiters.get(site) is mine:
                 del self._waiters[site]
         return self.generation(site)
 
@@ -118,5 +128,9 @@ class Waiting:
         self._is_over = True
         for waiters in self._waiters.values():
             for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+                _wake(waiter)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
