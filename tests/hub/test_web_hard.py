@@ -66,7 +66,9 @@ def test_no_header_and_no_coding_leads_beside_what_is_granted(sqlite: Served) ->
 
 
 def test_sites_that_wait_take_no_room_from_those_that_ask(tmp_path: Path) -> None:
-    chosen = made(tmp_path, f"sqlite:///{tmp_path / 'hub.db'}", limits=Limits(in_flight_max=2, waiting_max=6, site_waiting_max=9))
+    chosen = made(
+        tmp_path, f"sqlite:///{tmp_path / 'hub.db'}", limits=Limits(in_flight_max=2, waiting_max=6, site_waiting_max=9)
+    )
     with serving(chosen) as at:
         site = joined(at, "harbour")
         held = []
