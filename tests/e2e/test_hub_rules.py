@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from ecotone.delivery import bundle
+from ecotone.hub.serving import opened
+from ecotone.hub.settings import Settings
 from tests.e2e.conftest import ECOTONE, Site, Start, Upstream, poll
 from tests.e2e.test_joined import ASK, QUICK, ecotone, newest, settings, states, token
 from tests.e2e.test_joined_clocks import clock, turn
-from tests.hub.served import Settings, assign, opened, serving
+from tests.hub.served import assign, serving
 
 __all__ = ["clock", "settings"]
 

@@ -120,8 +120,9 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         yield at
 
 
-def reader(**narrow: tuple[str, ...]) -> Actor:
-    return Actor(Person(name="eve", grants=(Grant(role="reader", **narrow),)), "key:1")
+def reader(assets: tuple[str, ...] = ("*",), groups: tuple[str, ...] = ("*",)) -> Actor:
+    grant = Grant(role="reader", assets=assets, groups=groups)
+    return Actor(Person(name="eve", grants=(grant,)), "key:1")
 
 
 def test_who_may_see_one_group_sees_no_release_pin_or_task_of_another(hub: Hub) -> None:

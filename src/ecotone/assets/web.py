@@ -170,8 +170,11 @@ class Web:
         """Where a redirect leads; for any other status, raises what it means."""
         target = error.headers.get("Location")
         if error.code in _REDIRECTS and target:
-            following = urllib.parse.urljoin(url, target)
-            self.check(following, came_from=url)
+            try:
+                following = urllib.parse.urljoin(url, target)
+                self.check(following, came_from=url)
+            except ValueError:  # it leads to no address at all
+                raise Refused(310, url) from None
             return following
         if error.code in _PASSING:
             raise Cut(f"{shown(url)} answered {error.code}", _retry_after_s(error.headers.get("Retry-After")))
@@ -209,9 +212,13 @@ class _Https(urllib.request.HTTPSHandler):
 
 
 def shown(url: str) -> str:
-    """The URL without what may be secret: user, password and query."""
-    parts = urllib.parse.urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    """The URL without what may be secret (user, password and query), and without what a terminal would obey."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return "(no address)"
+    found = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return "".join(letter if letter.isprintable() else "?" for letter in found)
 
 
 def _origin(url: str) -> tuple[str, str]:

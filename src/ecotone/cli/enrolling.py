@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import click
 import msgspec
+from msgspec import Meta
 
 from ecotone.agent import joined_file
 from ecotone.agent.identity import Enrolment
@@ -41,7 +42,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 class _Enrolled(msgspec.Struct):
     site: str
     trust: msgspec.Raw
-    hub: str = ""
+    hub: Annotated[str, Meta(pattern=r"^[ -~]{0,200}\Z")] = ""
 
 
 class _Said(msgspec.Struct):
@@ -113,7 +114,7 @@ def _enrolled(url: str, body: dict[str, str]) -> _Enrolled:
         if status == 201:
             return msgspec.json.decode(content, type=_Enrolled)
         said = msgspec.json.decode(content, type=_Failed).error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UnreachableError("hub.unreachable", f"what answers at {url} is no hub (HTTP {status})") from error
     if status in (429, 502, 503, 504):
         raise UnreachableError(said.code or "hub.unreachable", f"the hub takes nobody now: {said.message}")

@@ -36,6 +36,11 @@ def exit_code(error: EcotoneError) -> int:
     return CHECK_FAILED
 
 
+def plain(text: str) -> str:
+    """Text for a terminal: what others have said may hold characters that it would obey."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else " " for letter in text)
+
+
 def show(error: EcotoneError, *, is_json: bool) -> None:
     """Prints the error: text on standard error, or one JSON object on standard output."""
     problems = error.problems if isinstance(error, ConfigError) else (error.message,)
@@ -45,11 +50,11 @@ def show(error: EcotoneError, *, is_json: bool) -> None:
         return
     if problems != (error.message,):
         for problem in problems:
-            click.echo(problem, err=True)
+            click.echo(plain(problem), err=True)
     for note in getattr(error, "__notes__", ()):
         click.echo(note, err=True)
     if len(problems) == 1:
-        click.echo(f"ecotone: {error.message}", err=True)
+        click.echo(plain(f"ecotone: {error.message}"), err=True)
     else:
         first = error.message if error.message != "\n".join(problems) else "the configuration is wrong"
-        click.echo(f"ecotone: {first} ({len(problems)} problems)", err=True)
+        click.echo(plain(f"ecotone: {first} ({len(problems)} problems)"), err=True)

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -37,7 +38,7 @@ from ecotone.store import State
 from ecotone.upstreams import EgressDoor, Proxy
 from ecotone.upstreams.hub import HubWire
 from ecotone.values import EcotoneError, Place, Price, RefusalError, TargetError
-from ecotone.values.fleet import AssetReport, MachineReport, Report
+from ecotone.values.fleet import PINNED, AssetReport, MachineReport, Report
 
 __all__ = ["Begun", "Joined", "Trials", "View"]
 
@@ -360,7 +361,7 @@ class Joined:
                 rtt_ms=0.0 if rtt_s is None else round(rtt_s * 1e3, 1),
                 kbit_per_s=0.0 if bytes_per_s is None else round(bytes_per_s / 125, 1),
                 trouble=telling.codes(troubles),
-                pinned=self._trials.pinned(),
+                pinned=tuple(one for one in self._trials.pinned() if re.match(PINNED, one)),
             )
         )
 

@@ -194,7 +194,9 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        words = f"{at} {record.levelname.lower():7} {record.name.removeprefix('ecotone.')}: {record.getMessage()}"
+        # Words of others may be in it: they begin no line of their own, and a terminal obeys none of them.
+        said = "".join(letter if letter.isprintable() else " " for letter in record.getMessage())
+        words = f"{at} {record.levelname.lower():7} {record.name.removeprefix('ecotone.')}: {said}"
         fields: dict[str, Any] = getattr(record, "fields", {})
         told = " ".join(f"{name}={_plain(value)}" for name, value in fields.items() if value not in ("", 0, []))
         if told:

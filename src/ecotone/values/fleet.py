@@ -14,8 +14,8 @@ from msgspec import Meta
 from ecotone.values.errors import ConfigError
 
 __all__ = [
-    "ASSETS_MAX", "REPORT_BYTES_MAX", "AssetReport", "AssetState", "Figures", "MachineReport", "Report", "Terms",
-    "Traffic",
+    "ASSETS_MAX", "PINNED", "REPORT_BYTES_MAX", "AssetReport", "AssetState", "Figures", "MachineReport", "Report",
+    "Terms", "Traffic",
 ]  # fmt: skip
 
 ASSETS_MAX: Final = 256
@@ -28,6 +28,9 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
 Version = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}\Z")]
 SiteName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,39}\Z")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+PINNED: Final = r"^[a-z0-9][a-z0-9._-]{0,63}@[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}\Z"
+"""NAME@VERSION."""
+Pinned = Annotated[str, Meta(pattern=PINNED)]
 Why = Annotated[str, Meta(pattern=r"^[a-z0-9_.]{0,64}\Z")]
 """A stable code, or `''`. Never words: words can hold content."""
 
@@ -186,7 +189,7 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     kbit_per_s: Amount = 0.0
     dropped: Count = 0
     trouble: Annotated[tuple[Why, ...], Meta(max_length=32)] = ()
-    pinned: Annotated[tuple[str, ...], Meta(max_length=ASSETS_MAX)] = ()
+    pinned: Annotated[tuple[Pinned, ...], Meta(max_length=ASSETS_MAX)] = ()
 
 
 def decode_report(raw: bytes, site: str) -> Report:

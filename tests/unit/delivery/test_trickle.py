@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from ecotone.assets import FetchError
 from ecotone.assets.web import Cut
 from ecotone.delivery.neighbour import Neighbour
 from ecotone.delivery.sources import HttpSource, Rate
+from ecotone.values import ConfigError
 
 LIMIT_S = 20.0
 
@@ -64,3 +66,14 @@ def test_an_answer_whose_head_never_ends_is_given_up(ask: Callable[[int], None],
         with pytest.raises(Cut):
             ask(port)
         assert time.monotonic() - began_s < LIMIT_S
+
+
+@pytest.mark.parametrize(
+    "to", ["http://[bad/x", "//\x1b[2J[/", "http://127.0.0.1:999999999/x", "http://\u2100.x/", "a\x00b c"]
+)
+def test_a_redirect_to_nowhere_is_no_crash(to: str) -> None:
+    """It would end the delivery child, again and again, before the next source is asked."""
+    head = f"HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode()
+    with endless(head, b"") as port, pytest.raises((FetchError, Cut, ConfigError)) as found:
+        hub(port)
+    assert str(found.value).isprintable()
