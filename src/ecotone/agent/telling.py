@@ -28,7 +28,7 @@ def written(report: Report) -> Make:
     """
 
     def make(seq: int, dropped: int) -> bytes:
-        # It is the one field whose type would let words pass.
+        # Somebody here typed them: one that is none must not keep the whole report here.
         pinned = tuple(pin for pin in report.pinned if _PIN.fullmatch(pin))
         raw = msgspec.json.encode(msgspec.structs.replace(report, seq=seq, dropped=dropped, pinned=pinned))
         decode_report(raw, report.site)  # what no hub would take, and what could hold words, is not kept
