@@ -153,3 +153,27 @@ def test_a_number_that_no_database_takes_is_a_wrong_question(hub: Hub) -> None:
     with pytest.raises(EcotoneError) as found:
         status_doors.DOORS["GET", "/acts"](hub, OWNER, {}, {}, {"limit": "1", "before": "9" * 19})
     assert found.value.code == "hub.asked"
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        "Content-Length: 4\r\nTransfer-Encoding: chunked",
+        "Content-Length: 0\r\nContent-Length: 90",
+        "Transfer-Encoding : chunked",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: chunked, identity",
+        "Content-Length: +5",
+        "X-Folded: a\r\n b",
+    ],
+)
+def test_a_request_that_two_readers_could_read_in_two_ways_is_none(sqlite: Served, framing: str) -> None:
+    inner = "GET /healthz HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", sqlite.port), timeout=20) as connection:
+        said = f"POST /v1/sites/x/challenge HTTP/1.1\r\nHost: hub\r\n{framing}\r\n\r\n0\r\n\r\n{inner}"
+        connection.sendall(said.encode())
+        found = b""
+        while piece := connection.recv(65536):
+            found += piece
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found.count(b"HTTP/1.1 ") == 1, "what was hidden in it is not answered"
