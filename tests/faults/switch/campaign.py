@@ -50,7 +50,7 @@ class Round(msgspec.Struct):
 
     Attributes:
         ready_s: From the process's making to the first answer of the model: the recovery from the round before.
-        before, after: The version in force when it began, and when it was killed.
+        before, after: The version in force before it began, and when it was killed.
         answers: Whole answers until then.
         failed_calls: Of the disk's.
     """
@@ -119,6 +119,7 @@ class Campaign:
 
     def _play(self, one: Round) -> None:
         version = self._chosen(one.kind)
+        one.before = self._in_force()
         if one.kind in ("trial", "bad"):
             self._deliver(version).wait(120)
             self._wait_for_use(version, one.number)
@@ -131,7 +132,7 @@ class Campaign:
             site.wait()
             poll(lambda: _answers(site), "the model answers", 60)
             one.ready_s = time.monotonic() - began_s
-            one.before = self._well(site)
+            self._well(site)
             with Callers(site, threads=2, max_tokens=8) as callers:
                 try:
                     delivery = self._trouble(one, site, version)
@@ -150,9 +151,12 @@ class Campaign:
                 delivery.kill()
                 delivery.wait()
         one.failed_calls = sum(self._shim.failures().values()) - failed
+        one.after = self._in_force()
+
+    def _in_force(self) -> str:
         found = versions.in_force(self.store, "smol")
         assert found is not None, "hub:smol leads nowhere"
-        one.after = found.version
+        return found.version
 
     def _trouble(self, one: Round, site: Site, version: str) -> subprocess.Popen[bytes] | None:
         """What befalls the site while callers ask."""
@@ -200,20 +204,18 @@ class Campaign:
         fresh = msgspec.structs.replace(standing, ready=wish)
         trials.write(self.store, msgspec.structs.replace(kept, assets={**kept.assets, "smol": fresh}))
 
-    def _well(self, site: Site) -> str:
+    def _well(self, site: Site) -> None:
         """The version in force is one of those that were, its file is what it should be, and it is what runs.
 
         A site that was killed in the middle of a switch may still be about to switch.
         """
 
-        def runs() -> str:
+        def runs() -> bool:
             found = versions.in_force(self.store, "smol")
-            rows = [row for row in site.status()["engines"].values() if row["state"] == "ready"]
-            if found is None or [row["file"] for row in rows] != [found.files["m.gguf"][:12]]:
-                return ""
-            return found.version if found.version != BAD else ""
+            rows = [row["file"] for row in site.status()["engines"].values() if row["state"] == "ready"]
+            return found is not None and found.version != BAD and rows == [found.files["m.gguf"][:12]]
 
-        return str(poll(runs, "what is led to is what runs", 90))
+        poll(runs, "what is led to is what runs", 90)
 
 
 def _answers(site: Site) -> bool:
