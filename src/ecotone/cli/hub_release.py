@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from ecotone.cli.hub_asking import Asked, at
-from ecotone.cli.options import as_json
+from ecotone.cli.options import without_site
 
 ID = click.argument("release_id", metavar="ID")
 KINDS: Final = ("model", "adapter", "dataset", "policy", "labels", "prior")
@@ -168,7 +168,7 @@ def unpin(asked: Asked, is_json: bool, site: str, name: str) -> None:
 @click.command()
 @click.argument("url", metavar="URL")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
-@as_json
+@without_site
 @click.option(
     "--key", metavar="FILE", required=True, type=click.Path(path_type=Path, dir_okay=False),
     help="The publisher's key. It stays on this machine.",
