@@ -63,6 +63,7 @@ faults: $(STAMP) ## kill, tear, fill and cut for longer than `make test` does, a
 	@$(BIN)/ecotone models pull smollm2-135m --store $(ECOTONE_TEST_STORE)
 	ECOTONE_FAULT_ROUNDS=50 $(BIN)/python -m pytest tests/faults -p no:cacheprovider
 	$(BIN)/python benchmarks/faults/run.py --rounds $(ROUNDS) $(ARGS)
+	$(BIN)/python benchmarks/faults/switches.py --rounds $(ROUNDS)
 
 test-egress: $(STAMP) ## what leaves a site, packet by packet: every path under random faults (CONVERSATIONS=3000)
 	ECOTONE_EGRESS_SEED=$(SEED) ECOTONE_EGRESS_CONVERSATIONS=$(CONVERSATIONS) $(BIN)/python -m pytest tests/egress tests/yardsticks -p no:cacheprovider

@@ -135,8 +135,10 @@ class Hub:
         """Signs a manifest as the publisher whose key it is; gives who that is. It counts after `refresh`.
 
         Raises:
-            ConfigError: `hub.version`, if that version is another already; `hub.keys`, if no publisher has the key.
+            ConfigError: `hub.version`, if that version is another already; `hub.kind`; `hub.keys`, if no publisher has
+                the key.
         """
+        self.demand_kind(manifest.name, manifest.kind)
         path = terms.asset_path(manifest.kind, manifest.name, manifest.version)
         role = self._holder(signer, path)
         raw = encode(manifest)
@@ -152,6 +154,19 @@ class Hub:
         targets.version = self._next(self.catalogue.version(role))
         self.catalogue.write(role, targets, [signer], self._now(), self.catalogue.targets)
         return role
+
+    def demand_kind(self, name: str, kind: str) -> None:
+        """Goes on only if no asset of another kind has that name: sites know assets by name alone.
+
+        Raises:
+            ConfigError: `hub.kind`.
+        """
+        others = {one.asset.kind for one in self._every().values() if one.asset.name == name} - {kind}
+        if others:
+            raise ConfigError(
+                "hub.kind",
+                f"'{name}' is the name of a {min(others)} here: sites say hub:{name}. Give this {kind} another",
+            )
 
     def withdraw(self, name: str, version: str, signer: CryptoSigner) -> None:
         """The publisher no longer stands by a version: no site installs it any more. It counts after `refresh`.

@@ -162,6 +162,7 @@ class Publishing:
         )
 
     def _unknown_elsewhere(self, known: Publication) -> None:
+        self._hub.demand_kind(known.name, known.kind)
         for one in self._hub.assets():
             asset = one.asset
             if (asset.kind, asset.name, asset.version) != (known.kind, known.name, known.version):

@@ -200,14 +200,15 @@ class Joined:
         assert hub is not None, "the site may talk with its hub"
         proxy, given = view.proxy_to(hub.url), view.config.proxy
         kbit = hub.kbit_per_s_max
-        local = [one.model for one in view.config.targets.values() if isinstance(one, settings.LocalTarget)]
+        local = [one for one in view.config.targets.values() if isinstance(one, settings.LocalTarget)]
+        named = [name for one in local for name in (one.model, one.adapter) if name is not None]
         return Job(
             store=str(self._begun.store),
             url=hub.url,
             ca_file=hub.ca_file,
             mirrors=hub.mirrors,
             bytes_per_s=None if kbit is None else kbit * 125,
-            in_use=(*local, *_lists(view.config)),
+            in_use=(*named, *_lists(view.config)),
             proxy="" if proxy is None else proxy.url,
             direct=() if given is None else given.direct,
         )

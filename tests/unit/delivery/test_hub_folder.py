@@ -64,6 +64,8 @@ def test_a_version_is_published_once(world: World) -> None:
     changed = manifest("smol", "2")
     refused(world, "hub.version", lambda: hub.publish(type(changed)(**_fields(changed, licence="BSD")), key))
     assert hub.publish(changed, key) == "models"
+    adapter = type(changed)(**_fields(manifest("smol", "9"), kind="adapter"))
+    refused(world, "hub.kind", lambda: hub.publish(adapter, key))
     with pytest.raises(ConfigError, match=r"hub\.keys"):
         hub.publish(manifest("smol", "3"), world.key("director"))
 

@@ -170,6 +170,9 @@ def test_the_table_and_the_text_agree() -> None:
     counted.watch("ecotone_promise", lambda: {"assistant": 1.0})
     counted.watch("ecotone_pairs", lambda: {"assistant": 9.0})
     counted.watch("ecotone_learning_usd", lambda: 0.5)
+    counted.watch("ecotone_hub", lambda: {"up": 1.0})
+    counted.watch("ecotone_hub_generation", lambda: {"wanted": 3.0})
+    counted.watch("ecotone_hub_reports_waiting", lambda: 2.0)
     counted.ended(changed(purpose="shadow"))
     families = {family.name: family for family in text_string_to_metric_families(counted.text().decode())}
     for name, metric in METRICS.items():
