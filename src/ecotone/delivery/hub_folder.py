@@ -165,7 +165,7 @@ class Hub:
         if others:
             raise ConfigError(
                 "hub.kind",
-                f"'{name}' is the name of a {min(others)} here: sites say hub:{name}. Give this {kind} another",
+                f"'{name}' is the name of a {min(others)} here, and sites say hub:{name}: give this {kind} another one",
             )
 
     def withdraw(self, name: str, version: str, signer: CryptoSigner) -> None:
