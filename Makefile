@@ -61,7 +61,7 @@ sim: $(STAMP) ## simulated histories on virtual time (HISTORIES=20000 SEED=0)
 
 faults: $(STAMP) ## kill, tear, fill and cut for longer than `make test` does, and 200 rounds of all of it (ROUNDS=200)
 	@$(BIN)/ecotone models pull smollm2-135m --store $(ECOTONE_TEST_STORE)
-	ECOTONE_FAULT_ROUNDS=50 $(BIN)/python -m pytest tests/faults -p no:cacheprovider
+	ECOTONE_FAULT_ROUNDS=50 $(BIN)/python -m pytest tests/faults tests/hub tests/e2e -p no:cacheprovider
 	$(BIN)/python benchmarks/faults/run.py --rounds $(ROUNDS) $(ARGS)
 	$(BIN)/python benchmarks/faults/switches.py --rounds $(ROUNDS)
 

@@ -97,6 +97,7 @@ def test_a_step_back_of_a_day_changes_nothing(
         site = start(config(hub, upstream), environ=clock, fill=joining(hub))
         assign(hub, "test", "smol@1")
         poll(lambda: states(site) == {"smol@1": "good"}, "the wish is carried out", 60)
+        poll(lambda: "seq" in newest(hub), "it has reported", 30)
         turn(clock, -86_400)
         seq = newest(hub)["seq"]
         assign(hub, "test", "smol@2")

@@ -101,7 +101,7 @@ def test_the_command_asks_the_hub_that_has_enrolled_the_site(hub: Hub, tmp_path:
     about = ("--name", "a", "--version", "1", "--licence", "MIT")
     key = ("--key", str(hub.settings.keys / "publisher-models.key"))
     code, said = command("publish", where, str(tmp_path / "a.txt"), *about, *key, *config, "--region", "eu")
-    assert (code, "a 1 at this hub: it may only rest in eu" in said) == (1, True)
+    assert (code, "a@1 at this hub: it may only rest in eu" in said) == (1, True), said
     assert command("publish", where, str(tmp_path / "a.txt"), *about, *key, *config, "--region", "us")[0] == 0
 
 

@@ -346,3 +346,20 @@ def test_the_instrument_sees_a_pickle() -> None:
     assert _is_pickle(base64.b64encode(b"\x80\x04K\x01."))
     assert _is_pickle(b"\x80\x04K\x01.")
     assert not _is_pickle('{"value":1}')
+
+
+def test_a_stream_that_is_closed_by_now_stops_no_work(working: Callable[..., Work], tmp_path: Path) -> None:
+    import logging
+
+    gone = (tmp_path / "gone").open("w")
+    logging.getLogger("dbos").handlers[:] = [logging.StreamHandler(gone)]
+    gone.close()
+    done: list[str] = []
+
+    def job(step: Step, subject: str) -> Next:
+        step("note", lambda: done.append(subject))
+        return Next()
+
+    work = working({"note": job})
+    work.tasks.wake("note", "one")
+    wait_for(lambda: done == ["one"], "it is done")

@@ -73,7 +73,7 @@ class Durable:
         self._lock: Final = threading.Lock()
         self._running: Final[set[tuple[str, str]]] = set()
         self._begun: Final[dict[tuple[str, str], tuple[Task, Any]]] = {}
-        logging.getLogger("dbos").setLevel(logging.ERROR)
+        _speak_as_we_do()
         DBOS.destroy(destroy_registry=True)
         DBOS(config=_config(url))
 
@@ -160,6 +160,14 @@ class Durable:
         if self._stop.is_set():
             raise Stopped
         return DBOS.run_step({"name": name}, function)
+
+
+def _speak_as_we_do() -> None:
+    """DBOS's lines, from errors on, go where the hub's go: its own handler keeps a stream that may long be closed."""
+    lines = logging.getLogger("dbos")
+    lines.setLevel(logging.ERROR)
+    lines.handlers[:] = [logging.NullHandler()]  # where there is one it makes none
+    lines.propagate = True
 
 
 def _config(url: str) -> DBOSConfig:
