@@ -12,9 +12,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 LONG = (
     "tests/e2e/test_hub", "tests/e2e/test_joined_", "tests/e2e/test_neighbour", "tests/e2e/test_switch",
     "tests/faults/hub/", "tests/faults/switch/test_rounds", "tests/faults/switch/test_steps",
-    "tests/hub/test_bench", "tests/hub/test_serving_processes", "tests/hub/test_sites_killed", "tests/hub/test_wishes_kill",
+    "tests/hub/test_bench", "tests/hub/test_serving_processes", "tests/hub/test_sites_killed",
+    "tests/hub/test_wishes_kill",
 )  # fmt: skip
-"""Files of tests that start many processes, kill them and wait: CI runs them, and `make faults`; `make test` is quick."""
+"""Files of tests that start many processes, kill them and wait: CI and `make faults` run them; `make test` is quick."""
 IS_WHOLE = "CI" in os.environ or "ECOTONE_FAULT_ROUNDS" in os.environ
 
 
