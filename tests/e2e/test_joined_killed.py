@@ -89,8 +89,7 @@ def test_a_site_that_is_killed_goes_on_at_its_next_start(start: Start, big: Sett
                 "it is coming again",
                 30,
             )
-            # What was on its way when it was killed may come again; from the start it would be twice as much.
-            assert seen[0] is None or seen[0] <= left + 500_000
+            assert seen[0] is None or seen[0] <= left + 70_000
             poll(lambda: states(site) == {"big@1": "good"}, "it is here", 120)
         finally:
             again.send_signal(signal.SIGTERM)
